@@ -1,0 +1,216 @@
+#include "sandbox/box/box.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "sandbox/base/fd.h"
+#include "sandbox/base/log.h"
+
+static void box_free(struct box *b)
+{
+    LIST_FOREACH_SAFE(it, &b->contexts)
+    box_drop_context(LIST_ENTRY(it, struct kept_context, link));
+    fd_close(b->pidfd);
+    fd_close(b->sync);
+    fd_close(b->init_link);
+    free(b->blob);
+    free(b);
+}
+
+static void on_closed(uv_handle_t *h)
+{
+    struct box *b = h->data;
+    if (--b->handles == 0)
+        box_free(b);
+}
+
+/* Last step of every life: news to the owner, parts undone, memory freed when libuv has let go. */
+static void finish(struct box *b)
+{
+    bool was_running = b->state == BOX_RUNNING || b->state == BOX_DYING;
+    struct box_parts parts = b->parts;
+    parts_init(&b->parts);
+    list_remove(&b->link);
+    if (was_running)
+        b->config->events->gone(b->config->owner, b, b->status);
+    else
+        b->config->events->created(b->config->owner, b, &b->failure);
+    parts_free(b->config->disks, &parts, b->remove_disk ? 2 : parts.new_disk && !was_running);
+    b->handles++;
+    if (b->sync_open)
+        uv_close((uv_handle_t *)&b->sync_poll, on_closed);
+    if (b->exit_open)
+        uv_close((uv_handle_t *)&b->exit_poll, on_closed);
+    if (--b->handles == 0)
+        box_free(b);
+}
+
+/* Before its process exists there is nothing to wait for; afterwards the end of the process is the end of the box. */
+static void fail(struct box *b, const struct err *err)
+{
+    if (!b->failure.code)
+        b->failure = *err;
+    if (b->pidfd >= 0)
+        syscall(SYS_pidfd_send_signal, b->pidfd, SIGKILL, NULL, 0);
+    if (!b->exit_open)
+        finish(b);
+}
+
+static void on_process_end(uv_poll_t *h, int status, int events)
+{
+    struct box *b = h->data;
+    siginfo_t si = {0};
+    (void)status;
+    (void)events;
+    if (waitid(P_PIDFD, (id_t)b->pidfd, &si, WEXITED | WNOHANG) < 0 || si.si_pid == 0)
+        return;
+    b->status = si.si_code == CLD_EXITED ? si.si_status << 8 : si.si_status;
+    if (b->state == BOX_CLONING || b->state == BOX_BUILDING)
+        err_set(&b->failure, -ECHILD, "start init", "init of the box died during set-up (status %d)", b->status);
+    uv_poll_stop(h);
+    finish(b);
+}
+
+static void on_sync(uv_poll_t *h, int status, int events)
+{
+    struct box *b = h->data;
+    struct wire_reply r;
+    (void)status;
+    (void)events;
+    ssize_t n = fd_recv(b->sync, &r, sizeof r, NULL, NULL);
+    if (n == -EAGAIN)
+        return;
+    uv_poll_stop(h);
+    if (n != (ssize_t)sizeof r)
+        return; /* it died: on_process_end tells */
+    if (r.err.code) {
+        r.err.step[sizeof r.err.step - 1] = 0;
+        r.err.text[sizeof r.err.text - 1] = 0;
+        fail(b, &r.err);
+        return;
+    }
+    b->state = BOX_RUNNING;
+    b->config->events->created(b->config->owner, b, NULL);
+}
+
+static int watch(struct box *b, uv_poll_t *poll, int fd, uv_poll_cb cb, int *open)
+{
+    int r = uv_poll_init(b->config->loop, poll, fd);
+    if (r < 0)
+        return r;
+    poll->data = b;
+    b->handles++;
+    *open = 1;
+    return uv_poll_start(poll, UV_READABLE, cb);
+}
+
+struct box *box_create(const struct box_config *config, uint64_t number, struct box_parts *take_parts,
+                       const char *image, const struct cgroup_limits *limits, struct err *err)
+{
+    struct box *b = calloc(1, sizeof *b);
+    int sync[2] = {-1, -1}, link[2] = {-1, -1};
+    int r = b ? fd_seqpacket_pair(sync) : -ENOMEM;
+    if (r == 0)
+        r = fd_seqpacket_pair(link);
+    if (r < 0) {
+        err_set(err, r, "make box", NULL);
+        goto fail;
+    }
+    b->number = number;
+    b->config = config;
+    b->pid = -1;
+    b->pidfd = -1;
+    b->sync = sync[0];
+    b->init_link = link[0];
+    b->limits = *limits;
+    snprintf(b->image, sizeof b->image, "%s", image);
+    list_init(&b->link);
+    list_init(&b->contexts);
+
+    struct wire_clone req = {.h = {.type = WIRE_CLONE, .box = number},
+                             .uid_offset = take_parts->slot * UID_RANGE,
+                             .uid_count = UID_RANGE};
+    snprintf(req.hostname, sizeof req.hostname, "cellbox");
+    int fds[] = {sync[1], link[1], take_parts->netns, take_parts->image_mount, take_parts->runtime_mount,
+                 take_parts->disk_mount, config->filter};
+    r = cgroup_set_limits(take_parts->cgroup, limits, err);
+    if (r == 0 && (r = config->events->clone(config->owner, b, &req, fds, sizeof fds / sizeof *fds)) < 0)
+        err_set(err, r, "ask zygote", NULL);
+    if (r < 0)
+        goto fail;
+    fd_close(sync[1]);
+    fd_close(link[1]);
+    b->parts = *take_parts;
+    parts_init(take_parts);
+    return b;
+fail:
+    for (int i = 0; i < 2; i++) {
+        fd_close(sync[i]);
+        fd_close(link[i]);
+    }
+    parts_free(config->disks, take_parts, 1);
+    free(b);
+    return NULL;
+}
+
+void box_cloned(struct box *b, pid_t pid, int take_pidfd, const struct err *err)
+{
+    struct err e = {0};
+    b->pidfd = take_pidfd;
+    b->pid = pid;
+    if (err || take_pidfd < 0) {
+        fail(b, err ? err : (err_set(&e, -EPROTO, "clone box", "the zygote gave no process"), &e));
+        return;
+    }
+    /* The mounts and the namespace now live in the box. */
+    b->parts.disk_mount = fd_close(b->parts.disk_mount);
+    b->parts.image_mount = fd_close(b->parts.image_mount);
+    b->parts.runtime_mount = fd_close(b->parts.runtime_mount);
+    struct wire_head go = {.type = WIRE_READY};
+    int r = watch(b, &b->exit_poll, b->pidfd, on_process_end, &b->exit_open);
+    if (r == 0)
+        r = watch(b, &b->sync_poll, b->sync, on_sync, &b->sync_open);
+    if (r < 0)
+        err_set(&e, r, "watch box", NULL);
+    if (r == 0)
+        r = cgroup_attach(b->parts.cgroup, pid, &e);
+    b->state = BOX_BUILDING;
+    if (r == 0 && (r = (int)fd_send(b->sync, &go, sizeof go, NULL, 0)) < 0)
+        err_set(&e, r, "release box", NULL);
+    if (r < 0)
+        fail(b, &e);
+}
+
+void box_kill(struct box *b, int remove_disk)
+{
+    b->remove_disk = remove_disk;
+    if (b->state == BOX_RUNNING)
+        b->state = BOX_DYING;
+    if (b->pidfd >= 0)
+        syscall(SYS_pidfd_send_signal, b->pidfd, SIGKILL, NULL, 0);
+}
+
+struct kept_context *box_find_context(struct box *b, uint32_t number)
+{
+    LIST_FOREACH(it, &b->contexts)
+    {
+        struct kept_context *c = LIST_ENTRY(it, struct kept_context, link);
+        if (c->number == number)
+            return c;
+    }
+    return NULL;
+}
+
+void box_drop_context(struct kept_context *c)
+{
+    list_remove(&c->link);
+    fd_close(c->frame);
+    free(c->blob);
+    free(c);
+}

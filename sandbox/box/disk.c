@@ -1,0 +1,214 @@
+#include "sandbox/box/disk.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "sandbox/base/fd.h"
+#include "sandbox/base/id.h"
+#include "sandbox/fs/mount.h"
+
+struct disks {
+    int dir, trash;
+    uint32_t uid_base, next;
+    uint8_t used[UID_SLOTS];
+};
+
+uint32_t disks_uid(const struct disks *d, uint32_t slot)
+{
+    return d->uid_base + slot * UID_RANGE;
+}
+
+static int valid_id(const char *id)
+{
+    return strlen(id) == DISK_ID - 1 && strspn(id, "0123456789abcdef") == DISK_ID - 1;
+}
+
+static int slot_of(const struct disks *d, const char *id, uint32_t *ret)
+{
+    struct stat st;
+    char path[64];
+    snprintf(path, sizeof path, "%s/upper", id);
+    if (fstatat(d->dir, path, &st, AT_SYMLINK_NOFOLLOW) < 0)
+        return -errno;
+    uint32_t off = st.st_uid - d->uid_base;
+    if (st.st_uid < d->uid_base || off % UID_RANGE || off / UID_RANGE >= UID_SLOTS || off == 0)
+        return -EINVAL;
+    *ret = off / UID_RANGE;
+    return 0;
+}
+
+/* Deletes below dir without following links; the tree may change under our feet, so errors only end this round. */
+static void remove_tree(int dir)
+{
+    DIR *d = fdopendir(dir);
+    if (!d) {
+        close(dir);
+        return;
+    }
+    for (struct dirent *e; (e = readdir(d));) {
+        if (!strcmp(e->d_name, ".") || !strcmp(e->d_name, ".."))
+            continue;
+        if (unlinkat(dirfd(d), e->d_name, 0) == 0 || (errno != EISDIR && errno != EPERM))
+            continue;
+        int sub = openat(dirfd(d), e->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        if (sub >= 0)
+            remove_tree(sub);
+        unlinkat(dirfd(d), e->d_name, AT_REMOVEDIR);
+    }
+    closedir(d);
+}
+
+/* One background process empties the trash; B itself never walks a box's files. */
+static void empty_trash(struct disks *d)
+{
+    pid_t pid = fork();
+    if (pid != 0)
+        return;
+    prctl(PR_SET_NAME, "cbx-trash");
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    setpriority(PRIO_PROCESS, 0, 19);
+    int copy = openat(d->trash, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (copy >= 0)
+        remove_tree(copy);
+    _exit(0);
+}
+
+static int open_dir_at(int at, const char *name)
+{
+    if (mkdirat(at, name, 0711) < 0 && errno != EEXIST)
+        return -errno;
+    int fd = openat(at, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    return fd < 0 ? -errno : fd;
+}
+
+static void scan(struct disks *d)
+{
+    int copy = openat(d->dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *dir = copy < 0 ? NULL : fdopendir(copy);
+    for (struct dirent *e; dir && (e = readdir(dir));) {
+        uint32_t slot;
+        if (valid_id(e->d_name) && slot_of(d, e->d_name, &slot) == 0)
+            d->used[slot] = 1;
+    }
+    if (dir)
+        closedir(dir);
+}
+
+int disks_open(const char *state_dir, uint32_t uid_base, struct disks **ret, struct err *err)
+{
+    struct disks *d = calloc(1, sizeof *d);
+    if (!d)
+        return err_set(err, -ENOMEM, "open disks", NULL);
+    d->uid_base = uid_base;
+    d->dir = d->trash = -1;
+    CLEANUP_FD int top = open(state_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (top >= 0) {
+        d->dir = open_dir_at(top, "disks");
+        d->trash = open_dir_at(top, "trash");
+    }
+    if (d->dir < 0 || d->trash < 0) {
+        int r = err_set(err, top < 0 ? -ENOENT : -EIO, "open disks", "cannot use the state directory %s", state_dir);
+        disks_close(d);
+        return r;
+    }
+    scan(d);
+    empty_trash(d);
+    *ret = d;
+    return 0;
+}
+
+void disks_close(struct disks *d)
+{
+    if (!d)
+        return;
+    fd_close(d->dir);
+    fd_close(d->trash);
+    free(d);
+}
+
+static uint32_t take_slot(struct disks *d)
+{
+    for (uint32_t n = 0; n < UID_SLOTS - 1; n++) {
+        uint32_t slot = 1 + (d->next + n) % (UID_SLOTS - 1);
+        if (!d->used[slot]) {
+            d->used[slot] = 1;
+            d->next = slot;
+            return slot;
+        }
+    }
+    return 0;
+}
+
+int disk_new(struct disks *d, char ret_id[DISK_ID], uint32_t *ret_slot, struct err *err)
+{
+    static const char *const dirs[] = {"upper", "work"};
+    uint32_t slot = take_slot(d);
+    if (!slot)
+        return err_set(err, -EMFILE, "make disk", "all %d uid ranges are in use", UID_SLOTS - 1);
+    uid_t uid = disks_uid(d, slot);
+    id_hex(ret_id, (DISK_ID - 1) / 2);
+    int r = mkdirat(d->dir, ret_id, 0711) < 0 ? -errno : 0;
+    CLEANUP_FD int disk = r < 0 ? -1 : openat(d->dir, ret_id, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    for (int i = 0; r == 0 && i < 2; i++)
+        if (mkdirat(disk, dirs[i], 0755) < 0 || fchownat(disk, dirs[i], uid, uid, 0) < 0)
+            r = -errno;
+    if (r < 0) {
+        struct err ignored = {0};
+        disk_remove(d, ret_id, &ignored);
+        d->used[slot] = 0;
+        return err_set(err, r, "make disk", NULL);
+    }
+    *ret_slot = slot;
+    return 0;
+}
+
+int disk_find(struct disks *d, const char *id, uint32_t *ret_slot, struct err *err)
+{
+    if (!valid_id(id) || slot_of(d, id, ret_slot) < 0)
+        return err_set(err, -ENOENT, "find disk", "the disk of this sandbox is gone");
+    return 0;
+}
+
+int disk_mount(struct disks *d, const char *id, int *ret_mount, struct err *err)
+{
+    return mount_clone(d->dir, id, 0, ret_mount, err);
+}
+
+int disk_remove(struct disks *d, const char *id, struct err *err)
+{
+    char name[DISK_ID + 20];
+    uint32_t slot = 0;
+    if (!valid_id(id))
+        return err_set(err, -EINVAL, "remove disk", NULL);
+    slot_of(d, id, &slot);
+    id_hex(name, 16);
+    if (renameat(d->dir, id, d->trash, name) < 0)
+        return err_set(err, -errno, "remove disk", NULL);
+    d->used[slot] = 0;
+    empty_trash(d);
+    return 0;
+}
+
+int disk_touched(struct disks *d, const char *id, const char *path)
+{
+    char full[512];
+    struct open_how how = {.flags = O_PATH | O_CLOEXEC,
+                           .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV};
+    if (!valid_id(id))
+        return 0;
+    snprintf(full, sizeof full, "%s/upper/%s", id, path + (*path == '/'));
+    CLEANUP_FD int fd = (int)syscall(SYS_openat2, d->dir, full, &how, sizeof how);
+    /* A link or anything odd on the way means that the box changed it, too. */
+    return fd >= 0 || (errno != ENOENT && errno != ENOTDIR) ? 1 : errno == ENOTDIR;
+}

@@ -1,0 +1,29 @@
+/*
+ * What a box is made of before its first process exists. Making these takes as long as the rest of a box (network
+ * namespaces above all), and none of it depends on who will use it, so B keeps a few sets ready for the default image.
+ */
+#pragma once
+
+#include "sandbox/box/disk.h"
+#include "sandbox/cgroup/cgroup.h"
+
+struct parts_source {
+    struct disks *disks;
+    struct cgroup_root *cgroups;
+    int image_mount, runtime_mount; /* detached, not idmapped */
+    const char *image;              /* sha256 */
+};
+
+struct box_parts {
+    char disk[DISK_ID];
+    uint32_t slot;
+    int new_disk; /* ours to remove when the box is not made after all */
+    int disk_mount, image_mount, runtime_mount, netns;
+    struct cgroup *cgroup;
+};
+
+/* disk: "" for a new one. netns: a fresh namespace, taken even on failure. On failure nothing is left behind. */
+int parts_make(const struct parts_source *src, const char *disk, int take_netns, struct box_parts *ret, struct err *err);
+/* Undoes, newest first. Removes the disk when remove_disk. Safe on zeroed (parts_init) parts. */
+void parts_free(struct disks *disks, struct box_parts *p, int remove_disk);
+void parts_init(struct box_parts *p);

@@ -1,0 +1,183 @@
+#include "sandbox/boxd/config.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <limits.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum kind { TEXT128, TEXT256, U32, BYTES };
+
+static const struct option_def {
+    const char *name;
+    enum kind kind;
+    size_t offset;
+    const char *help;
+} options[] = {
+    {"listen", TEXT128, offsetof(struct config, listen), "ADDR:PORT to serve on (port 0: any); default 127.0.0.1:8888"},
+    {"token", TEXT128, offsetof(struct config, token), "access token; default: generated once, kept in the state directory"},
+    {"state-dir", TEXT256, offsetof(struct config, state_dir), "disks, registry, journals; default /var/lib/cellbox"},
+    {"image-dir", TEXT256, offsetof(struct config, image_dir), "image store"},
+    {"pool", U32, offsetof(struct config, pool_warm), "warm sandboxes kept ready; default 4"},
+    {"uid-base", U32, offsetof(struct config, uid_base), "first host uid of the ranges given to sandboxes"},
+    {"memory", BYTES, offsetof(struct config, memory), "default memory limit of a sandbox, e.g. 2G (the default)"},
+    {"cpu", U32, offsetof(struct config, cpu), "default CPU limit in thousandths of a CPU; 0 = none (the default)"},
+    {"pids", U32, offsetof(struct config, pids), "default limit of processes and threads; default 1024"},
+    {"zygote-clones", U32, offsetof(struct config, zygote_clones), "replace the warm interpreter after so many clones"},
+};
+
+static int parse_number(const char *text, enum kind kind, uint64_t *ret)
+{
+    char *end;
+    if (!isdigit((unsigned char)*text))
+        return -EINVAL;
+    errno = 0;
+    unsigned long long v = strtoull(text, &end, 10);
+    if (kind == BYTES && *end) {
+        const char *unit = strchr("KMGT", toupper((unsigned char)*end));
+        if (!unit)
+            return -EINVAL;
+        v <<= 10 * (unit - "KMGT" + 1);
+        end++;
+    }
+    if (*end || errno || (kind == U32 && v > UINT32_MAX))
+        return -EINVAL;
+    *ret = v;
+    return 0;
+}
+
+static int set_option(struct config *c, const char *name, const char *value, struct err *err)
+{
+    for (size_t i = 0; i < sizeof options / sizeof *options; i++) {
+        const struct option_def *o = &options[i];
+        uint64_t v;
+        if (strcmp(o->name, name))
+            continue;
+        void *at = (char *)c + o->offset;
+        if (o->kind == TEXT128 || o->kind == TEXT256) {
+            size_t cap = o->kind == TEXT128 ? 128 : 256;
+            if (strlen(value) >= cap)
+                return err_set(err, -EINVAL, "read options", "--%s is too long", name);
+            snprintf(at, cap, "%s", value);
+            return 0;
+        }
+        if (parse_number(value, o->kind, &v) < 0)
+            return err_set(err, -EINVAL, "read options", "--%s: %s is not a number", name, value);
+        if (o->kind == BYTES)
+            *(uint64_t *)at = v;
+        else
+            *(uint32_t *)at = (uint32_t)v;
+        return 0;
+    }
+    return err_set(err, -EINVAL, "read options", "unknown option --%s; see --help", name);
+}
+
+/* Lines "name = value", # comments. */
+static int read_file(struct config *c, const char *path, struct err *err)
+{
+    char line[512];
+    int number = 0, r = 0;
+    FILE *f = fopen(path, "re");
+    if (!f)
+        return err_set(err, -errno, "read configuration", "%s: %s", path, strerror(errno));
+    while (r == 0 && fgets(line, sizeof line, f)) {
+        char name[64], value[300];
+        number++;
+        line[strcspn(line, "#\n")] = 0;
+        if (line[strspn(line, " \t")] == 0)
+            continue;
+        if (sscanf(line, " %63[a-z-] = %299[^\n]", name, value) != 2) {
+            r = err_set(err, -EINVAL, "read configuration", "%s:%d: expected name = value", path, number);
+            break;
+        }
+        for (size_t n = strlen(value); n && isspace((unsigned char)value[n - 1]);)
+            value[--n] = 0;
+        r = set_option(c, name, value, err);
+    }
+    fclose(f);
+    return r;
+}
+
+static void usage(void)
+{
+    printf("usage: kernel-gw [options]\n\nThe Cellbox server.\n\n  --config FILE        lines \"name = value\" with the "
+           "names below\n");
+    for (size_t i = 0; i < sizeof options / sizeof *options; i++)
+        printf("  --%-18s %s\n", options[i].name, options[i].help);
+    printf("  --version, --help\n\nEnvironment: CELLBOX_LOG=debug|info|warn|error, CELLBOX_TOKEN, CELLBOX_IMAGE_DIR.\n");
+}
+
+/* The build tree or prefix that this program stands in: directory above bin/. */
+static void locate(struct config *c)
+{
+    char self[PATH_MAX];
+    ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
+    if (n < 0)
+        return;
+    self[n] = 0;
+    for (int up = 0; up < 2; up++) {
+        char *slash = strrchr(self, '/');
+        if (slash)
+            *slash = 0;
+    }
+    if (strlen(self) > 200)
+        return;
+    snprintf(c->gateway, sizeof c->gateway, "%.200s/libexec/cellbox/cbx-gateway", self);
+    snprintf(c->runtime, sizeof c->runtime, "%.200s/libexec/cellbox/runtime", self);
+    if (!*c->image_dir) {
+        char marker[PATH_MAX];
+        snprintf(marker, sizeof marker, "%.200s/CMakeCache.txt", self);
+        if (access(marker, F_OK) == 0) /* variants of a build (build/asan) share the images of build/ */
+            snprintf(c->image_dir, sizeof c->image_dir, "%.200s/images", self);
+        char *slash = strrchr(self, '/');
+        if (*c->image_dir && access(c->image_dir, F_OK) < 0 && slash) {
+            *slash = 0;
+            snprintf(c->image_dir, sizeof c->image_dir, "%.200s/images", self);
+        }
+    }
+}
+
+int config_load(struct config *c, int argc, char **argv, struct err *err)
+{
+    const char *env_token = getenv("CELLBOX_TOKEN"), *env_images = getenv("CELLBOX_IMAGE_DIR");
+    *c = (struct config){.uid_base = 0x20000000, .pool_warm = 4, .parts_ready = 4, .zygote_clones = 1000,
+                         .memory = 2ull << 30, .pids = 1024};
+    snprintf(c->listen, sizeof c->listen, "127.0.0.1:8888");
+    snprintf(c->state_dir, sizeof c->state_dir, "/var/lib/cellbox");
+    if (env_token)
+        snprintf(c->token, sizeof c->token, "%s", env_token);
+    if (env_images)
+        snprintf(c->image_dir, sizeof c->image_dir, "%s", env_images);
+    for (int pass = 0; pass < 2; pass++) { /* the file first, whatever its place, then the options over it */
+        for (int i = 1; i < argc; i++) {
+            const char *a = argv[i];
+            char name[64];
+            if (!strcmp(a, "--help") || !strcmp(a, "--version")) {
+                if (a[2] == 'h')
+                    usage();
+                else
+                    printf("cellbox %s\n", CELLBOX_VERSION);
+                return 1;
+            }
+            if (strncmp(a, "--", 2))
+                return err_set(err, -EINVAL, "read options", "unexpected argument %s; see --help", a);
+            const char *eq = strchr(a, '=');
+            snprintf(name, sizeof name, "%.*s", (int)(eq ? eq - a - 2 : 60), a + 2);
+            const char *value = eq ? eq + 1 : ++i < argc ? argv[i] : NULL;
+            if (!value)
+                return err_set(err, -EINVAL, "read options", "--%s needs a value", name);
+            int is_config = !strcmp(name, "config");
+            int r = is_config ? (pass == 0 ? read_file(c, value, err) : 0)
+                              : (pass == 1 ? set_option(c, name, value, err) : 0);
+            if (r < 0)
+                return r;
+        }
+    }
+    locate(c);
+    if (!*c->image_dir)
+        snprintf(c->image_dir, sizeof c->image_dir, "%.240s/images", c->state_dir);
+    return 0;
+}

@@ -1,0 +1,231 @@
+/*
+ * B: starts as kernel-gw, makes what everything else stands on, starts the warm interpreter and the gateway, and then
+ * only reacts: to G's requests, to zygotes, to deaths, to SIGTERM. The only privileged process while the server runs.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "sandbox/base/fd.h"
+#include "sandbox/base/log.h"
+#include "sandbox/boxd/discovery.h"
+#include "sandbox/boxd/listen.h"
+#include "sandbox/boxd/server.h"
+#include "sandbox/fs/mount.h"
+#include "sandbox/ns/userns.h"
+#include "sandbox/seccomp/filter.h"
+
+static const struct box_events box_events = {request_box_created, request_box_gone, zygotes_clone};
+
+struct box *server_find_box(struct server *s, uint64_t number)
+{
+    LIST_FOREACH(it, &s->boxes)
+    {
+        struct box *b = LIST_ENTRY(it, struct box, link);
+        if (b->number == number)
+            return b;
+    }
+    return NULL;
+}
+
+void server_gateway_ready(struct server *s)
+{
+    log_info("gateway", "ready", "url=%s", s->listen_text);
+    if (s->announced)
+        return;
+    s->announced = true;
+    discovery_publish(s->config.state_dir, s->listen_text, s->token);
+    printf("listening on %s\n\n  token: %s\n\nTry:\n"
+           "  cellbox run demo - <<< 'import pandas as pd; pd.DataFrame({\"x\": [1, 2]})'\n"
+           "  curl -N -H 'Authorization: Bearer %s' -H 'Accept: text/event-stream' \\\n"
+           "       %s/v1/sandboxes/demo/run -d '{\"code\": \"for i in range(3): print(i)\"}'\n"
+           "  cellbox kernelspec install --user && jupyter console --kernel cellbox-python\n",
+           s->listen_text, s->token, s->token, s->listen_text);
+    fflush(stdout);
+}
+
+static int make_dir(const char *path, mode_t mode, uid_t uid, struct err *err)
+{
+    if ((mkdir(path, mode) < 0 && errno != EEXIST) || chmod(path, mode) < 0 || chown(path, uid, uid) < 0)
+        return err_set(err, -errno, "make directory", "%s: %s", path, strerror(errno));
+    return 0;
+}
+
+static int make_state(struct server *s, struct err *err)
+{
+    char path[300];
+    const struct config *c = &s->config;
+    for (const char *p = c->state_dir + 1; (p = strchr(p, '/')); p++) {
+        snprintf(path, sizeof path, "%.*s", (int)(p - c->state_dir), c->state_dir);
+        if (mkdir(path, 0755) < 0 && errno != EEXIST)
+            return err_set(err, -errno, "make directory", "%s: %s", path, strerror(errno));
+    }
+    int r = make_dir(c->state_dir, 0711, 0, err);
+    snprintf(path, sizeof path, "%s/gateway", c->state_dir);
+    if (r == 0)
+        r = make_dir(path, 0700, c->uid_base + 1, err);
+    if (r == 0)
+        r = discovery_token(c->state_dir, c->token, s->token, sizeof s->token, err);
+    return r;
+}
+
+/* One server per state directory: two would fight over disks and uid ranges. The lock lives as long as the process. */
+static int lock_state(struct server *s, struct err *err)
+{
+    char path[300];
+    snprintf(path, sizeof path, "%s/lock", s->config.state_dir);
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    struct flock l = {.l_type = F_WRLCK};
+    if (fd < 0)
+        return err_set(err, -errno, "lock state directory", "%s: %s", path, strerror(errno));
+    if (fcntl(fd, F_SETLK, &l) < 0)
+        return err_set(err, -EBUSY, "lock state directory",
+                       "another server uses %s; stop it or choose another with --state-dir", s->config.state_dir);
+    return 0;
+}
+
+/* Z is root of this namespace: it maps Z's own uid and all uids of boxes, and nothing of the host's. */
+static int make_zygote_userns(struct server *s, struct err *err)
+{
+    uint32_t base = s->config.uid_base;
+    struct userns_range ranges[] = {{0, base + 2, 1}, {UID_RANGE, base + UID_RANGE, (UID_SLOTS - 1) * (uint32_t)UID_RANGE}};
+    return userns_new_fd(ranges, 2, &s->zygote_userns, err);
+}
+
+static int open_runtime(struct server *s, struct err *err)
+{
+    int r = mount_clone(AT_FDCWD, s->config.runtime, 1, &s->runtime_mount, err);
+    return r;
+}
+
+static void raise_limits(void)
+{
+    struct rlimit l = {1 << 20, 1 << 20};
+    if (setrlimit(RLIMIT_NOFILE, &l) < 0 && getrlimit(RLIMIT_NOFILE, &l) == 0) {
+        l.rlim_cur = l.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &l);
+    }
+}
+
+static void on_child(uv_signal_t *h, int signum)
+{
+    struct server *s = h->data;
+    (void)signum;
+    /* Only the children that are nobody's box: boxes are reaped through their pidfds. */
+    for (;;) {
+        siginfo_t si = {0};
+        if (waitid(P_ALL, 0, &si, WEXITED | WNOHANG | WNOWAIT) < 0 || si.si_pid == 0)
+            return;
+        bool is_box = false;
+        LIST_FOREACH(it, &s->boxes)
+        is_box |= LIST_ENTRY(it, struct box, link)->pid == si.si_pid;
+        if (is_box)
+            return;
+        int status = 0;
+        waitpid(si.si_pid, &status, WNOHANG);
+        gateway_reaped(s, si.si_pid, status);
+        zygotes_reaped(s, si.si_pid, status);
+    }
+}
+
+static void stop(struct server *s)
+{
+    if (s->stopping)
+        return;
+    s->stopping = true;
+    log_info("server", "stopping", NULL);
+    gateway_stop(s);
+    zygotes_stop(s);
+    LIST_FOREACH(it, &s->boxes)
+    box_kill(LIST_ENTRY(it, struct box, link), 0);
+    uv_stop(&s->loop);
+}
+
+static void on_signal(uv_signal_t *h, int signum)
+{
+    (void)signum;
+    stop(h->data);
+}
+
+/* Boxes are dead by SIGKILL; their cgroups can go once they are reaped. */
+static void wind_up(struct server *s)
+{
+    while (!list_empty(&s->boxes))
+        uv_run(&s->loop, UV_RUN_ONCE);
+    discovery_withdraw(s->config.state_dir);
+    while (waitpid(-1, NULL, 0) > 0 || errno == EINTR)
+        ;
+    cgroup_root_close(s->cgroups);
+}
+
+static int prepare(struct server *s, struct err *err)
+{
+    char name[64];
+    if (geteuid() != 0)
+        return err_set(err, -EPERM, "start", "the server needs root to make sandboxes; start it with sudo");
+    int r = make_state(s, err);
+    if (r == 0)
+        r = lock_state(s, err);
+    if (r == 0)
+        r = listen_open(s->config.listen, &s->listen_fd, s->listen_text, sizeof s->listen_text, err);
+    if (r == 0)
+        r = disks_open(s->config.state_dir, s->config.uid_base, &s->disks, err);
+    snprintf(name, sizeof name, "cellbox-%d", (int)getpid());
+    if (r == 0)
+        r = cgroup_root_open("", name, &s->cgroups, err);
+    if (r == 0)
+        r = filter_compile(&s->filter, err);
+    if (r == 0)
+        r = make_zygote_userns(s, err);
+    if (r == 0)
+        r = open_runtime(s, err);
+    return r;
+}
+
+static void watch_signal(struct server *s, uv_signal_t *h, uv_signal_cb cb, int signum)
+{
+    uv_signal_init(&s->loop, h);
+    h->data = s;
+    uv_signal_start(h, cb, signum);
+}
+
+int main(int argc, char **argv)
+{
+    static struct server s;
+    struct err err = {0};
+
+    log_init("boxd");
+    int r = config_load(&s.config, argc, argv, &err);
+    if (r > 0)
+        return 0;
+    prctl(PR_SET_NAME, "cbx-boxd");
+    umask(022);
+    raise_limits();
+    list_init(&s.boxes);
+    if (r == 0)
+        r = prepare(&s, &err);
+    if (r == 0 && (r = uv_loop_init(&s.loop)) == 0) {
+        watch_signal(&s, &s.sigchld, on_child, SIGCHLD);
+        watch_signal(&s, &s.sigterm, on_signal, SIGTERM);
+        watch_signal(&s, &s.sigint, on_signal, SIGINT);
+        s.box_config = (struct box_config){&s.loop, s.disks, s.filter, &box_events, &s};
+        r = zygotes_start(&s, &err);
+    }
+    if (r == 0)
+        r = gateway_start(&s, &err);
+    if (r < 0) {
+        fprintf(stderr, "kernel-gw: cannot start: %s: %s\n", err.step, err.text);
+        return 1;
+    }
+    uv_run(&s.loop, UV_RUN_DEFAULT);
+    wind_up(&s);
+    return 0;
+}

@@ -1,0 +1,289 @@
+/*
+ * The monitor's table: what G may ask, with which size and how many descriptors. G parses bytes of the world and is not
+ * trusted with more than this; a request that does not fit the table is answered with an error and does nothing.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "sandbox/base/fd.h"
+#include "sandbox/base/log.h"
+#include "sandbox/boxd/server.h"
+
+enum { BLOB_MAX = 32768 };
+static const char site_packages[] = "opt/venv/lib/python3.11/site-packages";
+
+struct request {
+    struct server *s;
+    const struct wire_head *h;
+    const uint8_t *msg;
+    size_t len;
+    int *fds;
+    size_t nfds;
+    struct box *box; /* found and running, for the types that name one */
+};
+
+static void on_ready(struct request *r)
+{
+    server_gateway_ready(r->s);
+}
+
+/* Strings from G end inside their arrays, whatever it sent. */
+static void terminate(char *s, size_t cap)
+{
+    s[cap - 1] = 0;
+}
+
+static void on_create(struct request *r)
+{
+    struct server *s = r->s;
+    struct wire_box_create req = *(const struct wire_box_create *)r->msg;
+    struct box_request want = {.seq = req.h.seq};
+    struct err err = {0};
+
+    terminate(req.image, sizeof req.image);
+    terminate(req.disk, sizeof req.disk);
+    memcpy(want.disk, req.disk, sizeof want.disk);
+    want.limits = (struct cgroup_limits){.memory = req.limits.memory ? req.limits.memory : s->config.memory,
+                                         .cpu = req.limits.cpu ? req.limits.cpu : s->config.cpu,
+                                         .pids = req.limits.pids ? req.limits.pids : s->config.pids};
+    LIST_FOREACH(it, &s->boxes)
+    {
+        if (*want.disk && !strcmp(LIST_ENTRY(it, struct box, link)->parts.disk, want.disk))
+            err_set(&err, -EBUSY, "create box", "its disk is in use by a running box");
+    }
+    if (err.code || zygotes_create_box(s, req.image, &want, &err) < 0)
+        gateway_reply(s, r->h, &err, 0);
+}
+
+static void on_destroy(struct request *r)
+{
+    const struct wire_box_destroy *req = (const void *)r->msg;
+    r->box->request_seq = r->h->seq;
+    box_kill(r->box, req->keep_disk ? 0 : 1);
+}
+
+static void on_disk_remove(struct request *r)
+{
+    struct wire_disk req = *(const struct wire_disk *)r->msg;
+    struct err err = {0};
+    terminate(req.disk, sizeof req.disk);
+    LIST_FOREACH(it, &r->s->boxes)
+    {
+        if (!strcmp(LIST_ENTRY(it, struct box, link)->parts.disk, req.disk))
+            err_set(&err, -EBUSY, "remove disk", "it is in use by a running box");
+    }
+    if (!err.code)
+        disk_remove(r->s->disks, req.disk, &err);
+    gateway_reply(r->s, r->h, err.code ? &err : NULL, 0);
+}
+
+static void on_stat(struct request *r)
+{
+    struct cgroup_usage u;
+    struct wire_box_stat stat = {.h = *r->h};
+    struct err err = {0};
+    int e = cgroup_usage(r->box->parts.cgroup, &u);
+    if (e < 0) {
+        err_set(&err, e, "read usage", NULL);
+        gateway_reply(r->s, r->h, &err, 0);
+        return;
+    }
+    stat.cpu_ns = u.cpu_ns;
+    stat.memory = u.memory;
+    stat.oom_kills = u.oom_kills;
+    stat.pids = u.pids;
+    stat.packages_changed = (uint32_t)disk_touched(r->s->disks, r->box->parts.disk, site_packages);
+    gateway_send(r->s, &stat, sizeof stat, NULL, 0);
+}
+
+static int replace_blob(uint8_t **blob, size_t *blob_len, const uint8_t *data, size_t len)
+{
+    uint8_t *copy = malloc(len ? len : 1);
+    if (len > BLOB_MAX || !copy) {
+        free(copy);
+        return -ENOMEM;
+    }
+    memcpy(copy, data, len);
+    free(*blob);
+    *blob = copy;
+    *blob_len = len;
+    return 0;
+}
+
+static void on_box_keep(struct request *r)
+{
+    if (replace_blob(&r->box->blob, &r->box->blob_len, r->msg + sizeof *r->h, r->len - sizeof *r->h) < 0)
+        log_warn("gateway", "keep_failed", "box=%llu", (unsigned long long)r->h->box);
+}
+
+static void on_context_keep(struct request *r)
+{
+    const struct wire_context *req = (const void *)r->msg;
+    struct kept_context *c = box_find_context(r->box, req->context);
+    if (!c && r->nfds) {
+        c = calloc(1, sizeof *c);
+        if (!c)
+            return;
+        c->number = req->context;
+        c->frame = -1;
+        list_append(&r->box->contexts, &c->link);
+    }
+    if (!c)
+        return;
+    if (r->nfds) {
+        fd_close(c->frame);
+        c->frame = STEAL_FD(r->fds[0]);
+    }
+    if (replace_blob(&c->blob, &c->blob_len, r->msg + sizeof *req, r->len - sizeof *req) < 0)
+        log_warn("gateway", "keep_failed", "box=%llu context=%u", (unsigned long long)r->h->box, req->context);
+}
+
+static void on_context_drop(struct request *r)
+{
+    const struct wire_context *req = (const void *)r->msg;
+    struct kept_context *c = box_find_context(r->box, req->context);
+    if (c)
+        box_drop_context(c);
+}
+
+enum { ANSWERED = 1, NEEDS_BOX = 2 };
+
+static const struct rule {
+    enum wire_type type;
+    size_t min, max; /* bytes */
+    size_t fds;      /* at most */
+    unsigned flags;
+    void (*handle)(struct request *r);
+} rules[] = {
+    {WIRE_READY, sizeof(struct wire_head), sizeof(struct wire_head), 0, 0, on_ready},
+    {WIRE_BOX_CREATE, sizeof(struct wire_box_create), sizeof(struct wire_box_create), 0, ANSWERED, on_create},
+    {WIRE_BOX_DESTROY, sizeof(struct wire_box_destroy), sizeof(struct wire_box_destroy), 0, ANSWERED | NEEDS_BOX, on_destroy},
+    {WIRE_DISK_REMOVE, sizeof(struct wire_disk), sizeof(struct wire_disk), 0, ANSWERED, on_disk_remove},
+    {WIRE_BOX_STAT, sizeof(struct wire_head), sizeof(struct wire_head), 0, ANSWERED | NEEDS_BOX, on_stat},
+    {WIRE_BOX_KEEP, sizeof(struct wire_head), WIRE_MSG_MAX, 0, NEEDS_BOX, on_box_keep},
+    {WIRE_CONTEXT_KEEP, sizeof(struct wire_context), WIRE_MSG_MAX, 1, NEEDS_BOX, on_context_keep},
+    {WIRE_CONTEXT_DROP, sizeof(struct wire_context), sizeof(struct wire_context), 0, NEEDS_BOX, on_context_drop},
+};
+
+void request_dispatch(struct server *s, const uint8_t *msg, size_t len, int *fds, size_t nfds)
+{
+    struct request r = {.s = s, .h = (const void *)msg, .msg = msg, .len = len, .fds = fds, .nfds = nfds};
+    struct err err = {0};
+
+    if (len < sizeof *r.h) {
+        log_error("gateway", "short_request", "bytes=%zu", len);
+        return;
+    }
+    for (size_t i = 0; i < sizeof rules / sizeof *rules; i++) {
+        const struct rule *rule = &rules[i];
+        if (rule->type != r.h->type)
+            continue;
+        if (len < rule->min || len > rule->max || nfds > rule->fds) {
+            err_set(&err, -EBADMSG, "read request", "malformed request %u", r.h->type);
+        } else if (rule->flags & NEEDS_BOX) {
+            r.box = server_find_box(s, r.h->box);
+            if (!r.box || r.box->state != BOX_RUNNING)
+                err_set(&err, -ESRCH, "find box", "it is not running");
+        }
+        if (!err.code)
+            rule->handle(&r);
+        else if (rule->flags & ANSWERED)
+            gateway_reply(s, r.h, &err, 0);
+        return;
+    }
+    err_set(&err, -ENOSYS, "read request", "unknown request %u", r.h->type);
+    gateway_reply(s, r.h, &err, 0);
+}
+
+static struct wire_box_created describe(const struct box *b, uint32_t type, uint32_t seq)
+{
+    struct wire_box_created m = {.h = {.type = type, .seq = seq, .box = b->number},
+                                 .limits = {b->limits.memory, b->limits.cpu, b->limits.pids}};
+    snprintf(m.disk, sizeof m.disk, "%s", b->parts.disk);
+    snprintf(m.image, sizeof m.image, "%s", b->image);
+    return m;
+}
+
+void request_box_created(void *owner, struct box *b, const struct err *err)
+{
+    struct server *s = owner;
+    if (err) {
+        log_warn("box", "create_failed", "step=%s reason=%s", log_quote(err->step), log_quote(err->text));
+        request_box_failed(s, b->request_seq, err);
+        return;
+    }
+    struct wire_box_created m = describe(b, WIRE_BOX_CREATED, b->request_seq);
+    /* Nobody waits for it when G was replaced meanwhile: it dies rather than lingers. */
+    if (gateway_send(s, &m, sizeof m, &b->init_link, 1) < 0)
+        box_kill(b, 1);
+}
+
+void request_box_failed(struct server *s, uint32_t seq, const struct err *err)
+{
+    struct wire_head to = {.seq = seq};
+    gateway_reply(s, &to, err, 0);
+}
+
+void request_box_gone(void *owner, struct box *b, int status)
+{
+    struct server *s = owner;
+    if (b->state == BOX_DYING && b->request_seq) {
+        struct wire_head to = {.seq = b->request_seq, .box = b->number};
+        gateway_reply(s, &to, NULL, 0);
+    }
+    struct wire_gone gone = {.h = {.type = WIRE_BOX_GONE, .box = b->number}, .status = status};
+    gateway_send(s, &gone, sizeof gone, NULL, 0);
+}
+
+static size_t with_tail(uint8_t *out, const void *head, size_t head_len, const uint8_t *tail, size_t tail_len)
+{
+    memcpy(out, head, head_len);
+    if (tail_len)
+        memcpy(out + head_len, tail, tail_len);
+    return head_len + tail_len;
+}
+
+static void hello(struct server *s, uint8_t *space)
+{
+    const struct config *c = &s->config;
+    char state[300];
+    snprintf(state, sizeof state, "%s/gateway", c->state_dir);
+    json_t *j = json_pack("{s:s, s:s, s:[s], s:{s:i}, s:{s:I, s:I, s:I}, s:s}", "token", s->token, "state_dir", state,
+                          "listen", s->listen_text, "pool", "warm", (int)c->pool_warm, "limits", "memory",
+                          (json_int_t)c->memory, "cpu", (json_int_t)c->cpu, "pids", (json_int_t)c->pids, "version",
+                          CELLBOX_VERSION);
+    char *text = j ? json_dumps(j, JSON_COMPACT) : NULL;
+    struct wire_head h = {.type = WIRE_HELLO};
+    if (text)
+        gateway_send(s, space, with_tail(space, &h, sizeof h, (uint8_t *)text, strlen(text)), &s->listen_fd, 1);
+    free(text);
+    json_decref(j);
+}
+
+void request_hand_over(struct server *s)
+{
+    static uint8_t space[WIRE_MSG_MAX];
+    hello(s, space);
+    LIST_FOREACH_SAFE(it, &s->boxes)
+    {
+        struct box *b = LIST_ENTRY(it, struct box, link);
+        if (b->state != BOX_RUNNING)
+            continue;
+        struct wire_box_created m = describe(b, WIRE_ADOPT_BOX, 0);
+        b->request_seq = 0;
+        gateway_send(s, space, with_tail(space, &m, sizeof m, b->blob, b->blob_len), &b->init_link, 1);
+        LIST_FOREACH(jt, &b->contexts)
+        {
+            struct kept_context *c = LIST_ENTRY(jt, struct kept_context, link);
+            struct wire_context cm = {.h = {.type = WIRE_ADOPT_CONTEXT, .box = b->number}, .context = c->number};
+            gateway_send(s, space, with_tail(space, &cm, sizeof cm, c->blob, c->blob_len), &c->frame, 1);
+        }
+    }
+    struct wire_head end = {.type = WIRE_ADOPT_END};
+    gateway_send(s, &end, sizeof end, NULL, 0);
+}

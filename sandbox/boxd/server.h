@@ -1,0 +1,68 @@
+/* B: what its files share. Private to sandbox/boxd. */
+#pragma once
+
+#include <uv.h>
+
+#include "sandbox/base/buf.h"
+#include "sandbox/base/list.h"
+#include "sandbox/box/box.h"
+#include "sandbox/boxd/config.h"
+#include "sandbox/image/store.h"
+#include "sandbox/wire/wire.h"
+
+struct zygotes; /* zygotes.c: warm interpreters, one per image in use */
+struct gateway; /* gateway.c: G's process and link */
+
+struct server {
+    uv_loop_t loop;
+    struct config config;
+    char token[128];
+    int listen_fd;
+    char listen_text[160]; /* "http://127.0.0.1:8888" */
+    int filter, runtime_mount, zygote_userns;
+    struct cgroup_root *cgroups;
+    struct disks *disks;
+    struct list boxes;
+    uint64_t next_box;
+    struct box_config box_config;
+    struct zygotes *zygotes;
+    struct gateway *gateway;
+    uv_signal_t sigterm, sigint, sigchld;
+    bool stopping, announced;
+};
+
+/* zygotes.c */
+int zygotes_start(struct server *s, struct err *err); /* begins to warm the default image's interpreter */
+void zygotes_stop(struct server *s);
+/*
+ * Makes a box of that image as soon as its interpreter is warm. The answer comes through box_events; on early failure
+ * (no such image, ...) returns negative with *err and nothing follows.
+ */
+struct box_request {
+    struct list link;
+    uint32_t seq; /* of the gateway's request */
+    char disk[DISK_ID];
+    struct cgroup_limits limits;
+};
+int zygotes_create_box(struct server *s, const char *image, const struct box_request *req, struct err *err);
+int zygotes_clone(void *owner, struct box *b, const struct wire_clone *req, const int *fds, size_t nfds);
+void zygotes_reaped(struct server *s, pid_t pid, int status);
+bool zygotes_ready(const struct server *s);
+
+/* gateway.c */
+int gateway_start(struct server *s, struct err *err);
+void gateway_stop(struct server *s);
+void gateway_reaped(struct server *s, pid_t pid, int status);
+int gateway_send(struct server *s, const void *msg, size_t len, const int *fds, size_t nfds);
+void gateway_reply(struct server *s, const struct wire_head *to, const struct err *err, int64_t value);
+
+/* requests.c: the monitor's table */
+void request_dispatch(struct server *s, const uint8_t *msg, size_t len, int *fds, size_t nfds);
+void request_box_created(void *owner, struct box *b, const struct err *err);
+void request_box_gone(void *owner, struct box *b, int status);
+void request_box_failed(struct server *s, uint32_t seq, const struct err *err);
+void request_hand_over(struct server *s); /* HELLO and everything that lives, to a new gateway */
+
+/* server.c */
+struct box *server_find_box(struct server *s, uint64_t number);
+void server_gateway_ready(struct server *s);

@@ -1,0 +1,95 @@
+#include "sandbox/fs/mount.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/loop.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "sandbox/base/fd.h"
+
+/* A loop device for kernels whose erofs cannot read a file directly; it frees itself with the last mount. */
+static int loop_open(const char *path, char *device, size_t cap, struct err *err)
+{
+    CLEANUP_FD int control = open("/dev/loop-control", O_RDWR | O_CLOEXEC);
+    CLEANUP_FD int file = open(path, O_RDONLY | O_CLOEXEC);
+    if (control < 0 || file < 0)
+        return err_set(err, -errno, "open loop device", NULL);
+    for (int attempt = 0; attempt < 16; attempt++) {
+        int n = ioctl(control, LOOP_CTL_GET_FREE);
+        if (n < 0)
+            return err_set(err, -errno, "find a free loop device", NULL);
+        snprintf(device, cap, "/dev/loop%d", n);
+        CLEANUP_FD int loop = open(device, O_RDWR | O_CLOEXEC);
+        struct loop_config c = {.fd = (uint32_t)file,
+                                .info.lo_flags = LO_FLAGS_READ_ONLY | LO_FLAGS_AUTOCLEAR};
+        if (loop >= 0 && ioctl(loop, LOOP_CONFIGURE, &c) == 0)
+            return STEAL_FD(loop);
+        if (loop >= 0 && errno != EBUSY)
+            return err_set(err, -errno, "configure loop device", NULL);
+    }
+    return err_set(err, -EBUSY, "configure loop device", "all loop devices were taken");
+}
+
+static int erofs_try(const char *source, int *ret_fd)
+{
+    CLEANUP_FD int fs = (int)syscall(SYS_fsopen, "erofs", FSOPEN_CLOEXEC);
+    if (fs < 0)
+        return -errno;
+    if (syscall(SYS_fsconfig, fs, FSCONFIG_SET_STRING, "source", source, 0) < 0 ||
+        syscall(SYS_fsconfig, fs, FSCONFIG_SET_FLAG, "ro", NULL, 0) < 0 ||
+        syscall(SYS_fsconfig, fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0)
+        return -errno;
+    int m = (int)syscall(SYS_fsmount, fs, FSMOUNT_CLOEXEC, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NODEV);
+    if (m < 0)
+        return -errno;
+    *ret_fd = m;
+    return 0;
+}
+
+int mount_erofs(const char *image_path, int *ret_fd, struct err *err)
+{
+    int r = erofs_try(image_path, ret_fd);
+    if (r == 0)
+        return 0;
+    if (r == -ENODEV)
+        return err_set(err, r, "mount image", "this kernel has no erofs (CONFIG_EROFS_FS)");
+    char device[32];
+    CLEANUP_FD int loop = loop_open(image_path, device, sizeof device, err);
+    if (loop < 0)
+        return loop;
+    r = erofs_try(device, ret_fd);
+    return r < 0 ? err_set(err, r, "mount image", NULL) : 0;
+}
+
+int mount_clone(int dirfd, const char *path, int ro, int *ret_fd, struct err *err)
+{
+    unsigned flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | (*path ? 0u : AT_EMPTY_PATH);
+    CLEANUP_FD int fd = (int)syscall(SYS_open_tree, dirfd, path, flags);
+    if (fd < 0)
+        return err_set(err, -errno, "clone mount", NULL);
+    struct mount_attr attr = {.attr_set = MOUNT_ATTR_RDONLY};
+    if (ro && syscall(SYS_mount_setattr, fd, "", AT_EMPTY_PATH, &attr, sizeof attr) < 0)
+        return err_set(err, -errno, "make mount read-only", NULL);
+    *ret_fd = STEAL_FD(fd);
+    return 0;
+}
+
+int mount_idmap(int mount_fd, int userns_fd, struct err *err)
+{
+    struct mount_attr attr = {.attr_set = MOUNT_ATTR_IDMAP, .userns_fd = (uint64_t)userns_fd};
+    if (syscall(SYS_mount_setattr, mount_fd, "", AT_EMPTY_PATH, &attr, sizeof attr) < 0)
+        return err_set(err, -errno, "idmap mount", NULL);
+    return 0;
+}
+
+int mount_attach(int mount_fd, const char *target, struct err *err)
+{
+    if (syscall(SYS_move_mount, mount_fd, "", AT_FDCWD, target, MOVE_MOUNT_F_EMPTY_PATH) < 0)
+        return err_set(err, -errno, "attach mount", "%s: %s", target, strerror(errno));
+    return 0;
+}

@@ -1,0 +1,144 @@
+#include "sandbox/zygote/child.h"
+
+#include <errno.h>
+#include <grp.h>
+#include <linux/capability.h>
+#include <linux/landlock.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "sandbox/base/fd.h"
+#include "sandbox/fs/root.h"
+#include "sandbox/init/init.h"
+#include "sandbox/seccomp/filter.h"
+#include "sandbox/zygote/zygote.h"
+
+/* What root in a container needs; everything else is dropped from the bounding set, too. */
+static const int kept_caps[] = {CAP_CHOWN,  CAP_DAC_OVERRIDE, CAP_FOWNER,  CAP_FSETID,           CAP_KILL,
+                                CAP_SETGID, CAP_SETUID,       CAP_SETPCAP, CAP_NET_BIND_SERVICE, CAP_SYS_CHROOT,
+                                CAP_SETFCAP, CAP_AUDIT_WRITE};
+
+static int become_root(struct err *err)
+{
+    if (setgroups(0, NULL) < 0 || setresgid(0, 0, 0) < 0 || setresuid(0, 0, 0) < 0)
+        return err_set(err, -errno, "become root of the box", NULL);
+    return 0;
+}
+
+static int drop_caps(struct err *err)
+{
+    struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct data[2] = {{0}, {0}};
+    uint64_t keep = 0;
+
+    for (size_t i = 0; i < sizeof kept_caps / sizeof *kept_caps; i++)
+        keep |= 1ull << kept_caps[i];
+    for (int cap = 0; cap <= 63; cap++) {
+        if (!(keep & (1ull << cap)) && prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) < 0 && errno != EINVAL)
+            return err_set(err, -errno, "drop capabilities", NULL);
+    }
+    data[0].effective = data[0].permitted = (uint32_t)keep;
+    data[1].effective = data[1].permitted = (uint32_t)(keep >> 32);
+    if (syscall(SYS_capset, &head, data) < 0)
+        return err_set(err, -errno, "drop capabilities", NULL);
+    return 0;
+}
+
+/*
+ * Landlock: file access only beneath the box's own root. Whatever descriptor of another tree might ever leak in, the
+ * files behind it (the interpreter's host files among them) cannot be opened through it. Kernels without Landlock lack
+ * only this second line.
+ */
+static int restrict_files(struct err *err)
+{
+    long abi = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
+    if (abi < 1)
+        return 0;
+    uint64_t rights = (1ull << 13) - 1; /* ABI 1: all up to MAKE_SYM */
+    if (abi >= 2)
+        rights |= 1ull << 13; /* REFER */
+    if (abi >= 3)
+        rights |= 1ull << 14; /* TRUNCATE */
+    if (abi >= 5)
+        rights |= 1ull << 15; /* IOCTL_DEV */
+    struct landlock_ruleset_attr attr = {.handled_access_fs = rights};
+    CLEANUP_FD int rules = (int)syscall(SYS_landlock_create_ruleset, &attr, sizeof attr, 0);
+    CLEANUP_FD int root = open("/", O_PATH | O_CLOEXEC);
+    if (rules < 0 || root < 0)
+        return err_set(err, -errno, "make landlock rules", NULL);
+    struct landlock_path_beneath_attr beneath = {.allowed_access = rights, .parent_fd = root};
+    if (syscall(SYS_landlock_add_rule, rules, LANDLOCK_RULE_PATH_BENEATH, &beneath, 0) < 0)
+        return err_set(err, -errno, "add landlock rule", NULL);
+    if (syscall(SYS_landlock_restrict_self, rules, 0) < 0)
+        return err_set(err, -errno, "enter landlock domain", NULL);
+    return 0;
+}
+
+static int build(const struct wire_clone *req, const int *fds, struct err *err)
+{
+    struct root_mounts mounts = {
+        .image = fds[CLONE_FD_IMAGE], .runtime = fds[CLONE_FD_RUNTIME], .disk = fds[CLONE_FD_DISK]};
+
+    int r = become_root(err);
+    if (r == 0 && unshare(CLONE_NEWCGROUP) < 0)
+        r = err_set(err, -errno, "unshare cgroup namespace", NULL);
+    if (r == 0 && sethostname(req->hostname, strnlen(req->hostname, sizeof req->hostname)) < 0)
+        r = err_set(err, -errno, "set host name", NULL);
+    if (r == 0)
+        r = root_enter(&mounts, err);
+    if (r == 0)
+        r = restrict_files(err);
+    if (r == 0)
+        r = filter_load(fds[CLONE_FD_FILTER], err);
+    if (r == 0)
+        r = drop_caps(err);
+    if (r == 0 && (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 || prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0))
+        r = err_set(err, -errno, "protect init", NULL);
+    return r;
+}
+
+static void report(int sync, const struct err *err, int phase)
+{
+    struct wire_reply r = {.h = {.type = WIRE_REPLY}, .err = *err, .value = phase};
+    (void)fd_send(sync, &r, sizeof r, NULL, 0);
+}
+
+/* Only the link stays open; fd 0..2, which still lead to the server's log, become /dev/null. */
+static int keep_only(int link)
+{
+    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    if (null < 0)
+        return -errno;
+    for (int i = 0; i < 3; i++)
+        if (dup2(null, i) < 0)
+            return -errno;
+    if (link != ZYGOTE_LINK_FD && dup3(link, ZYGOTE_LINK_FD, O_CLOEXEC) < 0)
+        return -errno;
+    syscall(SYS_close_range, ZYGOTE_LINK_FD + 1, ~0u, 0);
+    return ZYGOTE_LINK_FD;
+}
+
+void child_main(const struct wire_clone *req, const int fds[CLONE_FDS], const struct interpreter_ops *ops)
+{
+    struct wire_head go;
+    struct err err = {0};
+
+    prctl(PR_SET_NAME, "cbx-init");
+    ssize_t n = fd_recv_wait(fds[CLONE_FD_SYNC], &go, sizeof go, NULL, NULL, 30000);
+    if (n != (ssize_t)sizeof go)
+        _exit(1); /* B changed its mind, or has died */
+    if (build(req, fds, &err) < 0) {
+        report(fds[CLONE_FD_SYNC], &err, 0);
+        _exit(1);
+    }
+    report(fds[CLONE_FD_SYNC], &err, WIRE_PHASE_READY);
+    int link = keep_only(fds[CLONE_FD_LINK]);
+    if (link < 0)
+        _exit(1);
+    _exit(init_main(link, ops));
+}

@@ -1,0 +1,17 @@
+/* B's side of Z: makes the root that Z sees and executes it there. */
+#pragma once
+
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "sandbox/base/err.h"
+
+struct zygote_launch {
+    int image_mount;   /* detached, not idmapped; stays the caller's */
+    int runtime_mount; /* likewise */
+    int userns;        /* the user namespace that Z becomes root of */
+    const char *mount_point; /* an empty directory, used only inside Z's own mount namespace */
+};
+
+/* Starts Z. *ret_link: SEQPACKET link, non-blocking; its first message says whether the preload went well. */
+int zygote_launch(const struct zygote_launch *l, pid_t *ret_pid, int *ret_link, struct err *err);
