@@ -1,6 +1,7 @@
 #include "sandbox/box/parts.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -15,10 +16,10 @@ void parts_init(struct box_parts *p)
     *p = (struct box_parts){.disk_mount = -1, .image_mount = -1, .runtime_mount = -1, .netns = -1};
 }
 
-static int clone_idmapped(int mount, int userns, int *ret, struct err *err)
+static int clone_idmapped(const char *path, int userns, int *ret, struct err *err)
 {
     CLEANUP_FD int m = -1;
-    int r = mount_clone(mount, "", 1, &m, err);
+    int r = mount_clone(AT_FDCWD, path, 1, &m, err);
     if (r == 0)
         r = mount_idmap(m, userns, err);
     if (r == 0)
@@ -32,9 +33,9 @@ static int mounts_make(const struct parts_source *src, struct box_parts *p, stru
     struct userns_range range = {0, disks_uid(src->disks, p->slot), UID_RANGE};
     int r = userns_new_fd(&range, 1, &userns, err);
     if (r == 0)
-        r = clone_idmapped(src->image_mount, userns, &p->image_mount, err);
+        r = clone_idmapped(src->image_path, userns, &p->image_mount, err);
     if (r == 0)
-        r = clone_idmapped(src->runtime_mount, userns, &p->runtime_mount, err);
+        r = clone_idmapped(src->runtime_path, userns, &p->runtime_mount, err);
     if (r == 0)
         r = disk_mount(src->disks, p->disk, &p->disk_mount, err);
     return r;

@@ -10,7 +10,7 @@
 struct parts_source {
     struct disks *disks;
     struct cgroup_root *cgroups;
-    int image_mount, runtime_mount; /* detached, not idmapped */
+    const char *image_path, *runtime_path; /* mounted trees in B's own mount namespace */
     const char *image;              /* sha256 */
 };
 

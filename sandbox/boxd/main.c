@@ -4,10 +4,12 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -19,7 +21,6 @@
 #include "sandbox/boxd/discovery.h"
 #include "sandbox/boxd/listen.h"
 #include "sandbox/boxd/server.h"
-#include "sandbox/fs/mount.h"
 #include "sandbox/ns/userns.h"
 #include "sandbox/seccomp/filter.h"
 
@@ -100,10 +101,17 @@ static int make_zygote_userns(struct server *s, struct err *err)
     return userns_new_fd(ranges, 2, &s->zygote_userns, err);
 }
 
-static int open_runtime(struct server *s, struct err *err)
+/*
+ * B mounts images where nobody else sees them, and they go away with it. Copies for boxes are taken by path, because
+ * kernels before 6.15 cannot copy a mount that is attached nowhere.
+ */
+static int own_mounts(struct server *s, struct err *err)
 {
-    int r = mount_clone(AT_FDCWD, s->config.runtime, 1, &s->runtime_mount, err);
-    return r;
+    if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+        return err_set(err, -errno, "unshare mounts", NULL);
+    if (access(s->config.runtime, R_OK | X_OK) < 0)
+        return err_set(err, -errno, "find interpreter host", "%s: %s", s->config.runtime, strerror(errno));
+    return 0;
 }
 
 static void raise_limits(void)
@@ -171,7 +179,9 @@ static int prepare(struct server *s, struct err *err)
     char name[64];
     if (geteuid() != 0)
         return err_set(err, -EPERM, "start", "the server needs root to make sandboxes; start it with sudo");
-    int r = make_state(s, err);
+    int r = own_mounts(s, err); /* first: a directory opened before would belong to the old mount namespace */
+    if (r == 0)
+        r = make_state(s, err);
     if (r == 0)
         r = lock_state(s, err);
     if (r == 0)
@@ -185,8 +195,6 @@ static int prepare(struct server *s, struct err *err)
         r = filter_compile(&s->filter, err);
     if (r == 0)
         r = make_zygote_userns(s, err);
-    if (r == 0)
-        r = open_runtime(s, err);
     return r;
 }
 

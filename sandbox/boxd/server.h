@@ -19,7 +19,7 @@ struct server {
     char token[128];
     int listen_fd;
     char listen_text[160]; /* "http://127.0.0.1:8888" */
-    int filter, runtime_mount, zygote_userns;
+    int filter, zygote_userns;
     struct cgroup_root *cgroups;
     struct disks *disks;
     struct list boxes;

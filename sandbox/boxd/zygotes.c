@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -40,7 +41,7 @@ struct image {
     struct list link;
     struct zygotes *all;
     char sha[IMAGE_SHA];
-    int mount;
+    char path[400]; /* where it is mounted, in B's mount namespace */
     struct list zygotes; /* newest last */
     struct list waiting; /* struct box_request: until parts and a warm zygote are there */
     int netns[PARTS_MAX];
@@ -78,7 +79,7 @@ static struct zygote *current(struct image *im)
 static struct parts_source source(struct image *im)
 {
     struct server *s = im->all->server;
-    return (struct parts_source){s->disks, s->cgroups, im->mount, s->runtime_mount, im->sha};
+    return (struct parts_source){s->disks, s->cgroups, im->path, s->config.runtime, im->sha};
 }
 
 /* ---- link of one zygote ---- */
@@ -209,7 +210,7 @@ static int ask(struct zygote *z, const void *msg, size_t len, uint64_t box, cons
 static int launch(struct image *im, struct err *err)
 {
     struct server *s = im->all->server;
-    struct zygote_launch l = {im->mount, s->runtime_mount, s->zygote_userns, im->all->mount_point};
+    struct zygote_launch l = {im->path, s->config.runtime, s->zygote_userns, im->all->mount_point};
     struct zygote *z = calloc(1, sizeof *z);
     if (!z)
         return err_set(err, -ENOMEM, "start zygote", NULL);
@@ -357,12 +358,12 @@ static struct image *find_or_open(struct zygotes *zs, const char *sha, struct er
         return NULL;
     }
     im->all = zs;
-    im->mount = -1;
     snprintf(im->sha, sizeof im->sha, "%s", sha);
     list_init(&im->zygotes);
     list_init(&im->waiting);
-    if (image_mount(zs->server->config.image_dir, sha, &im->mount, err) < 0 || launch(im, err) < 0) {
-        fd_close(im->mount);
+    snprintf(im->path, sizeof im->path, "%s/mounts/%s", zs->server->config.state_dir, sha);
+    if (image_mount(zs->server->config.image_dir, sha, im->path, err) < 0 || launch(im, err) < 0) {
+        umount2(im->path, MNT_DETACH);
         free(im);
         return NULL;
     }
@@ -438,7 +439,7 @@ bool zygotes_ready(const struct server *s)
 
 int zygotes_start(struct server *s, struct err *err)
 {
-    char sha[IMAGE_SHA];
+    char sha[IMAGE_SHA], mounts[300];
     struct zygotes *zs = calloc(1, sizeof *zs);
     if (!zs)
         return err_set(err, -ENOMEM, "start zygotes", NULL);
@@ -450,6 +451,9 @@ int zygotes_start(struct server *s, struct err *err)
     snprintf(zs->mount_point, sizeof zs->mount_point, "%s/zygote-root", s->config.state_dir);
     if (mkdir(zs->mount_point, 0755) < 0 && errno != EEXIST)
         return err_set(err, -errno, "make mount point", "%s: %s", zs->mount_point, strerror(errno));
+    snprintf(mounts, sizeof mounts, "%s/mounts", s->config.state_dir);
+    if (mkdir(mounts, 0700) < 0 && errno != EEXIST)
+        return err_set(err, -errno, "make mount point", "%s: %s", mounts, strerror(errno));
     int r = image_resolve(s->config.image_dir, "", sha, err);
     return r < 0 ? r : find_or_open(zs, sha, err) ? 0 : err->code;
 }

@@ -68,10 +68,9 @@ int mount_erofs(const char *image_path, int *ret_fd, struct err *err)
 
 int mount_clone(int dirfd, const char *path, int ro, int *ret_fd, struct err *err)
 {
-    unsigned flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | (*path ? 0u : AT_EMPTY_PATH);
-    CLEANUP_FD int fd = (int)syscall(SYS_open_tree, dirfd, path, flags);
+    CLEANUP_FD int fd = (int)syscall(SYS_open_tree, dirfd, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
     if (fd < 0)
-        return err_set(err, -errno, "clone mount", NULL);
+        return err_set(err, -errno, "clone mount", "%s: %s", path, strerror(errno));
     struct mount_attr attr = {.attr_set = MOUNT_ATTR_RDONLY};
     if (ro && syscall(SYS_mount_setattr, fd, "", AT_EMPTY_PATH, &attr, sizeof attr) < 0)
         return err_set(err, -errno, "make mount read-only", NULL);

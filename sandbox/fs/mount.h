@@ -10,7 +10,7 @@
 
 /* Mounts an erofs image file read-only, nosuid, nodev, detached. Uses the file directly, else a loop device. */
 int mount_erofs(const char *image_path, int *ret_fd, struct err *err);
-/* Detached copy of the mount at path (or of the detached mount fd when path is ""), read-only when ro. */
+/* Detached copy of the tree at path, read-only when ro. */
 int mount_clone(int dirfd, const char *path, int ro, int *ret_fd, struct err *err);
 /* Shifts the owners of a detached mount by the user namespace's map. */
 int mount_idmap(int mount_fd, int userns_fd, struct err *err);

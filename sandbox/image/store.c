@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "sandbox/base/fd.h"
@@ -22,7 +23,7 @@ static int is_name(const char *s)
 
 int image_resolve(const char *image_dir, const char *name, char ret_sha[IMAGE_SHA], struct err *err)
 {
-    char path[512], text[128];
+    char path[512], text[128] = {0};
     const char *want = *name ? name : "default";
 
     if (is_sha(want)) {
@@ -42,13 +43,17 @@ int image_resolve(const char *image_dir, const char *name, char ret_sha[IMAGE_SH
     text[strcspn(text, " \n")] = 0;
     if (!is_sha(text))
         return err_set(err, -EINVAL, "find image", "the reference %s is damaged", want);
-    snprintf(ret_sha, IMAGE_SHA, "%s", text);
+    memcpy(ret_sha, text, IMAGE_SHA);
     return 0;
 }
 
-int image_mount(const char *image_dir, const char *sha, int *ret_mount, struct err *err)
+int image_mount(const char *image_dir, const char *sha, const char *target, struct err *err)
 {
     char path[512];
+    CLEANUP_FD int mount = -1;
     snprintf(path, sizeof path, "%s/%s.erofs", image_dir, sha);
-    return mount_erofs(path, ret_mount, err);
+    if (mkdir(target, 0700) < 0 && errno != EEXIST)
+        return err_set(err, -errno, "make mount point", "%s: %s", target, strerror(errno));
+    int r = mount_erofs(path, &mount, err);
+    return r < 0 ? r : mount_attach(mount, target, err);
 }

@@ -13,7 +13,7 @@
 
 static int lo_up(struct err *err)
 {
-    char buf[MNL_SOCKET_BUFFER_SIZE];
+    char buf[8192];
     struct mnl_socket *nl = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC);
     if (!nl)
         return err_set(err, -errno, "open rtnetlink", NULL);

@@ -54,11 +54,11 @@ static int build_root(const struct zygote_launch *l, struct err *err)
 
     if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
         return err_set(err, -errno, "unshare mounts", NULL);
-    r = mount_clone(l->image_mount, "", 1, &image, err);
+    r = mount_clone(AT_FDCWD, l->image_path, 1, &image, err);
     if (r == 0)
         r = mount_attach(image, root, err);
     if (r == 0)
-        r = mount_clone(l->runtime_mount, "", 1, &runtime, err);
+        r = mount_clone(AT_FDCWD, l->runtime_path, 1, &runtime, err);
     snprintf(path, sizeof path, "%s/opt/cellbox", root);
     if (r == 0)
         r = mount_attach(runtime, path, err);

@@ -7,9 +7,9 @@
 #include "sandbox/base/err.h"
 
 struct zygote_launch {
-    int image_mount;   /* detached, not idmapped; stays the caller's */
-    int runtime_mount; /* likewise */
-    int userns;        /* the user namespace that Z becomes root of */
+    const char *image_path;   /* mounted tree in the caller's mount namespace */
+    const char *runtime_path; /* likewise: seen at /opt/cellbox */
+    int userns;               /* the user namespace that Z becomes root of */
     const char *mount_point; /* an empty directory, used only inside Z's own mount namespace */
 };
 

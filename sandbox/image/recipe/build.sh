@@ -12,6 +12,8 @@ VENV=/opt/venv
 USER_ID=1000
 export SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-1795305600}
 export LC_ALL=C.UTF-8
+# the distribution's own programs first: some of its tools start whatever python3 the PATH has
+export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:$PATH
 
 say() { printf '[%4ds]   %s\n' "$SECONDS" "$*" >&2; }
 die() { printf 'image recipe: %s\n' "$*" >&2; exit 1; }
