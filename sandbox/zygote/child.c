@@ -79,18 +79,29 @@ static int restrict_files(struct err *err)
     return 0;
 }
 
+/* Its root is the group that the process is in, so B's attach comes first. */
+static int enter_cgroup_namespace(int sync, struct err *err)
+{
+    struct wire_head go;
+    if (fd_recv_wait(sync, &go, sizeof go, NULL, NULL, 30000) != (ssize_t)sizeof go)
+        _exit(1); /* B changed its mind, or has died */
+    if (unshare(CLONE_NEWCGROUP) < 0)
+        return err_set(err, -errno, "unshare cgroup namespace", NULL);
+    return 0;
+}
+
 static int build(const struct wire_clone *req, const int *fds, struct err *err)
 {
     struct root_mounts mounts = {
         .image = fds[CLONE_FD_IMAGE], .runtime = fds[CLONE_FD_RUNTIME], .disk = fds[CLONE_FD_DISK]};
 
     int r = become_root(err);
-    if (r == 0 && unshare(CLONE_NEWCGROUP) < 0)
-        r = err_set(err, -errno, "unshare cgroup namespace", NULL);
     if (r == 0 && sethostname(req->hostname, strnlen(req->hostname, sizeof req->hostname)) < 0)
         r = err_set(err, -errno, "set host name", NULL);
     if (r == 0)
         r = root_enter(&mounts, err);
+    if (r == 0)
+        r = enter_cgroup_namespace(fds[CLONE_FD_SYNC], err);
     if (r == 0)
         r = restrict_files(err);
     if (r == 0)
@@ -123,15 +134,15 @@ static int keep_only(int link)
     return ZYGOTE_LINK_FD;
 }
 
-void child_main(const struct wire_clone *req, const int fds[CLONE_FDS], const struct interpreter_ops *ops)
+void child_main(const struct wire_clone *req, const int fds[CLONE_FDS], int mapped_fd,
+                const struct interpreter_ops *ops)
 {
-    struct wire_head go;
+    uint64_t mapped;
     struct err err = {0};
 
     prctl(PR_SET_NAME, "cbx-init");
-    ssize_t n = fd_recv_wait(fds[CLONE_FD_SYNC], &go, sizeof go, NULL, NULL, 30000);
-    if (n != (ssize_t)sizeof go)
-        _exit(1); /* B changed its mind, or has died */
+    if (read(mapped_fd, &mapped, sizeof mapped) != (ssize_t)sizeof mapped)
+        _exit(1);
     if (build(req, fds, &err) < 0) {
         report(fds[CLONE_FD_SYNC], &err, 0);
         _exit(1);

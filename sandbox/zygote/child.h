@@ -9,8 +9,10 @@ enum { CLONE_FD_SYNC, CLONE_FD_LINK, CLONE_FD_NETNS, CLONE_FD_IMAGE, CLONE_FD_RU
        CLONE_FDS };
 
 /*
- * Waits for B's word on the sync socket, builds the box round itself, reports the step that failed or that it is ready,
- * and becomes init. Never returns.
+ * Waits until Z has written the id maps (one read from mapped_fd), builds the box round itself, waits for B's word that
+ * its cgroups are set, reports the step that failed or that it is ready, and becomes init. Never returns. B attaches
+ * while the root is being built: the two take about as long.
  */
-void child_main(const struct wire_clone *req, const int fds[CLONE_FDS], const struct interpreter_ops *ops)
+void child_main(const struct wire_clone *req, const int fds[CLONE_FDS], int mapped_fd,
+                const struct interpreter_ops *ops)
     __attribute__((noreturn));

@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -46,16 +47,17 @@ static void handle_clone(const struct wire_clone *req, int *fds, const struct in
 {
     struct err err = {0};
     CLEANUP_FD int pidfd = -1;
+    CLEANUP_FD int mapped = eventfd(0, EFD_CLOEXEC);
     pid_t pid = -1;
 
     /* The namespace belongs to our user namespace, not to the box's: root in the box cannot reconfigure it. */
-    if (setns(fds[CLONE_FD_NETNS], CLONE_NEWNET) < 0) {
+    if (mapped < 0 || setns(fds[CLONE_FD_NETNS], CLONE_NEWNET) < 0) {
         err_set(&err, -errno, "enter network namespace", NULL);
     } else {
         ops->before_fork();
         pid = clone_box(&pidfd);
         if (pid == 0)
-            child_main(req, fds, ops);
+            child_main(req, fds, mapped, ops);
         int saved = errno;
         ops->after_fork_parent();
         if (pid < 0)
@@ -63,7 +65,9 @@ static void handle_clone(const struct wire_clone *req, int *fds, const struct in
     }
     if (pid > 0) {
         struct userns_range map = {0, req->uid_offset, req->uid_count};
-        if (userns_write_maps(pid, &map, 1, &err) < 0)
+        if (userns_write_maps(pid, &map, 1, &err) == 0 && eventfd_write(mapped, 1) < 0)
+            err_set(&err, -errno, "release box", NULL);
+        if (err.code)
             syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0);
     }
     reply(&req->h, err.code ? &err : NULL, pid, &pidfd, pidfd >= 0);
