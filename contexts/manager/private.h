@@ -1,0 +1,264 @@
+/* Bodies shared by the files of the manager; nobody else includes this. */
+#pragma once
+
+#include "contexts/manager/journal/journal.h"
+#include "contexts/manager/links/boxes.h"
+#include "contexts/manager/links/init_link.h"
+#include "contexts/manager/links/runner_link.h"
+#include "contexts/manager/manager.h"
+#include "contexts/pool/pool.h"
+#include "sandbox/base/list.h"
+#include "sandbox/base/map.h"
+
+#define MOD "manager"
+
+enum { HOOKS_MAX = 4, FIRST_REQUEST = 16, ROUTE_MAX = 64 << 10 };
+
+/* Kinds of journal records. Integers native, same machine. */
+enum journal_kind {
+    JOURNAL_PACKET = 1,
+    JOURNAL_REQUEST, /* struct request_record, then its bytes: a request was queued */
+    JOURNAL_START,   /* struct start_record: it is being sent to the runner */
+    JOURNAL_ERROR,   /* u64 req, {ename, evalue, traceback, code, details}: an error of the manager */
+    JOURNAL_END,     /* u64 req, u64 status, reply content: ended by the manager, not by DONE */
+    JOURNAL_STATE,   /* u64 enum context_state, reason code: of the context */
+    JOURNAL_RUNNER,  /* u64 number in the box: frames of a new interpreter follow */
+    JOURNAL_HELLO,   /* info JSON that the pool received */
+    JOURNAL_NOTICE,  /* u64 req, text */
+};
+
+struct request_record {
+    uint64_t number;
+    uint32_t timeout_ms;
+    uint8_t kind, silent, no_history, allow_stdin, stop_on_error, pad[3];
+    char id[37];
+    uint8_t pad2[3];
+    uint32_t parent, route, session, nsections;
+    uint32_t sections[MESSAGE_SECTIONS_MAX];
+};
+
+struct start_record {
+    uint64_t number;
+    uint32_t execution_count;
+    uint32_t sent; /* lowest byte: 1 once the runner's socket has all of it */
+};
+
+/* Turns journal records into events; one lives with the context, one in every reader that is not up to date. */
+struct projector {
+    struct proto_decoder decoder;
+    struct context *context;
+    struct request *running;
+    struct request *hint; /* found before the context's table is asked */
+    uint64_t message_start; /* record in which the open message began */
+    struct {
+        uint64_t req;
+        size_t len;
+        uint8_t bytes[4];
+    } tail[2];
+    void (*message)(struct context *c, const struct proto_message *m); /* NULL but for the live one */
+    void (*emit)(void *user, const struct context_event *ev);
+    void *user;
+    uint64_t time_us;
+};
+
+struct projector_point { /* where a reader begins: see projector_seek */
+    uint64_t scan, start;
+    struct request *running;
+    struct {
+        uint64_t req;
+        size_t len;
+        uint8_t bytes[4];
+    } tail[2];
+};
+
+void projector_init(struct projector *p, struct context *c, struct proto_quota *quota);
+void projector_deinit(struct projector *p);
+/* 0, or -EPROTO / -ENOMEM of the decoder. */
+int projector_feed(struct projector *p, const struct journal_record *rec);
+void projector_point(const struct projector *p, uint64_t next, struct projector_point *ret);
+void projector_seek(struct projector *p, const struct projector_point *at);
+
+struct request {
+    struct list item;  /* context->requests */
+    struct list queued; /* context->queue */
+    unsigned refs;
+    struct context *context;
+    uint64_t number;
+    enum request_kind kind;
+    enum request_state state;
+    char id[37];
+    bool silent, no_history, allow_stdin, stop_on_error;
+    bool timed_out, wants_input, truncated, stdin_offered;
+    uint32_t timeout_ms, execution_count, status;
+    uint64_t record, started_record; /* journal offsets */
+    struct projector_point start;
+    uint64_t queued_us, started_us, ended_us;
+    const char *lost_reason;
+    struct request_asker asker;
+    uint8_t *bytes; /* parent, route, session */
+    struct proto_section parent, route, session;
+    unsigned readers;
+};
+
+struct subscription {
+    struct list item;
+    struct context *context;
+    struct subscription_spec spec;
+    bool reading; /* behind: gets its events from the journal */
+    bool full;    /* said so; becomes reading at the end of the record */
+    bool paused;  /* waits for subscription_resume */
+    bool cancelled, busy;
+    struct projector_point point;
+    struct journal_reader reader;
+    struct projector projector;
+    bool reader_open;
+};
+
+struct waiter {
+    struct list item;
+    void (*done)(void *user, const struct err *error);
+    void (*ready)(void *user, bool ok);
+    void *user;
+};
+
+struct death {
+    bool pending;
+    const char *code;  /* static: EXITED, SIGNAL, ... */
+    const char *ename; /* static */
+    char text[256];
+    char details[160]; /* JSON object */
+};
+
+struct context {
+    struct list item; /* sandbox->contexts */
+    struct manager *manager;
+    struct sandbox *sandbox; /* NULL once removed */
+    unsigned refs;
+    char id[37];
+    char *language, *cwd, *env;
+    uint32_t timeout_ms;
+    uint64_t created_us, last_used_us;
+
+    enum context_state state;
+    bool removed, applying, replaying, ready, is_default;
+    uint32_t number; /* in the box; 0 = no interpreter */
+    struct runner_link *runner;
+    struct journal *journal;
+    struct projector live;
+    uint64_t next_request, setup_request;
+    bool truncating, dropping; /* output of the running execution is over its bound */
+    struct proto_section hello; /* malloc'ed */
+    bool exited, stat_pending, kill_sent, restart_wanted, interrupt_pending;
+    uint32_t exit_status;
+    bool broken; /* runner broke the protocol or the socket */
+    const char *broken_why;
+    struct death death;
+    const char *lost_reason; /* the next run is told */
+    uint32_t execution_count;
+
+    struct request *running, *last;
+    struct request *abort_for; /* failed with stop_on_error: its session's queue is to be aborted */
+    struct list queue, requests, subscriptions;
+    unsigned nqueue, nexecutions;
+    struct list waiters;
+    struct list lagging; /* manager->lagging */
+
+    uv_timer_t timer, start_timer;
+    int handles;
+    enum { TIMER_NONE, TIMER_RUN, TIMER_GRACE, TIMER_SHUTDOWN } timer_for;
+};
+
+struct sandbox {
+    struct manager *manager;
+    char *name, *image, *env, *labels;
+    char disk[WIRE_DISK];
+    struct wire_limits limits;
+    enum sandbox_state state;
+    struct err error;
+    uint64_t box;
+    struct wire_link *init;
+    uint32_t next_context;
+    uint64_t oom_kills;
+    uint64_t created_us, last_used_us;
+    struct pool_box spare; /* spare.runner: the warm context that came with the box */
+    struct creation *creation; /* BOX_CREATE under way */
+    struct list contexts, waiters;
+    unsigned ncontexts;
+};
+
+struct manager {
+    struct manager_config config;
+    struct pool *pool;
+    struct map *sandboxes, *contexts;
+    struct proto_quota quota;
+    struct manager_stats stats;
+    struct manager_hooks hooks[HOOKS_MAX];
+    unsigned nhooks;
+    char *hello; /* latest info JSON of a runner */
+    uv_idle_t pump;
+    struct list lagging; /* contexts with a subscriber to be fed from the journal */
+    bool adopted;
+};
+
+uint64_t manager_now_us(void);
+#define MANAGER_HOOK(m, name, ...)                                                                 \
+    do {                                                                                           \
+        for (unsigned hook_ = 0; hook_ < (m)->nhooks; hook_++)                                     \
+            if ((m)->hooks[hook_].name)                                                            \
+                (m)->hooks[hook_].name((m)->hooks[hook_].user, __VA_ARGS__);                       \
+    } while (0)
+
+/* context.c */
+struct context *context_new(struct sandbox *sb, const struct context_spec *spec, struct err *e);
+void context_ref(struct context *c);
+void context_unref(struct context *c);
+void context_keep(struct context *c, bool with_fd);
+int context_record(struct context *c, enum journal_kind kind, const struct iovec *iov, int n, uint64_t *ret_offset);
+void context_apply(struct context *c, const struct journal_record *rec);
+void context_settle(struct context *c); /* after anything happened: death, next request, trimming */
+void context_set_state(struct context *c, enum context_state s, const char *reason);
+void context_on_event(void *user, const struct context_event *ev);
+void context_on_message(struct context *c, const struct proto_message *m);
+extern const struct runner_link_ops context_runner_ops;
+
+/* start.c */
+void context_start(struct context *c);
+void context_box_ready(struct context *c);
+void context_box_failed(struct context *c, const struct err *e);
+void context_tell_ready(struct context *c, bool ok);
+
+/* request.c */
+struct request *request_from_record(struct context *c, const struct journal_record *rec);
+struct request *request_find(struct context *c, uint64_t number);
+void request_advance(struct context *c);
+void request_resend(struct context *c);
+void request_end(struct context *c, struct request *r, enum frame_status status, const char *content);
+void request_finished(struct context *c, struct request *r, uint32_t status);
+void request_abort_queue(struct context *c, const struct proto_section *session);
+void request_drop(struct request *r);
+
+/* death.c */
+void context_died(struct context *c);
+void context_death_set(struct context *c, const char *code, const char *ename, const char *details, const char *fmt, ...)
+    __attribute__((format(printf, 5, 6)));
+void context_close_runner(struct context *c, bool kill);
+int manager_error_json(struct buf *out, const char *ename, const char *evalue, const char *code, const char *details);
+
+/* interrupt.c */
+void context_arm_timeout(struct context *c);
+void context_disarm(struct context *c);
+void context_shutdown_timer(struct context *c, uint32_t ms);
+
+/* execution.c */
+void context_trim(struct context *c);
+
+/* publish.c */
+void publish(struct context *c, const struct context_event *ev);
+void publish_settle(struct context *c, uint64_t next);
+void publish_pump(struct manager *m);
+
+/* sandbox.c */
+void sandbox_touch(struct sandbox *sb);
+void sandbox_box_gone(struct sandbox *sb);
+void sandbox_attach_box(struct sandbox *sb, const struct pool_box *pb);
+struct sandbox *sandbox_by_box(struct manager *m, uint64_t box);

@@ -1,0 +1,365 @@
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "contexts/manager/private.h"
+#include "sandbox/base/fd.h"
+#include "sandbox/base/json.h"
+#include "sandbox/base/log.h"
+
+bool sandbox_name_valid(const char *name)
+{
+    size_t n = strlen(name);
+    if (n < 1 || n > 63 || name[0] == '-' || name[n - 1] == '-')
+        return false;
+    return strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-") == n;
+}
+
+const char *sandbox_state_name(enum sandbox_state s)
+{
+    static const char *const names[] = {"stopped", "starting", "running", "failed"};
+    return names[s];
+}
+
+static int replace(char **field, const char *value)
+{
+    char *copy = strdup(value);
+    if (!copy)
+        return -ENOMEM;
+    free(*field);
+    *field = copy;
+    return 0;
+}
+
+static void sandbox_free(struct sandbox *sb)
+{
+    free(sb->name);
+    free(sb->image);
+    free(sb->env);
+    free(sb->labels);
+    free(sb);
+}
+
+int sandbox_define(struct manager *m, const struct sandbox_spec *spec, struct sandbox **ret)
+{
+    if (!sandbox_name_valid(spec->name))
+        return SANDBOX_E_NAME;
+    if (map_count(m->sandboxes) >= m->config.sandboxes_max)
+        return SANDBOX_E_LIMIT;
+    if (map_get(m->sandboxes, spec->name))
+        return -EEXIST;
+    struct sandbox *sb = calloc(1, sizeof *sb);
+    if (!sb)
+        return -ENOMEM;
+    sb->manager = m;
+    sb->limits = spec->limits;
+    sb->next_context = 1;
+    sb->created_us = spec->created_us ? spec->created_us : manager_now_us();
+    sb->last_used_us = spec->last_used_us ? spec->last_used_us : sb->created_us;
+    snprintf(sb->disk, sizeof sb->disk, "%s", spec->disk ? spec->disk : "");
+    list_init(&sb->contexts);
+    list_init(&sb->waiters);
+    int r = replace(&sb->name, spec->name);
+    r = r ? r : replace(&sb->image, spec->image ? spec->image : "");
+    r = r ? r : replace(&sb->env, spec->env ? spec->env : "{}");
+    r = r ? r : replace(&sb->labels, spec->labels ? spec->labels : "{}");
+    r = r ? r : map_add(m->sandboxes, spec->name, sb);
+    if (r < 0) {
+        sandbox_free(sb);
+        return r;
+    }
+    *ret = sb;
+    return 0;
+}
+
+int sandbox_create(struct manager *m, const struct sandbox_spec *spec, struct sandbox **ret)
+{
+    struct sandbox *sb;
+    int r = sandbox_define(m, spec, &sb);
+    if (r)
+        return r;
+    sandbox_start(sb);
+    MANAGER_HOOK(m, sandbox_changed, sb);
+    *ret = sb;
+    return 0;
+}
+
+static void tell_waiters(struct sandbox *sb, const struct err *e)
+{
+    while (!list_empty(&sb->waiters)) {
+        struct waiter *w = LIST_ENTRY(sb->waiters.next, struct waiter, item);
+        list_remove(&w->item);
+        if (w->done)
+            w->done(w->user, e);
+        free(w);
+    }
+}
+
+static void on_init_message(void *user, const struct wire_message *msg)
+{
+    (void)user;
+    (void)msg;
+}
+
+/* B says so, too, and more reliably: WIRE_BOX_GONE does the work. */
+static void on_init_closed(void *user)
+{
+    (void)user;
+}
+
+static const struct wire_link_ops init_ops = {.message = on_init_message, .closed = on_init_closed};
+
+void sandbox_attach_box(struct sandbox *sb, const struct pool_box *pb)
+{
+    struct err none = {0};
+    sb->box = pb->box;
+    sb->init = pb->init;
+    wire_link_set_ops(sb->init, &init_ops, sb);
+    memcpy(sb->disk, pb->created.disk, sizeof sb->disk);
+    sb->disk[sizeof sb->disk - 1] = 0;
+    sb->limits = pb->created.limits;
+    if (!sb->image[0]) {
+        char image[WIRE_NAME];
+        snprintf(image, sizeof image, "%.*s", WIRE_NAME - 1, pb->created.image);
+        replace(&sb->image, image);
+    }
+    sb->next_context = pb->context + 1;
+    sb->oom_kills = 0;
+    sb->state = SANDBOX_RUNNING;
+    sb->error = none;
+    init_setup(sb->init, sb->name);
+    CLEANUP_BUF struct buf blob = {0};
+    buf_puts(&blob, "{\"name\":");
+    json_put_cstring(&blob, sb->name);
+    buf_putc(&blob, '}');
+    boxes_keep(sb->manager->config.boxes, sb->box, blob.data, blob.len);
+    sb->manager->stats.boxes_started++;
+    LIST_FOREACH_SAFE(it, &sb->contexts)
+        context_box_ready(LIST_ENTRY(it, struct context, item));
+    MANAGER_HOOK(sb->manager, sandbox_changed, sb);
+    tell_waiters(sb, &none);
+}
+
+static void start_failed(struct sandbox *sb, const struct err *e)
+{
+    log_warn(MOD, "sandbox start failed", "sandbox=%s step=%s error=%s", sb->name, log_quote(e->step),
+             log_quote(e->text));
+    sb->state = SANDBOX_FAILED;
+    sb->error = *e;
+    LIST_FOREACH_SAFE(it, &sb->contexts)
+        context_box_failed(LIST_ENTRY(it, struct context, item), e);
+    tell_waiters(sb, e);
+}
+
+/* Outlives a sandbox that is removed while its box is being made. */
+struct creation {
+    struct boxes *boxes;
+    struct sandbox *sandbox;
+};
+
+static void on_created(void *user, const struct err *error, const struct wire_message *m)
+{
+    struct creation creation = *(struct creation *)user;
+    struct sandbox *sb = creation.sandbox;
+    struct pool_box pb = {0};
+    struct err e = {0};
+    free(user);
+    if (!sb) {
+        if (!error->code)
+            boxes_destroy(creation.boxes, m->head->box, false, NULL, NULL);
+        return;
+    }
+    sb->creation = NULL;
+    if (error->code) {
+        start_failed(sb, error);
+        return;
+    }
+    if (m->len < sizeof pb.created || m->nfds < 1) {
+        err_set(&e, -EPROTO, "create box", "malformed reply");
+        start_failed(sb, &e);
+        return;
+    }
+    memcpy(&pb.created, m->head, sizeof pb.created);
+    pb.box = m->head->box;
+    pb.init = wire_link_new(sb->manager->config.loop, STEAL_FD(m->fds[0]), &init_ops, sb);
+    if (!pb.init) {
+        boxes_destroy(sb->manager->config.boxes, pb.box, sb->disk[0] != 0, NULL, NULL);
+        err_set(&e, -ENOMEM, "create box", NULL);
+        start_failed(sb, &e);
+        return;
+    }
+    sandbox_attach_box(sb, &pb);
+}
+
+static bool fits_pool(const struct sandbox *sb)
+{
+    return !sb->image[0] && !sb->disk[0] && !sb->limits.memory && !sb->limits.cpu && !sb->limits.pids;
+}
+
+void sandbox_start(struct sandbox *sb)
+{
+    struct manager *m = sb->manager;
+    struct pool_box pb;
+    if (sb->state == SANDBOX_RUNNING || sb->state == SANDBOX_STARTING)
+        return;
+    sb->state = SANDBOX_STARTING;
+    if (fits_pool(sb) && pool_take(m->pool, &pb)) {
+        m->stats.pool_hits++;
+        sb->spare = pb;
+        sandbox_attach_box(sb, &pb);
+        return;
+    }
+    m->stats.pool_misses += fits_pool(sb);
+    sb->creation = calloc(1, sizeof *sb->creation);
+    if (!sb->creation) {
+        struct err e = {0};
+        err_set(&e, -ENOMEM, "create box", NULL);
+        start_failed(sb, &e);
+        return;
+    }
+    *sb->creation = (struct creation){m->config.boxes, sb};
+    boxes_create(m->config.boxes, sb->image, sb->disk, &sb->limits, on_created, sb->creation);
+}
+
+int sandbox_when_running(struct sandbox *sb, void (*done)(void *user, const struct err *error), void *user)
+{
+    struct err none = {0};
+    sandbox_start(sb);
+    if (sb->state == SANDBOX_RUNNING) {
+        done(user, &none);
+        return 0;
+    }
+    if (sb->state == SANDBOX_FAILED) {
+        struct err e = sb->error;
+        done(user, &e);
+        return 0;
+    }
+    struct waiter *w = calloc(1, sizeof *w);
+    if (!w)
+        return -ENOMEM;
+    w->done = done;
+    w->user = user;
+    list_append(&sb->waiters, &w->item);
+    return 0;
+}
+
+void sandbox_forget(struct manager *m, void *user)
+{
+    size_t cursor = 0;
+    struct sandbox *sb;
+    boxes_forget(m->config.boxes, user);
+    while ((sb = map_next(m->sandboxes, &cursor, NULL))) {
+        LIST_FOREACH(it, &sb->waiters) {
+            struct waiter *w = LIST_ENTRY(it, struct waiter, item);
+            if (w->user == user)
+                w->done = NULL;
+        }
+    }
+}
+
+static void spare_discard(struct sandbox *sb)
+{
+    runner_link_free(sb->spare.runner);
+    free(sb->spare.hello);
+    sb->spare = (struct pool_box){0};
+}
+
+void sandbox_box_gone(struct sandbox *sb)
+{
+    spare_discard(sb);
+    wire_link_free(sb->init);
+    sb->init = NULL;
+    sb->box = 0;
+    sb->state = SANDBOX_STOPPED;
+    LIST_FOREACH_SAFE(it, &sb->contexts) {
+        struct context *c = LIST_ENTRY(it, struct context, item);
+        if (!c->runner && !c->number)
+            continue;
+        context_death_set(c, "BOX_GONE", "ContextDied", "{}", "the sandbox ended unexpectedly; what it wrote to disk is kept");
+        context_died(c);
+    }
+}
+
+struct removal {
+    void (*done)(void *user, const struct err *error);
+    void *user;
+};
+
+static void on_removed(void *user, const struct err *error, const struct wire_message *m)
+{
+    struct removal *r = user;
+    (void)m;
+    r->done(r->user, error);
+    free(r);
+}
+
+void sandbox_remove(struct sandbox *sb, void (*done)(void *user, const struct err *error), void *user)
+{
+    struct manager *m = sb->manager;
+    struct err gone = {0}, none = {0};
+    struct removal *rm = done ? calloc(1, sizeof *rm) : NULL;
+    if (rm)
+        *rm = (struct removal){done, user};
+
+    err_set(&gone, -ENOENT, "sandbox", "it was removed");
+    boxes_forget(m->config.boxes, sb);
+    if (sb->creation)
+        sb->creation->sandbox = NULL;
+    while (!list_empty(&sb->contexts))
+        context_remove(LIST_ENTRY(sb->contexts.next, struct context, item));
+    spare_discard(sb);
+    wire_link_free(sb->init);
+    map_remove(m->sandboxes, sb->name);
+    tell_waiters(sb, &gone);
+    MANAGER_HOOK(m, sandbox_removed, sb->name);
+    if (sb->box)
+        boxes_destroy(m->config.boxes, sb->box, false, rm ? on_removed : NULL, rm);
+    else if (sb->disk[0])
+        boxes_disk_remove(m->config.boxes, sb->disk, rm ? on_removed : NULL, rm);
+    else if (rm)
+        on_removed(rm, &none, NULL);
+    sandbox_free(sb);
+}
+
+void sandbox_set_labels(struct sandbox *sb, const char *labels)
+{
+    if (replace(&sb->labels, labels) == 0)
+        MANAGER_HOOK(sb->manager, sandbox_changed, sb);
+}
+
+int sandbox_set_env(struct sandbox *sb, const char *env)
+{
+    int r = replace(&sb->env, env);
+    if (r == 0)
+        MANAGER_HOOK(sb->manager, sandbox_changed, sb);
+    return r;
+}
+
+void sandbox_touch(struct sandbox *sb)
+{
+    sb->last_used_us = manager_now_us();
+}
+
+int sandbox_stat(struct sandbox *sb, wire_reply_fn *reply, void *user)
+{
+    if (sb->state != SANDBOX_RUNNING)
+        return -ENOTCONN;
+    boxes_stat(sb->manager->config.boxes, sb->box, reply, user);
+    return 0;
+}
+
+void sandbox_get_info(const struct sandbox *sb, struct sandbox_info *ret)
+{
+    *ret = (struct sandbox_info){.name = sb->name,
+                                 .image = sb->image,
+                                 .env = sb->env,
+                                 .labels = sb->labels,
+                                 .disk = sb->disk,
+                                 .limits = sb->limits,
+                                 .state = sb->state,
+                                 .error = &sb->error,
+                                 .created_us = sb->created_us,
+                                 .last_used_us = sb->last_used_us,
+                                 .contexts = sb->ncontexts};
+}
