@@ -1,0 +1,154 @@
+"""The event loop of a context.
+
+Tasks and timers made in a cell go on between cells, and ``asyncio.create_task`` works in a cell without ``await``, as
+in Jupyter. The loop runs while the context is idle and during cells with a top-level await. During other cells it is
+only *marked* as running; code that wants a loop of its own there (``asyncio.run``, ``loop.run_until_complete``), which
+Jupyter refuses, gets the mark lifted for that long.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+from asyncio import base_events, events, runners
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import _cellbox
+
+
+class CellLoop(asyncio.SelectorEventLoop):
+    """A selector loop that knows whether it has anything to do."""
+
+    marked = False  # a cell runs outside of the loop: get_running_loop() answers with it
+
+    def is_running(self) -> bool:
+        return self.marked or super().is_running()
+
+    def wake_fd(self) -> int:
+        """Readable when another thread or a signal handler scheduled something."""
+        return self._ssock.fileno()  # type: ignore[attr-defined]
+
+    def has_work(self, own_readers: int) -> bool:
+        """Whether a callback, a timer or a descriptor (beside our own) waits."""
+        if self._ready or self._scheduled:  # type: ignore[attr-defined]
+            return True
+        readers = self._selector.get_map()  # type: ignore[attr-defined]
+        return readers is not None and len(readers) > own_readers
+
+
+_current: CellLoop | None = None
+
+
+@contextlib.contextmanager
+def _unmarked() -> Iterator[None]:
+    """Lift the mark of a synchronous cell, in the main thread, unless a loop really runs."""
+    loop = _current
+    if loop is None or not loop.marked or events._get_running_loop() is not loop:
+        yield
+        return
+    loop.marked = False
+    events._set_running_loop(None)
+    try:
+        yield
+    finally:
+        loop.marked = True
+        events._set_running_loop(loop)
+
+
+def _lifting(function: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        loop = _current
+        if loop is None or not loop.marked:
+            return function(*args, **kwargs)
+        with _unmarked():
+            return function(*args, **kwargs)
+
+    return wrapper
+
+
+def install() -> None:
+    """Patch the places that refuse to run a loop inside another, once per process image."""
+    base: Any = base_events.BaseEventLoop
+    base.run_forever = _lifting(base.run_forever)
+    base.run_until_complete = _lifting(base.run_until_complete)
+    runner: Any = runners.Runner
+    runner.run = _lifting(runner.run)
+    runners.run = asyncio.run = _lifting(runners.run)
+
+
+class Loop:
+    """Owns the CellLoop of this process; made again when user code has closed or broken it."""
+
+    OWN_READERS = 2  # the loop's self-pipe and the frame socket
+
+    def __init__(self, on_frame: Callable[[], None]) -> None:
+        self._on_frame = on_frame
+        self._registered = False
+        self.loop = self._new()
+
+    def _new(self) -> CellLoop:
+        global _current
+        loop = CellLoop()
+        asyncio.set_event_loop(loop)
+        self._registered = False
+        _current = loop
+        return loop
+
+    def _healthy(self) -> CellLoop:
+        if self.loop.is_closed():
+            self.loop = self._new()
+        if not self._registered:
+            self.loop.add_reader(_cellbox.frame_fd(), self._frame_ready)
+            self._registered = True
+        return self.loop
+
+    def _frame_ready(self) -> None:
+        self._on_frame()
+
+    def mark(self) -> None:
+        """A synchronous cell begins."""
+        if self.loop.is_closed():
+            self.loop = self._new()
+        self.loop.marked = True
+        events._set_running_loop(self.loop)
+
+    def unmark(self) -> None:
+        self.loop.marked = False
+        events._set_running_loop(None)
+
+    def wait_frame(self) -> None:
+        """Run what is scheduled until a frame can be received."""
+        while True:
+            loop = self.loop
+            own = self.OWN_READERS if self._registered else self.OWN_READERS - 1
+            if not loop.is_closed() and loop.has_work(own):
+                loop = self._healthy()
+                self._run(loop.run_forever)  # _on_frame stops it
+                if _cellbox.wait(-1, 0) & 1:
+                    return
+                continue
+            ready = _cellbox.wait(-1 if loop.is_closed() else loop.wake_fd(), -1)
+            if ready & 1:
+                return
+            loop.call_soon(loop.stop)
+            self._run(loop.run_forever)
+
+    def _run(self, run: Callable[[], Any]) -> None:
+        try:
+            run()
+        except (SystemExit, KeyboardInterrupt):
+            pass  # raised by a background task, which has ended
+        except OSError:
+            # Its descriptors were closed by user code.
+            with contextlib.suppress(Exception):
+                self.loop.close()
+            self.loop = self._new()
+
+    def run_until_complete(self, future: Any) -> Any:
+        return self._healthy().run_until_complete(future)
+
+    def create_task(self, coro: Any) -> asyncio.Task[Any]:
+        return self._healthy().create_task(coro)

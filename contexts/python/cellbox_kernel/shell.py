@@ -1,0 +1,259 @@
+"""IPython's shell, speaking frames."""
+
+from __future__ import annotations
+
+import linecache
+import os
+import subprocess
+import sys
+import traceback
+from typing import Any
+
+from IPython.core import page
+from IPython.core.async_helpers import _pseudo_sync_runner
+from IPython.core.autocall import ZMQExitAutocall
+from IPython.core.error import UsageError
+from IPython.core.interactiveshell import InteractiveShell, InteractiveShellABC
+from IPython.core.profiledir import ProfileDir
+from IPython.paths import get_ipython_dir
+from traitlets import Any as AnyTrait
+from traitlets import CBool, Instance, Type, default
+
+import _cellbox
+
+from . import protocol
+from .display import Formatter, Publisher, ResultHook
+from .history import MemoryHistory
+from .transform import Guard
+
+SOURCES_MAX = 5000
+
+
+def _safe_str(value: object) -> str:
+    try:
+        return str(value)
+    except Exception:  # noqa: BLE001 - a user's __str__
+        return "<exception str() failed>"
+
+
+class Shell(InteractiveShell):
+    """One per process. ``run`` executes a cell; what it shows leaves as frames of the current request."""
+
+    displayhook_class = Type(ResultHook)
+    display_pub_class = Type(Publisher)
+    kernel = AnyTrait()
+    exiter = Instance(ZMQExitAutocall)
+    readline_use = CBool(False)
+    autoindent = CBool(False)
+
+    @default("exiter")
+    def _exiter_default(self) -> ZMQExitAutocall:  # type: ignore[override]
+        return ZMQExitAutocall(self)
+
+    @default("ipython_dir")
+    def _ipython_dir_default(self) -> str:
+        return get_ipython_dir()
+
+    @default("profile_dir")
+    def _profile_dir_default(self) -> ProfileDir:
+        return ProfileDir.create_profile_dir_by_name(self.ipython_dir, "default")
+
+    def __init__(self, **kwargs: Any) -> None:
+        self.keepkernel_on_exit = None
+        self.runner: Any = None
+        self.error: dict[str, Any] | None = None  # content of the cell's last ERROR
+        super().__init__(**kwargs)
+        # tqdm.auto looks for this to know that it draws into a notebook.
+        self.config.IPKernelApp.tqdm = "cellbox"
+        self._guard = Guard(self)
+
+    # The zygote has no home directory: both are made when something asks for them.
+    def init_ipython_dir(self, ipython_dir: Any) -> None:
+        pass
+
+    def init_profile_dir(self, profile_dir: Any) -> None:
+        pass
+
+    def init_history(self) -> None:
+        self.history_manager = MemoryHistory(shell=self, parent=self)
+        self.configurables.append(self.history_manager)
+
+    def init_display_formatter(self) -> None:
+        self.display_formatter = Formatter(parent=self)
+        self.configurables.append(self.display_formatter)
+
+    def init_hooks(self) -> None:
+        super().init_hooks()
+        self.set_hook("show_in_pager", page.as_hook(self._page), 99)
+
+    def _page(self, text: Any, start: int = 0, screen_lines: int = 0, pager_cmd: Any = None) -> None:
+        data = text if isinstance(text, dict) else {"text/plain": text}
+        self.payload_manager.write_payload({"source": "page", "data": data, "start": max(0, start)})
+
+    def ask_exit(self) -> None:
+        keep = bool(self.keepkernel_on_exit)
+        self.exit_now = not keep
+        self.payload_manager.write_payload({"source": "ask_exit", "keepkernel": keep})
+
+    def set_next_input(self, s: str, replace: bool = False) -> None:
+        self.payload_manager.write_payload({"source": "set_next_input", "text": s, "replace": replace})
+
+    def enable_gui(self, gui: Any = None) -> None:
+        if gui not in (None, "inline", "agg", "asyncio"):
+            raise UsageError(f"no display for the event loop {gui!r} here; try %matplotlib inline")
+
+    def system(self, cmd: str) -> None:
+        """``!cmd``: a shell whose fd 1 and 2 are ours, so its output flows as it comes."""
+        cmd = self.var_expand(cmd, depth=1)
+        status = -2
+        try:
+            status = subprocess.call(cmd, shell=True, executable=os.environ.get("SHELL"))  # noqa: S602
+        finally:
+            self.user_ns["_exit_code"] = status if status <= 128 else 128 - status
+        if self.system_raise_on_error and status != 0:
+            raise subprocess.CalledProcessError(status, cmd)
+
+    system_raw = system_piped = system
+
+    def get_parent(self) -> dict[str, Any]:
+        return self.kernel.get_parent()
+
+    @property
+    def parent_header(self) -> dict[str, Any]:
+        return self.kernel.get_parent()
+
+    # Cells
+
+    def transform_cell(self, raw_cell: str) -> str:
+        if self._guard.is_noop(raw_cell):
+            return raw_cell if raw_cell.endswith("\n") else raw_cell + "\n"
+        return super().transform_cell(raw_cell)
+
+    def should_run_async(self, raw_cell: str, **kwargs: Any) -> bool:
+        cell = kwargs.get("transformed_cell") or ""
+        if "await" not in cell and "async" not in cell:
+            return False
+        return super().should_run_async(raw_cell, **kwargs)
+
+    def run(self, code: str, *, silent: bool, store_history: bool, cell_id: str | None) -> Any:
+        """Run one cell to its end; the ExecutionResult, or None when even that could not be made."""
+        self.error = None
+        result = None
+        failed = None
+        try:
+            transformed = self.transform_cell(code)
+        except Exception:  # noqa: BLE001 - shown as the cell's error
+            transformed, failed = code, sys.exc_info()
+        try:
+            coro = self.run_cell_async(
+                code, store_history=store_history, silent=silent, transformed_cell=transformed,
+                preprocessing_exc_tuple=failed, cell_id=cell_id,
+            )
+            if self.should_run_async(code, transformed_cell=transformed, preprocessing_exc_tuple=failed):
+                result = self.runner.run_task(coro)
+            else:
+                result = self.runner.run_marked(_pseudo_sync_runner, coro)
+        finally:
+            self.events.trigger("post_execute")
+            if not silent:
+                self.events.trigger("post_run_cell", result)
+        if len(linecache.cache) > SOURCES_MAX:
+            self._prune_sources()
+        return result
+
+    def _prune_sources(self) -> None:
+        """Forget the sources of the oldest cells: linecache keeps every cell's text."""
+        names = [n for n in linecache.cache if n.startswith("<ipython-input-")]
+        for name in names[: SOURCES_MAX // 5]:
+            linecache.cache.pop(name, None)
+            self.compile._filename_map.pop(name, None)
+
+    # Errors
+
+    def showtraceback(self, *args: Any, **kwargs: Any) -> None:
+        if _cellbox.is_detached():
+            self._leave_child()
+        try:
+            self._show(*args, **kwargs)
+        except KeyboardInterrupt:
+            self.show_plain(sys.exc_info()[1])
+
+    def _show(self, exc_tuple: Any = None, *args: Any, **kwargs: Any) -> None:
+        try:
+            etype, value, tb = self._get_exc_info(exc_tuple)
+        except ValueError:
+            print("No traceback available to show.", file=sys.stderr)
+            return
+        if etype is not UsageError and not issubclass(etype, SyntaxError) and _has_group(value):
+            self._showtraceback(etype, value, traceback.format_exception(etype, value, _below_shell(tb)))
+            return
+        before = self.error
+        try:
+            super().showtraceback((etype, value, tb), *args, **kwargs)
+        except Exception:  # noqa: BLE001 - the formatter met a hostile object
+            pass
+        if self.error is before:
+            self.show_plain(value)
+
+    def show_plain(self, value: BaseException | None) -> None:
+        """An ERROR without frames of the stack, for when the formatter could not make one."""
+        etype = type(value)
+        self._showtraceback(etype, value, [f"{etype.__name__}: {_safe_str(value)}"])
+
+    def show_usage_error(self, exc: Any) -> None:
+        self._showtraceback(UsageError, exc, [f"UsageError: {_safe_str(exc)}"])
+
+    def _showtraceback(self, etype: Any, evalue: Any, stb: Any) -> None:
+        lines = [str(line) for line in stb] if isinstance(stb, (list, tuple)) else [str(stb)]
+        self.error = {"ename": str(etype.__name__), "evalue": _safe_str(evalue), "traceback": lines}
+        protocol.send_json(protocol.ERROR, _cellbox.current_request(), self.error)
+
+    def _format_exception_for_storage(self, exception: Any, filename: Any = None, running_compiled_code: Any = False) -> Any:
+        return None  # IPython would format every traceback a second time, for %notebook
+
+    def _leave_child(self) -> None:
+        """A process that user code forked ended with an exception: as a plain interpreter would."""
+        etype, value, _ = sys.exc_info()
+        if etype is not None and issubclass(etype, SystemExit):
+            leave_child(value.code if isinstance(value, SystemExit) else 0)
+        traceback.print_exc()
+        leave_child(1)
+
+
+def leave_child(code: Any) -> None:
+    """End a forked child of user code: atexit hooks, flush, exit status like sys.exit(code)."""
+    import atexit
+
+    if code is None:
+        status = 0
+    elif isinstance(code, int):
+        status = code
+    else:
+        print(code, file=sys.stderr)
+        status = 1
+    try:
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+        sys.stderr.flush()
+    finally:
+        os._exit(status & 0xFF)
+
+
+def _has_group(value: BaseException | None) -> bool:
+    seen: set[int] = set()
+    while value is not None and id(value) not in seen:
+        if isinstance(value, BaseExceptionGroup):
+            return True
+        seen.add(id(value))
+        value = value.__context__
+    return False
+
+
+def _below_shell(tb: Any) -> Any:
+    """The part of a traceback that is the user's."""
+    while tb is not None and "IPython/core" in tb.tb_frame.f_code.co_filename:
+        tb = tb.tb_next
+    return tb
+
+
+InteractiveShellABC.register(Shell)
