@@ -1,0 +1,147 @@
+#include "kernel-gw/jupyter/kernel.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "kernel-gw/jupyter/private.h"
+#include "sandbox/base/id.h"
+#include "sandbox/base/json.h"
+
+enum { HOLD_MS = 3000 };
+
+struct kernel_counters *kernel_counters(void)
+{
+    static struct kernel_counters counters;
+    return &counters;
+}
+
+void kernel_get_counters(struct kernel_counters *ret)
+{
+    *ret = *kernel_counters();
+}
+
+const struct zmq_address *kernel_address(const struct kernel *k)
+{
+    return &k->config.address;
+}
+
+static void on_handle_closed(uv_handle_t *h)
+{
+    struct kernel *k = h->data;
+    if (--k->handles)
+        return;
+    jupyter_key_free(k->key);
+    free(k);
+}
+
+/* Outside of the sockets' callbacks, because the owner will close the kernel. */
+static void on_shutdown_later(uv_idle_t *h)
+{
+    struct kernel *k = h->data;
+    uv_idle_stop(h);
+    if (!k->closing)
+        k->config.shutdown(k->config.user, k->shutdown_restart);
+}
+
+void kernel_ask_shutdown(struct kernel *k, bool restart)
+{
+    k->shutdown_restart = restart;
+    uv_idle_start(&k->shutdown_later, on_shutdown_later);
+}
+
+static void init_handles(struct kernel *k)
+{
+    uv_timer_init(k->config.loop, &k->stall);
+    uv_timer_init(k->config.loop, &k->retry);
+    uv_idle_init(k->config.loop, &k->shutdown_later);
+    k->stall.data = k->retry.data = k->shutdown_later.data = k;
+    k->handles = 3;
+}
+
+static void close_handles(struct kernel *k)
+{
+    uv_close((uv_handle_t *)&k->stall, on_handle_closed);
+    uv_close((uv_handle_t *)&k->retry, on_handle_closed);
+    uv_close((uv_handle_t *)&k->shutdown_later, on_handle_closed);
+}
+
+int kernel_open(const struct kernel_config *config, struct kernel **ret, struct err *err)
+{
+    struct kernel *k = calloc(1, sizeof *k);
+    if (!k)
+        return err_set(err, -ENOMEM, "serve kernel", NULL);
+    k->config = *config;
+    list_init(&k->asks);
+    list_init(&k->infos);
+    list_init(&k->unsent);
+    list_init(&k->queue);
+    id_uuid(k->session);
+    struct context_info info;
+    context_get_info(config->context, &info);
+    snprintf(k->topic, sizeof k->topic, "kernel.%s", info.id);
+    snprintf(k->key_text, sizeof k->key_text, "%s", config->key);
+    k->config.key = k->key_text;
+    k->held = config->adopted;
+    init_handles(k);
+    struct zmq_events events = {kernel_on_message, iopub_subscribed, iopub_writable, k};
+    struct subscription_spec spec = {.event = iopub_event, .user = k};
+    int r = jupyter_key_new(k->key_text, &k->key);
+    if (r < 0)
+        err_set(err, r, "serve kernel", NULL);
+    if (r == 0)
+        r = zmq_sockets_bind(config->node, &k->config.address, &events, &k->sockets, err);
+    if (r == 0 && (r = context_subscribe(config->context, &spec, &k->subscription)) < 0)
+        err_set(err, r, "subscribe to context", NULL);
+    if (r < 0) {
+        kernel_close(k);
+        return r;
+    }
+    if (k->held)
+        uv_timer_start(&k->stall, iopub_on_stall, HOLD_MS, 0);
+    else
+        iopub_status(k, SLICE_STR("{}"), "starting");
+    *ret = k;
+    return 0;
+}
+
+void kernel_close(struct kernel *k)
+{
+    if (!k || k->closing)
+        return;
+    k->closing = true;
+    subscription_cancel(k->subscription);
+    LIST_FOREACH_SAFE(it, &k->asks)
+    {
+        struct ask *a = LIST_ENTRY(it, struct ask, link);
+        if (a->request)
+            request_detach(a->request);
+        ask_free(a);
+    }
+    LIST_FOREACH_SAFE(it, &k->infos)
+    {
+        struct parked *p = LIST_ENTRY(it, struct parked, link);
+        context_forget(k->config.context, p);
+        parked_free(p);
+    }
+    LIST_FOREACH_SAFE(it, &k->unsent)
+    parked_free(LIST_ENTRY(it, struct parked, link));
+    iopub_drop_queue(k);
+    zmq_sockets_close(k->sockets);
+    close_handles(k);
+}
+
+int kernel_put_connection(const struct kernel *k, struct buf *out)
+{
+    const struct zmq_address *a = &k->config.address;
+    buf_printf(out, "{\"transport\":\"%s\",\"ip\":", a->transport);
+    json_put_cstring(out, a->ip);
+    buf_printf(out,
+               ",\"shell_port\":%d,\"iopub_port\":%d,\"stdin_port\":%d,\"control_port\":%d,\"hb_port\":%d,"
+               "\"signature_scheme\":\"hmac-sha256\",\"key\":",
+               a->port[CHANNEL_SHELL], a->port[CHANNEL_IOPUB], a->port[CHANNEL_STDIN], a->port[CHANNEL_CONTROL],
+               a->port[CHANNEL_HB]);
+    json_put_cstring(out, k->key_text);
+    return buf_puts(out, ",\"kernel_name\":\"cellbox-python\"}");
+}
