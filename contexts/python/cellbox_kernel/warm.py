@@ -44,7 +44,8 @@ MODULES = (
     "threading", "time", "traceback", "types", "typing", "unicodedata", "urllib.parse", "urllib.request", "uuid",
     "warnings", "zipfile",
 )
-LIBRARIES = ("numpy", "pandas", "matplotlib", "matplotlib.pyplot", "matplotlib_inline.backend_inline", "jedi")
+LIBRARIES = ("numpy", "pandas", "matplotlib", "matplotlib.pyplot", "jedi")
+INTEGRATIONS = ("matplotlib_inline.backend_inline",)  # look for the shell when they are imported
 
 _shell: Any = None
 _hello: bytes = b""
@@ -218,8 +219,9 @@ def preload() -> None:
     os.environ.update(MPLCONFIGDIR=scratch, HOME=scratch, IPYTHONDIR=scratch)
     os.environ["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"
     try:
-        _import_all()
+        _import_all(MODULES, LIBRARIES)
         build()
+        _import_all((), INTEGRATIONS)
         run_cells(_Alone())
         forget(None)
     except BaseException:
@@ -234,18 +236,26 @@ def preload() -> None:
     _find_states()
     _forget_places()
     _check_alone()
+    _close_fonts()
     gc.collect()
     gc.freeze()
 
 
-def _import_all() -> None:
+def _close_fonts() -> None:
+    """matplotlib keeps font files open and closes those descriptor numbers after a fork, when they mean something else."""
+    manager = sys.modules.get("matplotlib.font_manager")
+    if manager is not None:
+        manager._get_font.cache_clear()
+
+
+def _import_all(needed: tuple[str, ...], wanted: tuple[str, ...]) -> None:
     import importlib
 
-    for name in MODULES + LIBRARIES:
+    for name in needed + wanted:
         try:
             importlib.import_module(name)
         except ImportError as e:
-            if name in MODULES:
+            if name in needed:
                 raise
             os.write(2, f"cbx-python: not preloaded: {e}\n".encode())
 
@@ -260,6 +270,10 @@ def _find_states() -> None:
         if type(generator).__name__ == "MT19937":
             address = generator.ctypes.state_address
     _cellbox.find_state(address)
+    import ssl
+
+    ssl.RAND_add(os.urandom(32), 32.0)  # its initialisation is 700 pages that a context need not copy
+    ssl.RAND_bytes(1)
     tempfile._name_sequence = None  # type: ignore[attr-defined]
     tempfile.tempdir = None
 
