@@ -102,7 +102,7 @@ install_debian() {
     host_apt_options >"$WORK/apt.conf"
     # The setup hook lends the host's archive logins, the last hook takes them and the build's own options out again.
     # shellcheck disable=SC2016 # $1 is the tree, given by mmdebstrap
-    mmdebstrap --mode=root --variant=minbase --quiet --include="$packages" \
+    mmdebstrap --mode=root --variant=minbase --include="$packages" \
         --aptopt="$WORK/apt.conf" --aptopt='APT::Install-Recommends "false"' --aptopt='Acquire::Languages "none"' \
         --dpkgopt=force-unsafe-io --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/info/*' \
         --dpkgopt='path-exclude=/usr/share/locale/*' --dpkgopt='path-include=/usr/share/locale/locale.alias' \
@@ -127,9 +127,10 @@ plain_sources() {
 
 make_user() {
     inside useradd --uid $USER_ID --user-group --create-home --shell /bin/bash user
-    echo 'user ALL=(ALL) NOPASSWD:ALL' >"$ROOTFS/etc/sudoers.d/user"
-    printf 'Defaults secure_path="%s"\nDefaults !fqdn\n' "$BOX_PATH" >>"$ROOTFS/etc/sudoers.d/user"
-    chmod 440 "$ROOTFS/etc/sudoers.d/user"
+    if [[ -d $ROOTFS/etc/sudoers.d ]]; then
+        printf '%s\n' 'user ALL=(ALL) NOPASSWD:ALL' "Defaults secure_path=\"$BOX_PATH\"" 'Defaults !fqdn' >"$ROOTFS/etc/sudoers.d/user"
+        chmod 440 "$ROOTFS/etc/sudoers.d/user"
+    fi
     install -d -o $USER_ID -g $USER_ID "$ROOTFS/workspace"
     install -d "$ROOTFS/opt/cellbox"
 }
