@@ -126,7 +126,7 @@ static void locate(struct config *c)
     if (strlen(self) > 200)
         return;
     snprintf(c->gateway, sizeof c->gateway, "%.200s/libexec/cellbox/cbx-gateway", self);
-    snprintf(c->runtime, sizeof c->runtime, "%.200s/libexec/cellbox/runtime", self);
+    snprintf(c->runtime, sizeof c->runtime, "%.200s/libexec/cellbox/runtime.erofs", self);
     if (!*c->image_dir) {
         char marker[PATH_MAX];
         snprintf(marker, sizeof marker, "%.200s/CMakeCache.txt", self);

@@ -11,7 +11,7 @@ struct config {
     char state_dir[256];  /* default /var/lib/cellbox */
     char image_dir[256];  /* default build/images beside a build tree, else STATE/images */
     char gateway[256];    /* path of cbx-gateway */
-    char runtime[256];    /* directory mounted at /opt/cellbox */
+    char runtime[256];    /* erofs image of what is mounted at /opt/cellbox */
     uint32_t uid_base;    /* first host uid of the server's ranges */
     uint32_t pool_warm;   /* warm boxes kept by G */
     uint32_t parts_ready; /* prepared sets of parts kept by B */

@@ -105,12 +105,10 @@ static int make_zygote_userns(struct server *s, struct err *err)
  * B mounts images where nobody else sees them, and they go away with it. Copies for boxes are taken by path, because
  * kernels before 6.15 cannot copy a mount that is attached nowhere.
  */
-static int own_mounts(struct server *s, struct err *err)
+static int own_mounts(struct err *err)
 {
     if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
         return err_set(err, -errno, "unshare mounts", NULL);
-    if (access(s->config.runtime, R_OK | X_OK) < 0)
-        return err_set(err, -errno, "find interpreter host", "%s: %s", s->config.runtime, strerror(errno));
     return 0;
 }
 
@@ -179,7 +177,7 @@ static int prepare(struct server *s, struct err *err)
     char name[64];
     if (geteuid() != 0)
         return err_set(err, -EPERM, "start", "the server needs root to make sandboxes; start it with sudo");
-    int r = own_mounts(s, err); /* first: a directory opened before would belong to the old mount namespace */
+    int r = own_mounts(err); /* first: a directory opened before would belong to the old mount namespace */
     if (r == 0)
         r = make_state(s, err);
     if (r == 0)

@@ -20,6 +20,7 @@ struct server {
     int listen_fd;
     char listen_text[160]; /* "http://127.0.0.1:8888" */
     int filter, zygote_userns;
+    char runtime_path[300]; /* where the interpreter host's image is mounted, in B's mount namespace */
     struct cgroup_root *cgroups;
     struct disks *disks;
     struct list boxes;

@@ -79,7 +79,7 @@ static struct zygote *current(struct image *im)
 static struct parts_source source(struct image *im)
 {
     struct server *s = im->all->server;
-    return (struct parts_source){s->disks, s->cgroups, im->path, s->config.runtime, im->sha};
+    return (struct parts_source){s->disks, s->cgroups, im->path, s->runtime_path, im->sha};
 }
 
 /* ---- link of one zygote ---- */
@@ -210,7 +210,7 @@ static int ask(struct zygote *z, const void *msg, size_t len, uint64_t box, cons
 static int launch(struct image *im, struct err *err)
 {
     struct server *s = im->all->server;
-    struct zygote_launch l = {im->path, s->config.runtime, s->zygote_userns, im->all->mount_point};
+    struct zygote_launch l = {im->path, s->runtime_path, s->zygote_userns, im->all->mount_point};
     struct zygote *z = calloc(1, sizeof *z);
     if (!z)
         return err_set(err, -ENOMEM, "start zygote", NULL);
@@ -454,7 +454,11 @@ int zygotes_start(struct server *s, struct err *err)
     snprintf(mounts, sizeof mounts, "%s/mounts", s->config.state_dir);
     if (mkdir(mounts, 0700) < 0 && errno != EEXIST)
         return err_set(err, -errno, "make mount point", "%s: %s", mounts, strerror(errno));
-    int r = image_resolve(s->config.image_dir, "", sha, err);
+    snprintf(s->runtime_path, sizeof s->runtime_path, "%s/mounts/runtime", s->config.state_dir);
+    int r = image_mount_file(s->config.runtime, s->runtime_path, err);
+    if (r < 0)
+        return r;
+    r = image_resolve(s->config.image_dir, "", sha, err);
     return r < 0 ? r : find_or_open(zs, sha, err) ? 0 : err->code;
 }
 

@@ -47,13 +47,20 @@ int image_resolve(const char *image_dir, const char *name, char ret_sha[IMAGE_SH
     return 0;
 }
 
+int image_mount_file(const char *file, const char *target, struct err *err)
+{
+    CLEANUP_FD int mount = -1;
+    if (mkdir(target, 0700) < 0 && errno != EEXIST)
+        return err_set(err, -errno, "make mount point", "%s: %s", target, strerror(errno));
+    if (access(file, R_OK) < 0)
+        return err_set(err, -errno, "find image", "%s: %s", file, strerror(errno));
+    int r = mount_erofs(file, &mount, err);
+    return r < 0 ? r : mount_attach(mount, target, err);
+}
+
 int image_mount(const char *image_dir, const char *sha, const char *target, struct err *err)
 {
     char path[512];
-    CLEANUP_FD int mount = -1;
     snprintf(path, sizeof path, "%s/%s.erofs", image_dir, sha);
-    if (mkdir(target, 0700) < 0 && errno != EEXIST)
-        return err_set(err, -errno, "make mount point", "%s: %s", target, strerror(errno));
-    int r = mount_erofs(path, &mount, err);
-    return r < 0 ? r : mount_attach(mount, target, err);
+    return image_mount_file(path, target, err);
 }

@@ -11,4 +11,5 @@ enum { IMAGE_SHA = 65 };
 /* name: a reference, a full sha256, or "" for "default". -ENOENT with a sentence that says what to do. */
 int image_resolve(const char *image_dir, const char *name, char ret_sha[IMAGE_SHA], struct err *err);
 /* Mounts the image's tree read-only at the directory target, which is made if it is missing. */
+int image_mount_file(const char *file, const char *target, struct err *err);
 int image_mount(const char *image_dir, const char *sha, const char *target, struct err *err);

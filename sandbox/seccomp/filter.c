@@ -59,9 +59,21 @@ static int add_conditional(scmp_filter_ctx c)
     return r;
 }
 
+/* AF_VSOCK above all: it is not bound to a network namespace. */
+static int refuse_families(scmp_filter_ctx c)
+{
+    enum { FAMILY_END = 64 };
+    int r = 0;
+    for (int f = 0; r == 0 && f < FAMILY_END; f++) {
+        if (f != AF_UNIX && f != AF_INET && f != AF_INET6 && f != AF_NETLINK)
+            r = seccomp_rule_add(c, SCMP_ACT_ERRNO(EAFNOSUPPORT), SCMP_SYS(socket), 1,
+                                 SCMP_A0_32(SCMP_CMP_EQ, (uint32_t)f));
+    }
+    return r;
+}
+
 /*
- * Rules that refuse with EPERM what add_conditional does not allow: unshare and clone with namespace bits, other socket
- * families. One rule per bit, because a mask compare cannot say "not equal".
+ * Rules that refuse with EPERM what add_conditional does not allow: unshare and clone with namespace bits. One rule per bit, because a mask compare cannot say "not equal".
  */
 static int add_refusals(scmp_filter_ctx c)
 {
@@ -107,6 +119,8 @@ int filter_compile(int *ret_fd, struct err *err)
         r = add_conditional(c);
     if (r == 0)
         r = add_refusals(c);
+    if (r == 0)
+        r = refuse_families(c);
     if (r < 0)
         r = err_set(err, r, "build seccomp filter", NULL);
     else

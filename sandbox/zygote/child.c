@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <grp.h>
 #include <linux/capability.h>
-#include <linux/landlock.h>
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
@@ -13,6 +12,7 @@
 #include <unistd.h>
 
 #include "sandbox/base/fd.h"
+#include "sandbox/fs/confine.h"
 #include "sandbox/fs/root.h"
 #include "sandbox/init/init.h"
 #include "sandbox/seccomp/filter.h"
@@ -49,36 +49,6 @@ static int drop_caps(struct err *err)
     return 0;
 }
 
-/*
- * Landlock: file access only beneath the box's own root. Whatever descriptor of another tree might ever leak in, the
- * files behind it (the interpreter's host files among them) cannot be opened through it. Kernels without Landlock lack
- * only this second line.
- */
-static int restrict_files(struct err *err)
-{
-    long abi = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
-    if (abi < 1)
-        return 0;
-    uint64_t rights = (1ull << 13) - 1; /* ABI 1: all up to MAKE_SYM */
-    if (abi >= 2)
-        rights |= 1ull << 13; /* REFER */
-    if (abi >= 3)
-        rights |= 1ull << 14; /* TRUNCATE */
-    if (abi >= 5)
-        rights |= 1ull << 15; /* IOCTL_DEV */
-    struct landlock_ruleset_attr attr = {.handled_access_fs = rights};
-    CLEANUP_FD int rules = (int)syscall(SYS_landlock_create_ruleset, &attr, sizeof attr, 0);
-    CLEANUP_FD int root = open("/", O_PATH | O_CLOEXEC);
-    if (rules < 0 || root < 0)
-        return err_set(err, -errno, "make landlock rules", NULL);
-    struct landlock_path_beneath_attr beneath = {.allowed_access = rights, .parent_fd = root};
-    if (syscall(SYS_landlock_add_rule, rules, LANDLOCK_RULE_PATH_BENEATH, &beneath, 0) < 0)
-        return err_set(err, -errno, "add landlock rule", NULL);
-    if (syscall(SYS_landlock_restrict_self, rules, 0) < 0)
-        return err_set(err, -errno, "enter landlock domain", NULL);
-    return 0;
-}
-
 /* Its root is the group that the process is in, so B's attach comes first. */
 static int enter_cgroup_namespace(int sync, struct err *err)
 {
@@ -103,7 +73,7 @@ static int build(const struct wire_clone *req, const int *fds, struct err *err)
     if (r == 0)
         r = enter_cgroup_namespace(fds[CLONE_FD_SYNC], err);
     if (r == 0)
-        r = restrict_files(err);
+        r = confine_to_root(err);
     if (r == 0)
         r = filter_load(fds[CLONE_FD_FILTER], err);
     if (r == 0)
