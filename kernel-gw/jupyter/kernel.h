@@ -32,6 +32,8 @@ struct kernel_counters {
 
 int kernel_open(const struct kernel_config *config, struct kernel **ret, struct err *err);
 void kernel_close(struct kernel *k); /* NULL is fine */
+/* A reply or input request of a cell whose asker was forgotten by a restart of the gateway. */
+void kernel_orphan(struct kernel *k, const struct context_event *ev);
 /* The connection file: a JSON object. */
 int kernel_put_connection(const struct kernel *k, struct buf *out);
 const struct zmq_address *kernel_address(const struct kernel *k);

@@ -76,31 +76,38 @@ static void answer_error(struct incoming *in, const char *msg_type, const char *
 
 /* ---- replies of the manager ---- */
 
+/* The request's own record says whom the event is for. */
+static void forward(struct kernel *k, const struct context_event *ev)
+{
+    CLEANUP_BUF struct buf content = {.max = 256u << 20};
+    struct request_info info = {0};
+    bool input = ev->type == EVENT_STDIN;
+    const char *type = event_message_type(ev);
+
+    if (!ev->request || !type || event_put_content(ev, &content) < 0)
+        return;
+    request_get_info(ev->request, &info);
+    if (info.route.len)
+        kernel_reply(k, input ? CHANNEL_STDIN : CHANNEL_SHELL, (struct slice){info.route.data, info.route.len},
+                     (struct slice){info.parent.data, info.parent.len}, type, slice_of(&content));
+}
+
+void kernel_orphan(struct kernel *k, const struct context_event *ev)
+{
+    forward(k, ev);
+}
+
 void kernel_event_reply(void *user, const struct context_event *ev)
 {
     struct ask *a = user;
-    CLEANUP_BUF struct buf content = {.max = 256u << 20};
-    struct request_info info = {0};
-    const char *type = event_message_type(ev);
-
-    if (ev->request)
-        request_get_info(ev->request, &info);
-    if (type && event_put_content(ev, &content) == 0)
-        kernel_reply(a->kernel, CHANNEL_SHELL, (struct slice){info.route.data, info.route.len},
-                     (struct slice){info.parent.data, info.parent.len}, type, slice_of(&content));
+    forward(a->kernel, ev);
     ask_free(a);
 }
 
 void kernel_event_stdin(void *user, const struct context_event *ev)
 {
     struct ask *a = user;
-    struct request_info info = {0};
-    if (!ev->request || !ev->nsections)
-        return;
-    request_get_info(ev->request, &info);
-    kernel_reply(a->kernel, CHANNEL_STDIN, (struct slice){info.route.data, info.route.len},
-                 (struct slice){info.parent.data, info.parent.len}, "input_request",
-                 (struct slice){ev->sections[0].data, ev->sections[0].len});
+    forward(a->kernel, ev);
 }
 
 /* ---- shell requests that queue ---- */

@@ -1,0 +1,222 @@
+/*
+ * HTTP routes of the Jupyter door:
+ *
+ *   POST   /v1/kernels                serve a connection file (what `cellbox kernel` asks for)
+ *   GET    /v1/kernels/{id}/wait      answers when the kernel has ended; while it is open, its client lives
+ *   POST   /v1/kernels/{id}/interrupt
+ *   DELETE /v1/kernels/{id}
+ *   GET    /v1/sandboxes/{name}/contexts/{ctx}/connection   a connection file for an existing context
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "kernel-gw/api/api.h"
+#include "kernel-gw/jupyter/kernels.h"
+#include "sandbox/base/id.h"
+#include "sandbox/base/json.h"
+
+#define COUNT(a) (sizeof(a) / sizeof *(a))
+
+static const struct api_field kernel_fields[] = {
+    {.name = "connection", .type = API_OBJECT, .required = true}, {.name = "language", .type = API_STRING, .max = 32},
+    {.name = "sandbox", .type = API_STRING, .max = 63},           {.name = "cwd", .type = API_STRING, .max = 4096},
+    {.name = "env", .type = API_STRING_MAP},
+};
+
+static void respond_kernel(struct gateway *gw, struct exchange *x, const struct served *s)
+{
+    CLEANUP_BUF struct buf b = {0};
+    buf_printf(&b, "{\"id\":\"%s\",\"context\":\"%s\",\"sandbox\":\"%s\"}", s->id, s->context, s->sandbox);
+    api_json(gw, x, 201, &b);
+}
+
+static void respond_failure(struct gateway *gw, struct exchange *x, int r, const struct err *err)
+{
+    if (r == -EADDRINUSE)
+        api_error_err(gw, x, 409, "PORT_IN_USE", err);
+    else if (r == -EACCES || r == -EADDRNOTAVAIL || r == -ENOENT || r == -EINVAL)
+        api_error_err(gw, x, 400, "CANNOT_BIND", err);
+    else
+        api_error_err(gw, x, 503, "KERNEL_START_FAILED", err);
+}
+
+/* The named sandbox, made if it is missing, or a new one for this kernel alone. NULL: answered. */
+static struct sandbox *find_sandbox(struct gateway *gw, struct exchange *x, const char *name, bool *ret_own)
+{
+    char fresh[32];
+    struct sandbox *sb = name ? sandbox_get(gw->manager, name) : NULL;
+    *ret_own = !name;
+    if (sb)
+        return sb;
+    if (name && !sandbox_name_valid(name)) {
+        api_error(gw, x, 400, "SANDBOX_NAME_INVALID", "a sandbox name is 1-63 of a-z 0-9 -, with no - at either end");
+        return NULL;
+    }
+    if (!name) {
+        snprintf(fresh, sizeof fresh, "kernel-");
+        id_hex(fresh + 7, 6);
+    }
+    struct sandbox_spec spec = {.name = name ? name : fresh, .image = "", .env = "{}", .labels = "{\"made-for\":\"jupyter\"}"};
+    int r = sandbox_create(gw->manager, &spec, &sb);
+    if (r != 0) {
+        api_error(gw, x, r == SANDBOX_E_LIMIT ? 429 : 503, "SANDBOX_LIMIT", "no further sandbox can be made");
+        return NULL;
+    }
+    return sb;
+}
+
+static void start_kernel(struct door *d, struct exchange *x, const json_t *body, const struct zmq_address *address,
+                         const char *key)
+{
+    struct gateway *gw = d->gw;
+    struct err err = {0};
+    struct context *c = NULL;
+    struct served *s = NULL;
+    bool own;
+    const char *language = api_language(gw, x, api_string(body, "language"));
+    if (!language)
+        return;
+    struct sandbox *sb = find_sandbox(gw, x, api_string(body, "sandbox"), &own);
+    if (!sb)
+        return;
+    json_t *env = json_object_get(body, "env");
+    char *env_text = env ? json_dumps(env, JSON_COMPACT) : NULL;
+    struct context_spec spec = {.language = language, .cwd = api_string(body, "cwd"), .env = env_text};
+    int r = context_open(sb, &spec, &c, &err);
+    free(env_text);
+    if (r == 0)
+        r = kernels_serve(d, c, address, key, true, own, &s, &err);
+    if (r == 0) {
+        respond_kernel(gw, x, s);
+        return;
+    }
+    if (own)
+        sandbox_remove(sb, NULL, NULL);
+    else if (c)
+        context_remove(c);
+    respond_failure(gw, x, r, &err);
+}
+
+static void post_kernel(struct gateway *gw, struct exchange *x, const struct http_request *r, const struct route_params *p)
+{
+    struct door *d = gw->jupyter;
+    struct zmq_address address;
+    struct err err = {0};
+    char key[128];
+    (void)p;
+    json_t *body = api_body(gw, x, r, kernel_fields, COUNT(kernel_fields));
+    if (!body)
+        return;
+    if (kernels_read_connection(json_object_get(body, "connection"), &address, key, sizeof key, &err) < 0) {
+        api_error_err(gw, x, 400, "INVALID_CONNECTION", &err);
+    } else {
+        struct served *s = kernels_parked(d, &address, key);
+        int e = s ? kernels_unpark(s, &err) : 0;
+        if (!s)
+            start_kernel(d, x, body, &address, key);
+        else if (e == 0)
+            respond_kernel(gw, x, s);
+        else
+            respond_failure(gw, x, e, &err);
+    }
+    json_decref(body);
+}
+
+static struct served *find(struct gateway *gw, struct exchange *x, const struct route_params *p)
+{
+    struct served *s = kernels_find(gw->jupyter, p->value[0]);
+    if (!s)
+        api_error(gw, x, 404, "KERNEL_NOT_FOUND", "there is no such kernel");
+    return s;
+}
+
+static void on_waiter_gone(void *user)
+{
+    kernels_set_waiter(user, NULL);
+}
+
+static const struct exchange_ops waiter_ops = {.closed = on_waiter_gone};
+
+static void get_wait(struct gateway *gw, struct exchange *x, const struct http_request *r, const struct route_params *p)
+{
+    struct served *s = find(gw, x, p);
+    (void)r;
+    if (!s)
+        return;
+    if (s->waiter) {
+        api_error(gw, x, 409, "ALREADY_WAITING", "another client waits for this kernel");
+        return;
+    }
+    exchange_set_ops(x, &waiter_ops, s);
+    kernels_set_waiter(s, x);
+}
+
+static void post_interrupt(struct gateway *gw, struct exchange *x, const struct http_request *r,
+                           const struct route_params *p)
+{
+    struct served *s = find(gw, x, p);
+    (void)r;
+    if (!s)
+        return;
+    struct context *c = context_get(gw->manager, s->context);
+    if (c)
+        context_interrupt(c);
+    api_empty(gw, x, 204);
+}
+
+static void delete_kernel(struct gateway *gw, struct exchange *x, const struct http_request *r,
+                          const struct route_params *p)
+{
+    struct served *s = find(gw, x, p);
+    (void)r;
+    if (!s)
+        return;
+    kernels_end(s, "deleted");
+    api_empty(gw, x, 204);
+}
+
+static void get_connection(struct gateway *gw, struct exchange *x, const struct http_request *r,
+                           const struct route_params *p)
+{
+    struct door *d = gw->jupyter;
+    struct zmq_address address = {.transport = "tcp", .ip = "127.0.0.1"};
+    CLEANUP_BUF struct buf b = {0};
+    struct err err = {0};
+    char key[65];
+    struct context *c = api_context(gw, x, p);
+    (void)r;
+    if (!c)
+        return;
+    struct context_info info;
+    context_get_info(c, &info);
+    struct served *s = kernels_of_context(d, info.id);
+    id_hex(key, 32);
+    int e = s ? 0 : kernels_serve(d, c, &address, key, false, false, &s, &err);
+    if (e < 0) {
+        respond_failure(gw, x, e, &err);
+        return;
+    }
+    kernel_put_connection(s->kernel, &b);
+    api_json(gw, x, 200, &b);
+}
+
+const struct route jupyter_routes[] = {
+    {"POST", "/v1/kernels", post_kernel, 0},
+    {"GET", "/v1/kernels/{id}/wait", get_wait, 0},
+    {"POST", "/v1/kernels/{id}/interrupt", post_interrupt, 0},
+    {"DELETE", "/v1/kernels/{id}", delete_kernel, 0},
+    {"GET", "/v1/sandboxes/{name}/contexts/{ctx}/connection", get_connection, 0},
+};
+const size_t jupyter_nroutes = COUNT(jupyter_routes);
+
+int jupyter_attach(struct gateway *gw)
+{
+    struct door *d = calloc(1, sizeof *d);
+    if (!d)
+        return -ENOMEM;
+    gw->jupyter = d;
+    int r = kernels_init(d, gw);
+    return r < 0 ? r : router_add(gw->router, jupyter_routes, jupyter_nroutes);
+}
