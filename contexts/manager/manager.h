@@ -149,6 +149,16 @@ int context_interrupt(struct context *c);
 struct request *execution_get(struct context *c, const char *id); /* borrowed; NULL */
 struct request *execution_next(struct context *c, const struct request *after); /* newest first; NULL starts */
 
+/*
+ * Reads the events of one request from its start, as far as they have come. _step: 1 = one more record was looked at (it
+ * may have called event), 0 = nothing more now (after REPLY: for ever), negative errno. -ENOMEM from _open.
+ */
+struct execution_reader;
+int execution_reader_open(struct request *r, void (*event)(void *user, const struct context_event *ev), void *user,
+                          struct execution_reader **ret);
+int execution_reader_step(struct execution_reader *rd);
+void execution_reader_close(struct execution_reader *rd);
+
 /* ---- subscriptions ---- */
 
 struct subscription_spec {

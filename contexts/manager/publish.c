@@ -143,7 +143,7 @@ static void pump(struct subscription *s)
             up_to_date(s);
             break;
         }
-        if (r < 0 || (!skipped(s, &rec) && projector_feed(&s->projector, &rec) < 0)) {
+        if (r < 0 || (!skipped(s, &rec) && projector_feed(&s->projector, &rec) == -ENOMEM)) {
             log_error(MOD, "journal unreadable", "context=%s error=%d", c->id, r);
             s->paused = true;
             break;

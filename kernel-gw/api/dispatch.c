@@ -1,0 +1,66 @@
+/* From a request to its handler. */
+#include <errno.h>
+#include <string.h>
+
+#include "kernel-gw/api/api.h"
+
+static void options(struct gateway *gw, struct exchange *x)
+{
+    exchange_header(x, "Access-Control-Allow-Methods", "GET, HEAD, PUT, POST, PATCH, DELETE, OPTIONS");
+    exchange_header(x, "Access-Control-Allow-Headers", "Authorization, Content-Type, Accept, Last-Event-ID");
+    exchange_header(x, "Access-Control-Max-Age", "600");
+    api_empty(gw, x, 204);
+}
+
+static bool authorised(struct gateway *gw, struct exchange *x, const struct http_request *r)
+{
+    switch (auth_check(&gw->auth, r)) {
+    case AUTH_OK:
+        return true;
+    case AUTH_MISSING:
+        exchange_header(x, "WWW-Authenticate", "Bearer");
+        api_error(gw, x, 401, "UNAUTHORIZED", "a token is required: Authorization: Bearer TOKEN");
+        return false;
+    case AUTH_WRONG:
+        api_error(gw, x, 403, "FORBIDDEN", "the token is not valid");
+        return false;
+    }
+    return false;
+}
+
+void api_handle(void *user, struct exchange *x, struct http_request *r)
+{
+    struct gateway *gw = user;
+    struct route_params params;
+    char allow[128];
+
+    if (r->method == HTTP_OPTIONS) {
+        options(gw, x);
+        return;
+    }
+    const struct route *route = router_find(gw->router, r, &params, allow, sizeof allow);
+    if (!(route && (route->flags & ROUTE_OPEN)) && !authorised(gw, x, r))
+        return;
+    if (!route && allow[0]) {
+        exchange_header(x, "Allow", allow);
+        api_error(gw, x, 405, "METHOD_NOT_ALLOWED", "%s is not possible here; %s is", r->method_name, allow);
+    } else if (!route) {
+        api_error(gw, x, 404, "NOT_FOUND", "nothing is here");
+    } else if (!gw->ready && !(route->flags & ROUTE_OPEN)) {
+        api_error(gw, x, 503, "STARTING", "the server is starting");
+    } else {
+        route->handler(gw, x, r, &params);
+    }
+}
+
+int api_attach(struct gateway *gw)
+{
+    int r = router_add(gw->router, api_sandbox_routes, api_sandbox_nroutes);
+    r = r ? r : router_add(gw->router, api_context_routes, api_context_nroutes);
+    r = r ? r : router_add(gw->router, api_run_routes, api_run_nroutes);
+    r = r ? r : router_add(gw->router, api_execution_routes, api_execution_nroutes);
+    r = r ? r : router_add(gw->router, api_health_routes, api_health_nroutes);
+    if (r == 0)
+        api_streams_init(gw);
+    return r;
+}

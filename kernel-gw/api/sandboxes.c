@@ -1,0 +1,283 @@
+/* /v1/sandboxes */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "kernel-gw/api/api.h"
+#include "sandbox/base/json.h"
+
+static const struct api_field put_fields[] = {
+    {.name = "image", .type = API_STRING, .max = 64},
+    {.name = "env", .type = API_STRING_MAP},
+    {.name = "labels", .type = API_STRING_MAP},
+    {.name = "limits", .type = API_OBJECT},
+    {.name = "sleepAfter", .type = API_UNSUPPORTED},
+    {.name = "keepAlive", .type = API_UNSUPPORTED},
+    {.name = "egress", .type = API_UNSUPPORTED},
+    {.name = "fromSnapshot", .type = API_UNSUPPORTED},
+};
+static const struct api_field patch_fields[] = {
+    {.name = "env", .type = API_STRING_MAP},
+    {.name = "labels", .type = API_STRING_MAP},
+    {.name = "sleepAfter", .type = API_UNSUPPORTED},
+    {.name = "keepAlive", .type = API_UNSUPPORTED},
+    {.name = "limits", .type = API_UNSUPPORTED},
+    {.name = "egress", .type = API_UNSUPPORTED},
+};
+#define COUNT(a) (sizeof(a) / sizeof *(a))
+
+static void put_limits(struct buf *out, const struct wire_limits *l)
+{
+    buf_printf(out, ",\"limits\":{\"memory\":%llu,\"cpu\":%g,\"pids\":%u}", (unsigned long long)l->memory,
+               l->cpu / 1000.0, l->pids);
+}
+
+int api_put_sandbox(struct buf *out, struct sandbox *sb)
+{
+    struct sandbox_info i;
+    sandbox_get_info(sb, &i);
+    buf_puts(out, "{\"name\":");
+    json_put_cstring(out, i.name);
+    api_member(out, "state", sandbox_state_name(i.state));
+    api_member(out, "image", i.image);
+    buf_printf(out, ",\"env\":%s,\"labels\":%s", i.env, i.labels);
+    put_limits(out, &i.limits);
+    buf_printf(out, ",\"contexts\":%u,\"createdAt\":", i.contexts);
+    api_put_time(out, i.created_us);
+    buf_puts(out, ",\"lastUsedAt\":");
+    api_put_time(out, i.last_used_us);
+    if (i.state == SANDBOX_FAILED) {
+        buf_puts(out, ",\"error\":{\"step\":");
+        json_put_cstring(out, i.error->step);
+        api_member(out, "message", i.error->text);
+        buf_putc(out, '}');
+    }
+    return buf_putc(out, '}');
+}
+
+static void list(struct gateway *gw, struct exchange *x, const struct http_request *r, const struct route_params *p)
+{
+    CLEANUP_BUF struct buf b = {0};
+    size_t cursor = 0, n = 0;
+    struct sandbox *sb;
+    (void)r;
+    (void)p;
+    buf_puts(&b, "{\"sandboxes\":[");
+    while ((sb = sandbox_next(gw->manager, &cursor))) {
+        if (n++)
+            buf_putc(&b, ',');
+        api_put_sandbox(&b, sb);
+    }
+    buf_puts(&b, "]}");
+    api_json(gw, x, 200, &b);
+}
+
+/* A request that waits for its sandbox. */
+struct pending {
+    struct gateway *gw;
+    struct exchange *x; /* NULL: the client has gone */
+    bool created;
+    char name[64];
+};
+
+static void on_client_gone(void *user)
+{
+    struct pending *w = user;
+    sandbox_forget(w->gw->manager, w);
+    free(w);
+}
+
+static const struct exchange_ops pending_ops = {.closed = on_client_gone};
+
+static void on_running(void *user, const struct err *e)
+{
+    struct pending *w = user;
+    struct gateway *gw = w->gw;
+    struct exchange *x = w->x;
+    struct sandbox *sb = sandbox_get(gw->manager, w->name);
+    CLEANUP_BUF struct buf b = {0};
+    bool created = w->created;
+    free(w);
+    if (!e->code && sb) {
+        api_put_sandbox(&b, sb);
+        api_json(gw, x, created ? 201 : 200, &b);
+        return;
+    }
+    api_error_err(gw, x, e->code == -ENOENT ? 404 : 503, e->code == -ENOENT ? "IMAGE_NOT_FOUND" : "SANDBOX_START_FAILED", e);
+    if (created && sb)
+        sandbox_remove(sb, NULL, NULL);
+}
+
+static const struct api_field limit_fields[] = {
+    {.name = "memory", .type = API_INTEGER, .min = 16 << 20, .max = 1ll << 46},
+    {.name = "pids", .type = API_INTEGER, .min = 8, .max = 1 << 20},
+};
+
+/* False: answered with 400. */
+static bool read_limits(struct gateway *gw, struct exchange *x, const json_t *o, struct wire_limits *ret)
+{
+    const char *key;
+    json_t *v;
+    json_object_foreach((json_t *)o, key, v)
+    {
+        bool cpu = !strcmp(key, "cpu");
+        const struct api_field *f = !strcmp(key, "memory") ? &limit_fields[0] : !strcmp(key, "pids") ? &limit_fields[1] : NULL;
+        json_int_t n = json_integer_value(v);
+        double d = json_number_value(v);
+        if (!cpu && !f) {
+            api_error_detail(gw, x, 400, "UNKNOWN_FIELD", "field", key, "unknown field limits.%s", key);
+            return false;
+        }
+        if (cpu ? !json_is_number(v) || d < 0.01 || d > 1024 : !json_is_integer(v) || n < f->min || n > f->max) {
+            api_error_detail(gw, x, 400, "INVALID_FIELD", "field", key, "limits.%s is not a number in range", key);
+            return false;
+        }
+        if (cpu)
+            ret->cpu = (uint32_t)(d * 1000);
+        else if (f == &limit_fields[0])
+            ret->memory = (uint64_t)n;
+        else
+            ret->pids = (uint32_t)n;
+    }
+    return true;
+}
+
+static bool conflicts(struct sandbox *sb, const struct sandbox_spec *spec, const json_t *o)
+{
+    struct sandbox_info i;
+    sandbox_get_info(sb, &i);
+    const struct wire_limits *l = &spec->limits;
+    return (json_object_get(o, "image") && *spec->image && strcmp(spec->image, i.image) != 0) ||
+           (l->memory && l->memory != i.limits.memory) || (l->cpu && l->cpu != i.limits.cpu) ||
+           (l->pids && l->pids != i.limits.pids);
+}
+
+static void update(struct sandbox *sb, const struct sandbox_spec *spec)
+{
+    if (spec->labels)
+        sandbox_set_labels(sb, spec->labels);
+    if (spec->env)
+        sandbox_set_env(sb, spec->env);
+}
+
+static void wait_running(struct gateway *gw, struct exchange *x, struct sandbox *sb, const char *name, bool created)
+{
+    struct pending *w = calloc(1, sizeof *w);
+    if (!w) {
+        api_error(gw, x, 503, "OUT_OF_MEMORY", "out of memory");
+        return;
+    }
+    *w = (struct pending){.gw = gw, .x = x, .created = created};
+    memcpy(w->name, name, strlen(name) + 1);
+    exchange_set_ops(x, &pending_ops, w);
+    sandbox_when_running(sb, on_running, w);
+}
+
+static void get_or_start(struct gateway *gw, struct exchange *x, const char *name, const json_t *o,
+                         struct sandbox_spec *spec)
+{
+    struct sandbox *sb = sandbox_get(gw->manager, name);
+    bool created = !sb;
+    if (sb && conflicts(sb, spec, o)) {
+        api_error(gw, x, 409, "SANDBOX_EXISTS", "sandbox %s exists with another image or other limits", name);
+        return;
+    }
+    if (sb)
+        update(sb, spec);
+    int e = sb ? 0 : sandbox_create(gw->manager, spec, &sb);
+    if (e == SANDBOX_E_NAME)
+        api_sandbox(gw, x, name); /* answers */
+    else if (e == SANDBOX_E_LIMIT)
+        api_error(gw, x, 429, "TOO_MANY_SANDBOXES", "this server holds no more sandboxes");
+    else if (e)
+        api_error(gw, x, 503, "OUT_OF_MEMORY", "out of memory");
+    else
+        wait_running(gw, x, sb, name, created);
+}
+
+static void put(struct gateway *gw, struct exchange *x, const struct http_request *r, const struct route_params *p)
+{
+    struct sandbox_spec spec = {.name = p->value[0]};
+    json_t *o = api_body(gw, x, r, put_fields, COUNT(put_fields));
+    if (!o)
+        return;
+    char *env = json_object_get(o, "env") ? json_dumps(json_object_get(o, "env"), JSON_COMPACT) : NULL;
+    char *labels = json_object_get(o, "labels") ? json_dumps(json_object_get(o, "labels"), JSON_COMPACT) : NULL;
+    spec.env = env;
+    spec.labels = labels;
+    spec.image = api_string(o, "image") ? api_string(o, "image") : "";
+    if (read_limits(gw, x, json_object_get(o, "limits"), &spec.limits))
+        get_or_start(gw, x, p->value[0], o, &spec);
+    free(env);
+    free(labels);
+    json_decref(o);
+}
+
+static void get(struct gateway *gw, struct exchange *x, const struct http_request *r, const struct route_params *p)
+{
+    CLEANUP_BUF struct buf b = {0};
+    struct sandbox *sb = api_sandbox(gw, x, p->value[0]);
+    (void)r;
+    if (!sb)
+        return;
+    api_put_sandbox(&b, sb);
+    api_json(gw, x, 200, &b);
+}
+
+static void patch(struct gateway *gw, struct exchange *x, const struct http_request *r, const struct route_params *p)
+{
+    struct sandbox *sb = api_sandbox(gw, x, p->value[0]);
+    if (!sb)
+        return;
+    json_t *o = api_body(gw, x, r, patch_fields, COUNT(patch_fields));
+    if (!o)
+        return;
+    char *env = json_object_get(o, "env") ? json_dumps(json_object_get(o, "env"), JSON_COMPACT) : NULL;
+    char *labels = json_object_get(o, "labels") ? json_dumps(json_object_get(o, "labels"), JSON_COMPACT) : NULL;
+    struct sandbox_spec spec = {.env = env, .labels = labels};
+    update(sb, &spec);
+    free(env);
+    free(labels);
+    json_decref(o);
+    get(gw, x, r, p);
+}
+
+static void on_delete_gone(void *user)
+{
+    ((struct pending *)user)->x = NULL;
+}
+
+static const struct exchange_ops delete_ops = {.closed = on_delete_gone};
+
+static void on_deleted(void *user, const struct err *e)
+{
+    struct pending *w = user;
+    if (w->x && e->code)
+        api_error_err(w->gw, w->x, 500, "SANDBOX_DELETE_FAILED", e);
+    else if (w->x)
+        api_empty(w->gw, w->x, 204);
+    free(w);
+}
+
+static void delete(struct gateway *gw, struct exchange *x, const struct http_request *r, const struct route_params *p)
+{
+    struct sandbox *sb = api_sandbox(gw, x, p->value[0]);
+    struct pending *w = sb ? calloc(1, sizeof *w) : NULL;
+    (void)r;
+    if (!sb)
+        return;
+    if (!w) {
+        api_error(gw, x, 503, "OUT_OF_MEMORY", "out of memory");
+        return;
+    }
+    *w = (struct pending){.gw = gw, .x = x};
+    exchange_set_ops(x, &delete_ops, w);
+    sandbox_remove(sb, on_deleted, w);
+}
+
+const struct route api_sandbox_routes[] = {
+    {"GET", "/v1/sandboxes", list, 0},           {"PUT", "/v1/sandboxes/{name}", put, 0},
+    {"GET", "/v1/sandboxes/{name}", get, 0},     {"PATCH", "/v1/sandboxes/{name}", patch, 0},
+    {"DELETE", "/v1/sandboxes/{name}", delete, 0},
+};
+const size_t api_sandbox_nroutes = COUNT(api_sandbox_routes);

@@ -1,0 +1,36 @@
+/* What every door of G shares: the manager, the registry, routes and the token. One per process. */
+#pragma once
+
+#include <uv.h>
+
+#include "contexts/manager/manager.h"
+#include "kernel-gw/auth/auth.h"
+#include "kernel-gw/net/router.h"
+#include "kernel-gw/net/server.h"
+#include "kernel-gw/store/store.h"
+
+struct gateway {
+    uv_loop_t *loop;
+    struct boxes *boxes;
+    struct manager *manager;
+    struct store *store;
+    struct http_server *server;
+    struct router *router;
+    struct auth auth;
+    char *version, *state_dir;
+    bool ready; /* adoption is over: requests are served */
+    uint64_t started_us;
+    struct {
+        uint64_t requests, by_class[6]; /* responses by first digit of their status */
+    } http;
+    void *jupyter; /* of the Jupyter door, if it is compiled in */
+    struct stream_set *streams; /* kernel-gw/api/stream.c */
+};
+
+/*
+ * Adds the Jupyter door: its routes (router_add), its hooks (manager_set_hooks). Defined in kernel-gw/jupyter; called by
+ * main once the configuration is known and before contexts are adopted. Returns 0 or a negative errno.
+ */
+int jupyter_attach(struct gateway *gw);
+/* Restricts the process once nothing more is opened at start. Weak in main; replaced where a filter is compiled in. */
+int gateway_seccomp(void);

@@ -1,0 +1,55 @@
+/* Bodies shared by server.c and conn.c. */
+#pragma once
+
+#include <stdio.h>
+
+#include "kernel-gw/net/server.h"
+#include "sandbox/base/list.h"
+
+struct exchange {
+    const struct exchange_ops *ops;
+    void *user;
+    bool chunked;
+};
+
+struct conn {
+    struct list item;
+    struct http_server *server;
+    uv_tcp_t tcp;
+    uv_write_t write;
+    struct http_parser parser;
+    struct exchange x;
+    bool active;          /* the handler has the exchange */
+    bool processing;      /* inside process(): the connection must not be freed or re-entered */
+    bool broken;          /* to be closed as soon as that is safe */
+    bool closing, paused, close_after, close_when_sent, above_low, refused;
+    struct buf in;        /* received, not parsed yet */
+    struct buf out;       /* to be sent */
+    struct buf sending;   /* libuv has it */
+    struct buf chunk;     /* chunk under construction */
+    struct buf extra;     /* header lines of the response to come */
+    uint64_t head_since_ms; /* first byte of the current request, 0 = none */
+    uint64_t progress_ms;
+};
+
+struct listener {
+    struct list item;
+    uv_tcp_t tcp;
+    struct http_server *server;
+};
+
+struct http_server {
+    uv_loop_t *loop;
+    struct http_server_config config;
+    http_handler_fn *handler;
+    void *user;
+    struct list conns, listeners;
+    unsigned nconns;
+    bool draining;
+    uv_timer_t tick;
+    char scratch[64 << 10];
+};
+
+void conn_close(struct conn *c);
+void conn_read_start(struct conn *c);
+void conn_timed_out(struct conn *c);

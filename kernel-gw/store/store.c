@@ -1,0 +1,179 @@
+#include "kernel-gw/store/store.h"
+
+#include <errno.h>
+#include <sqlite3.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "sandbox/base/log.h"
+#include "sandbox/base/map.h"
+
+enum { COMMIT_AFTER_MS = 50 };
+
+struct store {
+    sqlite3 *db;
+    sqlite3_stmt *put, *del;
+    struct manager *manager;
+    struct map *dirty; /* names; the value only says that it is there */
+    uv_timer_t timer;
+};
+
+static const char schema[] =
+    "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA busy_timeout = 2000;"
+    "CREATE TABLE IF NOT EXISTS sandboxes ("
+    " name TEXT PRIMARY KEY, disk TEXT NOT NULL, image TEXT NOT NULL, env TEXT NOT NULL, labels TEXT NOT NULL,"
+    " memory INTEGER NOT NULL, cpu INTEGER NOT NULL, pids INTEGER NOT NULL,"
+    " created INTEGER NOT NULL, last_used INTEGER NOT NULL) WITHOUT ROWID;"
+    "PRAGMA user_version = 1;";
+
+static int fail(struct store *s, struct err *e, const char *step)
+{
+    err_set(e, -EIO, step, "%s", s->db ? sqlite3_errmsg(s->db) : "out of memory");
+    return -EIO;
+}
+
+static void on_timer_closed(uv_handle_t *h)
+{
+    struct store *s = h->data;
+    map_free(s->dirty);
+    free(s);
+}
+
+int store_open(uv_loop_t *loop, const char *path, struct store **ret, struct err *e)
+{
+    struct store *s = calloc(1, sizeof *s);
+    if (!s)
+        return err_set(e, -ENOMEM, "registry", NULL);
+    s->dirty = map_new();
+    uv_timer_init(loop, &s->timer);
+    s->timer.data = s;
+    bool ok = s->dirty && sqlite3_open(path, &s->db) == SQLITE_OK &&
+              sqlite3_exec(s->db, schema, NULL, NULL, NULL) == SQLITE_OK &&
+              sqlite3_prepare_v2(s->db, "INSERT OR REPLACE INTO sandboxes VALUES (?,?,?,?,?,?,?,?,?,?)", -1, &s->put,
+                                 NULL) == SQLITE_OK &&
+              sqlite3_prepare_v2(s->db, "DELETE FROM sandboxes WHERE name = ?", -1, &s->del, NULL) == SQLITE_OK;
+    if (!ok) {
+        int r = fail(s, e, "open registry");
+        store_close(s);
+        return r;
+    }
+    *ret = s;
+    return 0;
+}
+
+static void put(struct store *s, struct sandbox *sb)
+{
+    struct sandbox_info i;
+    sandbox_get_info(sb, &i);
+    const char *texts[] = {i.name, i.disk, i.image, i.env, i.labels};
+    for (int k = 0; k < 5; k++)
+        sqlite3_bind_text(s->put, k + 1, texts[k], -1, SQLITE_TRANSIENT);
+    sqlite3_bind_int64(s->put, 6, (sqlite3_int64)i.limits.memory);
+    sqlite3_bind_int64(s->put, 7, i.limits.cpu);
+    sqlite3_bind_int64(s->put, 8, i.limits.pids);
+    sqlite3_bind_int64(s->put, 9, (sqlite3_int64)i.created_us);
+    sqlite3_bind_int64(s->put, 10, (sqlite3_int64)i.last_used_us);
+    if (sqlite3_step(s->put) != SQLITE_DONE)
+        log_error("store", "write", "sandbox=%s error=%s", i.name, log_quote(sqlite3_errmsg(s->db)));
+    sqlite3_reset(s->put);
+}
+
+static void del(struct store *s, const char *name)
+{
+    sqlite3_bind_text(s->del, 1, name, -1, SQLITE_TRANSIENT);
+    if (sqlite3_step(s->del) != SQLITE_DONE)
+        log_error("store", "delete", "sandbox=%s error=%s", name, log_quote(sqlite3_errmsg(s->db)));
+    sqlite3_reset(s->del);
+}
+
+/* Writes what the sandboxes are now, not what they were when they changed. */
+static void commit(uv_timer_t *t)
+{
+    struct store *s = t->data;
+    size_t cursor = 0;
+    const char *name;
+    if (sqlite3_exec(s->db, "BEGIN IMMEDIATE", NULL, NULL, NULL) != SQLITE_OK) {
+        uv_timer_start(t, commit, 1000, 0);
+        return;
+    }
+    while (map_next(s->dirty, &cursor, &name)) {
+        struct sandbox *sb = s->manager ? sandbox_get(s->manager, name) : NULL;
+        if (sb)
+            put(s, sb);
+        else
+            del(s, name);
+    }
+    if (sqlite3_exec(s->db, "COMMIT", NULL, NULL, NULL) != SQLITE_OK) {
+        log_error("store", "commit", "error=%s", log_quote(sqlite3_errmsg(s->db)));
+        sqlite3_exec(s->db, "ROLLBACK", NULL, NULL, NULL);
+        uv_timer_start(t, commit, 1000, 0);
+        return;
+    }
+    cursor = 0;
+    while (map_next(s->dirty, &cursor, &name))
+        map_remove(s->dirty, name);
+}
+
+void store_close(struct store *s)
+{
+    if (s->manager && map_count(s->dirty))
+        commit(&s->timer);
+    sqlite3_finalize(s->put);
+    sqlite3_finalize(s->del);
+    sqlite3_close(s->db);
+    uv_close((uv_handle_t *)&s->timer, on_timer_closed);
+}
+
+int store_load(struct store *s, struct manager *m, struct err *e)
+{
+    sqlite3_stmt *q = NULL;
+    int r;
+    if (sqlite3_prepare_v2(s->db, "SELECT name, disk, image, env, labels, memory, cpu, pids, created, last_used"
+                                  " FROM sandboxes ORDER BY created", -1, &q, NULL) != SQLITE_OK)
+        return fail(s, e, "read registry");
+    while ((r = sqlite3_step(q)) == SQLITE_ROW) {
+        struct sandbox_spec spec = {
+            .name = (const char *)sqlite3_column_text(q, 0),
+            .disk = (const char *)sqlite3_column_text(q, 1),
+            .image = (const char *)sqlite3_column_text(q, 2),
+            .env = (const char *)sqlite3_column_text(q, 3),
+            .labels = (const char *)sqlite3_column_text(q, 4),
+            .limits = {.memory = (uint64_t)sqlite3_column_int64(q, 5),
+                       .cpu = (uint32_t)sqlite3_column_int64(q, 6),
+                       .pids = (uint32_t)sqlite3_column_int64(q, 7)},
+            .created_us = (uint64_t)sqlite3_column_int64(q, 8),
+            .last_used_us = (uint64_t)sqlite3_column_int64(q, 9),
+        };
+        struct sandbox *sb;
+        if (spec.name && sandbox_define(m, &spec, &sb) != 0)
+            log_warn("store", "sandbox not loaded", "name=%s", log_quote(spec.name));
+    }
+    sqlite3_finalize(q);
+    return r == SQLITE_DONE ? 0 : fail(s, e, "read registry");
+}
+
+static void mark(struct store *s, const char *name)
+{
+    map_add(s->dirty, name, s);
+    if (!uv_is_active((uv_handle_t *)&s->timer))
+        uv_timer_start(&s->timer, commit, COMMIT_AFTER_MS, 0);
+}
+
+static void on_changed(void *user, struct sandbox *sb)
+{
+    struct sandbox_info i;
+    sandbox_get_info(sb, &i);
+    mark(user, i.name);
+}
+
+static void on_removed(void *user, const char *name)
+{
+    mark(user, name);
+}
+
+void store_follow(struct store *s, struct manager *m)
+{
+    s->manager = m;
+    struct manager_hooks hooks = {.sandbox_changed = on_changed, .sandbox_removed = on_removed, .user = s};
+    manager_set_hooks(m, &hooks);
+}
