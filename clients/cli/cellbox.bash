@@ -1,0 +1,41 @@
+# Completion of cellbox for bash.
+_cellbox() {
+    local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} command=${COMP_WORDS[1]} words=
+    COMPREPLY=()
+    if ((COMP_CWORD == 1)); then
+        mapfile -t COMPREPLY < <(compgen -W "run ls rm context image kernelspec kernel doctor --help --version" -- "$cur")
+        return
+    fi
+    case $prev in
+    --format) words="png svg" ;;
+    --output-dir | --prefix)
+        mapfile -t COMPREPLY < <(compgen -d -- "$cur")
+        return
+        ;;
+    --connection-file)
+        mapfile -t COMPREPLY < <(compgen -f -- "$cur")
+        return
+        ;;
+    --sandbox) words=$(cellbox ls 2>/dev/null | awk 'NR > 1 { print $1 }') ;;
+    esac
+    if [[ -z $words ]]; then
+        case $command:$COMP_CWORD in
+        run:2 | rm:* | context:3) words=$(cellbox ls 2>/dev/null | awk 'NR > 1 { print $1 }') ;;
+        context:2) words="ls rm restart interrupt" ;;
+        context:4) words=$(cellbox context ls "${COMP_WORDS[3]}" 2>/dev/null | awk 'NR > 1 { print $1 }') ;;
+        image:2) words="ls build rm has" ;;
+        kernelspec:2) words="install uninstall ls" ;;
+        esac
+        case $command in
+        run) words+=" --context --language --timeout --env --format --output-dir --json" ;;
+        ls | doctor | context) words+=" --json" ;;
+        kernelspec) words+=" --user --prefix --sys-prefix --name --display-name --sandbox" ;;
+        kernel) words+=" --connection-file --sandbox --language" ;;
+        esac
+    fi
+    mapfile -t COMPREPLY < <(compgen -W "$words --help" -- "$cur")
+    if [[ $command == run && $COMP_CWORD -ge 3 && $cur != -* ]]; then
+        mapfile -t -O "${#COMPREPLY[@]}" COMPREPLY < <(compgen -f -- "$cur")
+    fi
+}
+complete -o filenames -F _cellbox cellbox

@@ -1,0 +1,11 @@
+/* The commands: argv[0] is the command's name; the result is the exit status. */
+#pragma once
+
+int command_run(int argc, char **argv);
+int command_ls(int argc, char **argv);
+int command_rm(int argc, char **argv);
+int command_context(int argc, char **argv);
+int command_image(int argc, char **argv);
+int command_doctor(int argc, char **argv);
+int command_kernelspec(int argc, char **argv);
+int command_kernel(int argc, char **argv);

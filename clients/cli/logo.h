@@ -1,0 +1,8 @@
+/* Pictures of a kernelspec. */
+#pragma once
+
+#include <stddef.h>
+
+extern const char logo_svg[];
+extern const unsigned char logo_png[];
+extern const size_t logo_png_len;

@@ -1,0 +1,54 @@
+/* cellbox: the command line of a Cellbox server. Commands speak the public HTTP interface and
+ * nothing else. */
+#include <curl/curl.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "clients/cli/commands.h"
+#include "clients/cli/util.h"
+
+static const struct {
+    const char *name;
+    int (*run)(int argc, char **argv);
+    const char *help;
+} commands[] = {
+    {"run", command_run, "run a program in a sandbox and show its output"},
+    {"ls", command_ls, "list the sandboxes"},
+    {"rm", command_rm, "remove sandboxes"},
+    {"context", command_context, "list, restart, interrupt or remove the contexts of a sandbox"},
+    {"image", command_image, "list, build or remove the images that sandboxes start from"},
+    {"kernelspec", command_kernelspec, "make Cellbox a kernel of your Jupyter"},
+    {"kernel", command_kernel, "serve a Jupyter connection file (Jupyter starts this)"},
+    {"doctor", command_doctor, "say what this machine gives and what is degraded"},
+};
+
+static void usage(FILE *to)
+{
+    fprintf(to, "usage: cellbox COMMAND [ARGUMENT...]\n\n");
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
+        fprintf(to, "  %-12s %s\n", commands[i].name, commands[i].help);
+    fprintf(to, "\ncellbox COMMAND --help tells more. The server is found by CELLBOX_URL and "
+                "CELLBOX_TOKEN, else it is the\n"
+                "one of this machine.\n");
+}
+
+int main(int argc, char **argv)
+{
+    const char *name = argc > 1 ? argv[1] : "";
+    if (!strcmp(name, "--help") || !strcmp(name, "-h") || !strcmp(name, "help")) {
+        usage(stdout);
+        return STATUS_OK;
+    }
+    if (!strcmp(name, "--version")) {
+        printf("cellbox %s\n", CELLBOX_VERSION);
+        return STATUS_OK;
+    }
+    curl_global_init(CURL_GLOBAL_DEFAULT);
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
+        if (!strcmp(name, commands[i].name))
+            return commands[i].run(argc - 1, argv + 1);
+    if (*name)
+        fail(STATUS_USAGE, "'%s' is not a command", name);
+    usage(stderr);
+    return STATUS_USAGE;
+}

@@ -1,0 +1,89 @@
+#include "clients/cli/sse.h"
+
+#include <errno.h>
+#include <string.h>
+
+static void dispatch(struct sse *s)
+{
+    if (s->has_data) {
+        struct sse_event e = {s->type.len ? s->type.data : "message", s->id.len ? s->id.data : "",
+                              s->data.data, s->data.len};
+        s->on_event(s->user, &e);
+    }
+    str_clear(&s->data);
+    str_clear(&s->type);
+    s->has_data = false;
+}
+
+static void set(struct str *to, const char *value, size_t len)
+{
+    str_clear(to);
+    str_add(to, value, len);
+}
+
+static void take_line(struct sse *s)
+{
+    const char *line = s->line.len ? s->line.data : "";
+    size_t len = s->line.len;
+    if (len == 0) {
+        dispatch(s);
+        return;
+    }
+    const char *colon = memchr(line, ':', len);
+    size_t name = colon ? (size_t)(colon - line) : len;
+    const char *value = colon ? colon + 1 : line + len;
+    if (colon && value < line + len && *value == ' ')
+        value++;
+    size_t rest = (size_t)(line + len - value);
+    if (name == 4 && !memcmp(line, "data", 4)) {
+        if (s->has_data)
+            str_add(&s->data, "\n", 1);
+        str_add(&s->data, value, rest);
+        s->has_data = true;
+    } else if (name == 5 && !memcmp(line, "event", 5)) {
+        set(&s->type, value, rest);
+    } else if (name == 2 && !memcmp(line, "id", 2)) {
+        set(&s->id, value, rest);
+    }
+    str_clear(&s->line);
+}
+
+int sse_feed(struct sse *s, const char *bytes, size_t len)
+{
+    const char *end = bytes + len;
+    while (bytes < end && !s->broken) {
+        if (s->after_cr && *bytes == '\n') { /* second half of \r\n */
+            s->after_cr = false;
+            bytes++;
+            continue;
+        }
+        s->after_cr = false;
+        const char *stop = bytes;
+        while (stop < end && *stop != '\n' && *stop != '\r')
+            stop++;
+        str_add(&s->line, bytes, (size_t)(stop - bytes));
+        s->broken = s->line.len + s->data.len > SSE_MAX;
+        if (stop == end)
+            break;
+        s->after_cr = *stop == '\r';
+        take_line(s);
+        bytes = stop + 1;
+    }
+    return s->broken ? -EMSGSIZE : 0;
+}
+
+void sse_restart(struct sse *s)
+{
+    str_clear(&s->line);
+    str_clear(&s->data);
+    str_clear(&s->type);
+    s->has_data = s->after_cr = false;
+}
+
+void sse_deinit(struct sse *s)
+{
+    str_deinit(&s->line);
+    str_deinit(&s->data);
+    str_deinit(&s->type);
+    str_deinit(&s->id);
+}
