@@ -33,6 +33,8 @@ EXCEPTIONS: dict[str, str] = {
 _CALL = re.compile(r"(?<![\w.>])(" + "|".join(CALLS) + r")\s*\(")
 _SKIP = re.compile(r"^(typedef|extern|_Static_assert|static_assert|__asm__|asm)\b")
 _STATIC_LOCAL = re.compile(r"^[ \t]+static\s+([^;={(]*)(=|;|\{)", re.MULTILINE)
+# bytes that one call fills and forgets, kept off the stack of a single-threaded process
+_SCRATCH = re.compile(r"^static (uint8_t|char|unsigned char) \w+\[")
 _QUALIFIER = re.compile(r"__attribute__\s*\(\(.*?\)\)|\b(static|_Thread_local|__thread|volatile|register|inline)\b")
 
 
@@ -77,9 +79,12 @@ def check_text(path: Path, text: str) -> list[str]:
     lines = code.split("\n")
     for top in toplevels(code):
         if top.is_function:
+            if top.name == "main":
+                continue  # what main keeps lives as long as the process anyhow, and it passes it on by pointer
             body = "\n".join(lines[top.body_start - 1 : top.body_end])
             for match in _STATIC_LOCAL.finditer(body):
-                name = _variable("static " + match.group(1) + match.group(2))
+                declaration = "static " + match.group(1) + match.group(2)
+                name = None if _SCRATCH.match(declaration) else _variable(declaration)
                 if name and not _excepted(path, name):
                     line = top.body_start + body.count("\n", 0, match.start(1))
                     problems.append(f"{path}:{line}: static local '{name}' is mutable state: pass it in a struct")
