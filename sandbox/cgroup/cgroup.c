@@ -133,8 +133,8 @@ static void remove_leftovers(int parent, const char *name)
 
 static int open_root_dir(struct cgroup_root *r, const char *sysfs, const char *controller, int i, struct err *err)
 {
-    char mount_point[512], group[512], path[1100];
-    find_mount(sysfs, controller, mount_point, sizeof mount_point);
+    char *mount_point = r->mounts[i], group[512], path[1100];
+    find_mount(sysfs, controller, mount_point, sizeof r->mounts[i]);
     if (!*mount_point)
         return err_set(err, -ENOENT, "find cgroup hierarchy", "no %s hierarchy is mounted",
                        controller ? controller : "v2");
@@ -146,7 +146,10 @@ static int open_root_dir(struct cgroup_root *r, const char *sysfs, const char *c
     if (parent < 0)
         return err_set(err, parent, "open cgroup", "%s: %s", path, strerror(-parent));
     r->parents[i] = parent;
-    remove_leftovers(parent, r->name);
+    for (r->same[i] = 0; strcmp(r->mounts[r->same[i]], mount_point);)
+        r->same[i]++;
+    if (r->same[i] == i)
+        remove_leftovers(parent, r->name);
     if (mkdirat(parent, r->name, 0755) < 0 && errno != EEXIST)
         return err_set(err, -errno, "make cgroup", "%s/%s: %s", path, r->name, strerror(errno));
     r->dirs[i] = open_dir(parent, r->name);
@@ -256,7 +259,7 @@ int cgroup_new(struct cgroup_root *root, const char *name, struct cgroup **ret, 
     g->root = root;
     snprintf(g->name, sizeof g->name, "%s", name);
     for (int i = 0; i < root->ndirs; i++) {
-        int e = mkdirat(root->dirs[i], g->name, 0755) < 0 ? -errno : 0;
+        int e = root->same[i] == i && mkdirat(root->dirs[i], g->name, 0755) < 0 ? -errno : 0;
         if (e == 0 && (g->dirs[i] = open_dir(root->dirs[i], g->name)) < 0)
             e = g->dirs[i];
         if (e < 0) {
@@ -277,7 +280,7 @@ int cgroup_set_limits(struct cgroup *g, const struct cgroup_limits *l, struct er
 int cgroup_attach(struct cgroup *g, pid_t pid, struct err *err)
 {
     for (int i = 0; i < g->root->ndirs; i++) {
-        int r = cgroup_write_u64(g->dirs[i], "cgroup.procs", (uint64_t)pid);
+        int r = g->root->same[i] == i ? cgroup_write_u64(g->dirs[i], "cgroup.procs", (uint64_t)pid) : 0;
         if (r < 0)
             return err_set(err, r, "attach to cgroup", NULL);
     }

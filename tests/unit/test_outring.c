@@ -1,3 +1,4 @@
+/* LINK: cbx_outring */
 /* Output ring: both sides in one process, with a second thread where waiting matters. */
 #include <setjmp.h>
 #include <stdarg.h>
