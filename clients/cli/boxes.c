@@ -6,6 +6,14 @@
 #include "clients/cli/http.h"
 #include "clients/cli/table.h"
 
+/* A hash in full would fill the line; its first digits are what `cellbox image` takes. */
+static char *image_text(const char *image)
+{
+    if (!*image)
+        return must(strdup("default"));
+    return strlen(image) == 64 ? must(strndup(image, 12)) : must(strdup(image));
+}
+
 static void print_boxes(const json_t *boxes)
 {
     struct table t = {.columns = 6};
@@ -18,9 +26,9 @@ static void print_boxes(const json_t *boxes)
         CLEANUP_FREE char *used_ago = text_format("%s%s", used, *used == '-' ? "" : " ago");
         CLEANUP_FREE char *contexts =
             text_format("%lld", (long long)json_integer_value(json_object_get(box, "contexts")));
-        const char *image = json_text(box, "image");
-        table_row(&t, json_text(box, "name"), json_text(box, "state"), *image ? image : "default",
-                  contexts, age, used_ago);
+        CLEANUP_FREE char *image = image_text(json_text(box, "image"));
+        table_row(&t, json_text(box, "name"), json_text(box, "state"), image, contexts, age,
+                  used_ago);
     }
     table_print(&t);
 }

@@ -78,6 +78,7 @@ static int run(const struct run_options *o, const char *box, const char *path)
     CLEANUP_STR struct str code = {0};
     CLEANUP_JSON json_t *body = must(json_object());
     struct server server;
+    struct input input;
     struct stat st;
     int r = read_code(path, &code);
     if (r == 0)
@@ -88,8 +89,12 @@ static int run(const struct run_options *o, const char *box, const char *path)
         r = server_find(&server);
     if (r)
         return r;
-    struct watch w = {.server = &server, .box = box, .show = {.dir = o->dir, .quiet = o->json}};
-    input_init(&w.input, !strcmp(path, "-"));
+    input_init(&input, !strcmp(path, "-"));
+    json_object_set_new(body, "allowStdin", json_boolean(input.fd >= 0));
+    struct watch w = {
+        .server = &server, .box = box, .input = input, .show = {.dir = o->dir, .quiet = o->json}};
+    if (o->context)
+        w.context = must(strdup(o->context));
     int status = watch_run(&w, body);
     if (o->json && w.done && (r = print_execution(&w)))
         status = r;

@@ -206,7 +206,7 @@ void show_error(struct show *s, const json_t *error)
     if (json_is_string(traceback))
         str_addf(&text, "%s", json_string_value(traceback));
     if (!text.len)
-        str_addf(&text, "%s: %s", json_text(error, "name"), json_text(error, "value"));
+        str_addf(&text, "%s: %s", json_text(error, "name"), json_text(error, "message"));
     if (!isatty(STDERR_FILENO))
         strip_colours(text.data);
     emit_line(s, STDERR_FILENO, text.data);

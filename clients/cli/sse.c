@@ -8,6 +8,7 @@ static void dispatch(struct sse *s)
     if (s->has_data) {
         struct sse_event e = {s->type.len ? s->type.data : "message", s->id.len ? s->id.data : "",
                               s->data.data, s->data.len};
+        s->events++;
         s->on_event(s->user, &e);
     }
     str_clear(&s->data);

@@ -23,6 +23,7 @@ struct sse {
     void (*on_event)(void *user, const struct sse_event *event);
     void *user;
     struct str line, data, type, id;
+    unsigned long events; /* so far */
     bool has_data, after_cr, broken;
 };
 

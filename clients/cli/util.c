@@ -261,7 +261,7 @@ const char *json_text(const json_t *object, const char *key)
 
 void print_json(const json_t *j)
 {
-    CLEANUP_FREE char *text = must(json_dumps(j, JSON_INDENT(2)));
+    CLEANUP_FREE char *text = must(json_dumps(j, JSON_INDENT(2) | JSON_REAL_PRECISION(15)));
     puts(text);
 }
 

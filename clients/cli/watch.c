@@ -11,16 +11,34 @@
 #define RESUME_MS   15000 /* how long a lost connection is tried again */
 #define RESUME_STEP 100
 
-enum { OTHERS = 2 };
+/* The context that the run is in. Events name the execution only; a list of heads is cheap however
+ * much it printed. */
+static const char *find_context(struct watch *w)
+{
+    CLEANUP_REPLY struct reply reply = {0};
+    size_t i;
+    json_t *e;
+    if (w->context || !w->execution)
+        return w->context;
+    CLEANUP_FREE char *path = http_path("/v1/sandboxes/%s/executions", w->box);
+    CLEANUP_FREE char *query = text_format("%s?limit=1000", path);
+    http_call(w->server, "GET", query, NULL, 5000, &reply);
+    json_array_foreach (json_object_get(reply.json, "executions"), i, e) {
+        if (!strcmp(json_text(e, "id"), w->execution) && *json_text(e, "context"))
+            w->context = must(strdup(json_text(e, "context")));
+        if (w->context)
+            return w->context;
+    }
+    http_check(w->server, &reply);
+    return NULL;
+}
 
 static void interrupt(struct watch *w)
 {
     CLEANUP_REPLY struct reply reply = {0};
-    if (!w->context) {
-        w->interrupt_due = true;
+    w->interrupt_due = !w->execution;
+    if (!find_context(w))
         return;
-    }
-    w->interrupt_due = false;
     CLEANUP_FREE char *path =
         http_path("/v1/sandboxes/%s/contexts/%s/interrupt", w->box, w->context);
     http_call(w->server, "POST", path, NULL, 5000, &reply);
@@ -37,6 +55,9 @@ static void answer(struct watch *w, const char *text, size_t len)
         return;
     }
     input_cancel(&w->input);
+    if (!find_context(w))
+        return;
+    json_object_set_new(body, "executionId", json_string(w->execution));
     CLEANUP_FREE char *path = http_path("/v1/sandboxes/%s/contexts/%s/input", w->box, w->context);
     http_call(w->server, "POST", path, body, 10000, &reply);
     if (reply.status < 200 || reply.status > 299)
@@ -88,33 +109,11 @@ static void on_signal(struct watch *w)
     }
 }
 
-/* Text that this run has shown before a reconnect comes again from its start: drop that much. */
 static void on_text(struct watch *w, int fd, const json_t *event)
 {
     const json_t *value = json_object_get(event, "text");
-    const char *text = json_string_value(value);
-    size_t len = json_string_length(value), *skip = &w->skip[fd - 1];
-    size_t drop = *skip < len ? *skip : len;
-    *skip -= drop;
-    w->seen[fd - 1] += len - drop;
-    if (text)
-        show_text(&w->show, fd, text + drop, len - drop);
-}
-
-static bool seen_before(struct watch *w)
-{
-    if (w->skip[OTHERS]) {
-        w->skip[OTHERS]--;
-        return true;
-    }
-    w->seen[OTHERS]++;
-    return false;
-}
-
-static void learn(char **to, const json_t *event, const char *key)
-{
-    if (!*to && *json_text(event, key))
-        *to = must(strdup(json_text(event, key)));
+    if (json_is_string(value))
+        show_text(&w->show, fd, json_string_value(value), json_string_length(value));
 }
 
 static void on_done(struct watch *w, const json_t *event)
@@ -135,17 +134,14 @@ static void on_event(void *user, const struct sse_event *e)
     const char *type = e->type;
     if (*json_text(event, "type"))
         type = json_text(event, "type");
-    learn(&w->execution, event, "executionId");
-    learn(&w->context, event, "contextId");
-    learn(&w->context, event, "context");
+    if (!w->execution && *json_text(event, "executionId"))
+        w->execution = must(strdup(json_text(event, "executionId")));
     if (w->interrupt_due)
         interrupt(w);
     if (!strcmp(type, "stdout"))
         on_text(w, STDOUT_FILENO, event);
     else if (!strcmp(type, "stderr"))
         on_text(w, STDERR_FILENO, event);
-    else if (!strcmp(type, "started") || seen_before(w))
-        return;
     else if (!strcmp(type, "result") || !strcmp(type, "display"))
         show_bundle(&w->show, event, false);
     else if (!strcmp(type, "update_display"))
@@ -191,14 +187,6 @@ static bool is_over(const struct watch *w)
     return w->done || w->leave || w->show.broken || w->sse.broken;
 }
 
-static void begin_replay(struct watch *w)
-{
-    sse_restart(&w->sse);
-    input_cancel(&w->input);
-    for (int i = 0; i < 3; i++)
-        w->skip[i] = w->seen[i];
-}
-
 /* The connection was lost and the run is known: read its events again. 0, or an exit status after a
  * message. */
 static int resume(struct watch *w)
@@ -207,15 +195,17 @@ static int resume(struct watch *w)
     long long give_up = monotonic_ms() + RESUME_MS;
     int r = 0;
     while (!is_over(w)) {
-        size_t before = w->seen[0] + w->seen[1] + w->seen[2];
-        begin_replay(w);
+        unsigned long before = w->sse.events;
+        CLEANUP_FREE char *last =
+            text_format("Last-Event-ID: %s", w->sse.id.len ? w->sse.id.data : "0");
+        sse_restart(&w->sse);
         struct http_stream *h =
-            http_open(w->server, "GET", path, NULL, "text/event-stream", NULL, on_data, &w->sse);
+            http_open(w->server, "GET", path, NULL, "text/event-stream", last, on_data, &w->sse);
         flow(w, h);
         const struct reply *reply = http_result(h);
         bool refused =
             !is_over(w) && reply->status >= 300 && reply->status != 502 && reply->status != 503;
-        if (w->seen[0] + w->seen[1] + w->seen[2] > before)
+        if (w->sse.events > before)
             give_up = monotonic_ms() + RESUME_MS;
         if (refused)
             r = http_check(w->server, reply);

@@ -16,14 +16,13 @@ struct watch {
     struct input input;
     /* the rest is the watch's own */
     struct sse sse;
-    int signals;               /* signalfd of SIGINT and what ends a program */
-    char *execution, *context; /* known after the first event */
-    unsigned int interrupts;   /* Ctrl-C so far */
-    bool interrupt_due;        /* Ctrl-C came before the context was known */
+    int signals;             /* signalfd of SIGINT and what ends a program */
+    char *execution;         /* known after the first event */
+    char *context;           /* set by the caller, else looked up when it is needed */
+    unsigned int interrupts; /* Ctrl-C so far */
+    bool interrupt_due;      /* Ctrl-C came before the execution was known */
     bool failed, done;
-    size_t seen[3], skip[3]; /* stdout bytes, stderr bytes, other events: of this run; to drop after
-                                a reconnect */
-    int leave;               /* exit status when the user or a signal ends the program first */
+    int leave; /* exit status when the user or a signal ends the program first */
 };
 
 /* Runs body (of POST .../run) to its end; an exit status. */
