@@ -255,6 +255,8 @@ void context_free(struct init_context *c)
     if (!c)
         return;
     output_unwatch(c);
+    if (c->ring.shared)
+        outring_close(&c->ring);
     list_remove(&c->link);
     fd_close(c->frame);
     fd_close(c->pipe[0]);
@@ -262,6 +264,8 @@ void context_free(struct init_context *c)
     fd_close(c->ring.doorbell);
     if (c->mapped)
         munmap(c->mapped, sizeof *c->mapped);
+    free(c->held[0]);
+    free(c->held[1]);
     free(c->pending);
     free(c);
 }

@@ -37,7 +37,9 @@ struct init_context {
 
     uint8_t *pending; /* packet that the frame socket had no room for */
     size_t pending_len;
-    bool hot; /* output came within the last tick: collect until the next one */
+    uint8_t *held[2]; /* packets with text of the pipes that is to follow the ring's */
+    size_t held_len[2];
+    int64_t due_us; /* 0: rests; else when to look again without being told */
     bool frame_armed, pipes_armed;
     struct context_watch watch[SOURCES];
 };
@@ -52,7 +54,9 @@ void context_kill(struct init_context *c);
 void context_reaped(struct init_context *c, int status);
 void context_free(struct init_context *c);
 
-/* output.c: ring and pipes to packets. Returns true when the context has ended and everything has been sent. */
+/* output.c: ring and pipes to packets. Both return true when the context has ended and everything has been sent. */
 bool output_pump(struct init_context *c);
+bool output_event(struct init_context *c, enum context_source source);
+int64_t output_now_us(void);
 int output_watch(struct init_context *c);
 void output_unwatch(struct init_context *c);

@@ -9,13 +9,10 @@
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "sandbox/base/fd.h"
 #include "sandbox/init/context.h"
-
-enum { TICK_MS = 2 };
 
 struct init {
     int link, signals, epoll;
@@ -137,17 +134,6 @@ static void reap(struct init *in)
     }
 }
 
-static void handle_context_event(const struct context_watch *w)
-{
-    struct init_context *c = w->context;
-    if (w->source == SOURCE_DOORBELL) {
-        uint64_t rings;
-        ssize_t ignored = read(c->ring.doorbell, &rings, sizeof rings);
-        (void)ignored;
-    }
-    pump(c);
-}
-
 /* Whether the watch still belongs to a living context: the tick before may have freed it. */
 static bool context_watched(struct list *contexts, const struct context_watch *w)
 {
@@ -160,22 +146,22 @@ static bool context_watched(struct list *contexts, const struct context_watch *w
     return false;
 }
 
-static bool any_hot(struct init *in)
+/* Pumps contexts whose time has come. Returns microseconds until the next one, -1 = none waits. */
+static int64_t tick(struct init *in)
 {
-    LIST_FOREACH(it, &in->contexts)
-    if (LIST_ENTRY(it, struct init_context, link)->hot)
-        return true;
-    return false;
-}
-
-static void tick(struct init *in)
-{
+    int64_t next = -1, now = output_now_us();
     LIST_FOREACH_SAFE(it, &in->contexts)
     {
         struct init_context *c = LIST_ENTRY(it, struct init_context, link);
-        if (c->hot)
-            pump(c);
+        if (c->due_us && c->due_us <= now && output_pump(c)) {
+            context_free(c);
+            continue;
+        }
+        int64_t wait = c->due_us > now ? c->due_us - now : 0;
+        if (c->due_us && (next < 0 || wait < next))
+            next = wait;
     }
+    return next;
 }
 
 static int watch(struct init *in, int fd, void *tag)
@@ -184,27 +170,16 @@ static int watch(struct init *in, int fd, void *tag)
     return epoll_ctl(in->epoll, EPOLL_CTL_ADD, fd, &ev) < 0 ? -errno : 0;
 }
 
-static int64_t now_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
-
 static int loop(struct init *in)
 {
-    int64_t last_tick = now_ms();
     for (;;) {
-        /* One event at a time: handling one may free the context of the next. */
         struct epoll_event ev;
-        int n = epoll_wait(in->epoll, &ev, 1, any_hot(in) ? TICK_MS : -1);
+        int64_t wait = tick(in);
+        struct timespec ts = {wait / 1000000, wait % 1000000 * 1000};
+        /* One event at a time: handling one may free the context of the next. */
+        int n = epoll_pwait2(in->epoll, &ev, 1, wait < 0 ? NULL : &ts, NULL);
         if (n < 0 && errno != EINTR)
             return 1;
-        int64_t now = now_ms();
-        if (n == 0 || now - last_tick >= TICK_MS) {
-            last_tick = now;
-            tick(in);
-        }
         if (n <= 0)
             continue;
         if (ev.data.ptr == &in->link) {
@@ -213,7 +188,9 @@ static int loop(struct init *in)
         } else if (ev.data.ptr == &in->signals) {
             reap(in);
         } else if (context_watched(&in->contexts, ev.data.ptr)) {
-            handle_context_event(ev.data.ptr);
+            const struct context_watch *w = ev.data.ptr;
+            if (output_event(w->context, w->source))
+                context_free(w->context);
         }
     }
 }

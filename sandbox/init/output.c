@@ -1,29 +1,33 @@
 /*
- * Output of a context: ring first, then fd 1, then fd 2, each into STREAM packets on the frame socket. When that socket
- * is full (the gateway is slow, or being restarted) one packet waits here and nothing more is read, so the writers feel
- * it: pipes and ring fill up and they block. Nothing is dropped.
+ * Output of a context: ring and pipes to STREAM packets on the frame socket, in the order that outring.h describes. When
+ * that socket is full (the gateway is slow, or being restarted) what is held waits here and nothing more is read, so the
+ * writers feel it: pipes and ring fill up and they block. Nothing is dropped.
  *
- * The first output after a pause is sent at once. After that the context is "hot": until the next tick of the loop its
- * pipes are not watched and the producer need not ring, so that many small writes travel in one packet. A producer that
- * waits (ring full, or the end of a cell) rings the doorbell, which always pumps.
+ * The first text after a pause waits COLLECT_US for its neighbours (a print is several writes), later text up to TICK_US;
+ * meanwhile the pipes are not watched and the producer need not ring. A producer that waits (ring nearly full, or the
+ * end of a cell) rings the doorbell, which sends at once.
  */
 #include <errno.h>
-#include <fcntl.h>
-#include <linux/futex.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "sandbox/base/fd.h"
 #include "sandbox/init/context.h"
 
-static uint8_t *packet_space(void)
+enum { COLLECT_US = 300, TICK_US = 2000 };
+
+/* Where text stands in a packet, behind the heads, two lengths and the stream byte. */
+enum { TEXT_AT = PACKET_HEAD + MESSAGE_HEAD + 8 + 1 };
+
+int64_t output_now_us(void)
 {
-    static uint8_t space[PACKET_MAX];
-    return space;
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
 }
 
 static void arm(struct init_context *c, enum context_source s, int fd, uint32_t events)
@@ -42,6 +46,14 @@ static void arm_pipes(struct init_context *c, bool on)
     arm(c, SOURCE_ERR, c->pipe[1], on ? EPOLLIN : 0);
 }
 
+static void arm_frame(struct init_context *c, bool on)
+{
+    if (c->frame_armed == on)
+        return;
+    c->frame_armed = on;
+    arm(c, SOURCE_FRAME, c->frame, on ? EPOLLOUT : 0);
+}
+
 int output_watch(struct init_context *c)
 {
     int fds[SOURCES] = {c->ring.doorbell, c->pipe[0], c->pipe[1], c->frame};
@@ -52,8 +64,7 @@ int output_watch(struct init_context *c)
             return -errno;
     }
     c->pipes_armed = true;
-    atomic_store(&c->ring.shared->idle, 1);
-    return 0;
+    return outring_sleep(&c->ring, c->tail) ? -EIO : 0;
 }
 
 void output_unwatch(struct init_context *c)
@@ -64,7 +75,7 @@ void output_unwatch(struct init_context *c)
             epoll_ctl(c->epoll, EPOLL_CTL_DEL, fds[i], NULL);
 }
 
-/* 0 sent, or it can never be sent (the gateway closed the socket); -EAGAIN: kept as pending. */
+/* 0: sent, or it can never be (the gateway closed the socket). -EAGAIN: kept as the pending packet. */
 static int send_packet(struct init_context *c, const uint8_t *p, size_t n)
 {
     ssize_t r;
@@ -80,31 +91,21 @@ static int send_packet(struct init_context *c, const uint8_t *p, size_t n)
         memcpy(c->pending, p, n);
         c->pending_len = n;
     }
-    if (!c->frame_armed) {
-        c->frame_armed = true;
-        arm(c, SOURCE_FRAME, c->frame, EPOLLOUT);
-    }
+    arm_frame(c, true);
     return -EAGAIN;
 }
 
 static int flush_pending(struct init_context *c)
 {
-    if (!c->pending)
-        return 0;
-    if (send_packet(c, c->pending, c->pending_len) < 0)
+    if (c->pending && send_packet(c, c->pending, c->pending_len) < 0)
         return -EAGAIN;
     free(c->pending);
     c->pending = NULL;
-    if (c->frame_armed) {
-        c->frame_armed = false;
-        arm(c, SOURCE_FRAME, c->frame, 0);
-    }
+    arm_frame(c, false);
     return 0;
 }
 
-/* Sends text that already stands in the packet space, behind room for the heads. */
-enum { TEXT_AT = PACKET_HEAD + MESSAGE_HEAD + 8 + 1 };
-
+/* Sends text that stands in the packet already. */
 static int send_stream(struct init_context *c, uint8_t *packet, uint64_t req, int stream, size_t len)
 {
     put_le(packet, PACKET_FIRST | PACKET_LAST | PACKET_INIT, PACKET_HEAD);
@@ -118,58 +119,74 @@ static int send_stream(struct init_context *c, uint8_t *packet, uint64_t req, in
     return send_packet(c, packet, TEXT_AT + len);
 }
 
-/* Returns bytes moved, -EAGAIN when the socket is full. */
-static ssize_t pump_ring(struct init_context *c)
+/* Takes what a pipe holds, at most a packet full, unless the last piece is still here. */
+static void read_pipe(struct init_context *c, int i)
 {
-    uint8_t *packet = packet_space();
-    ssize_t total = 0;
+    if (c->pipe[i] < 0 || c->held_len[i])
+        return;
+    if (!c->held[i] && !(c->held[i] = malloc(PACKET_MAX)))
+        return;
+    ssize_t n;
+    do
+        n = read(c->pipe[i], c->held[i] + TEXT_AT, PACKET_STREAM_MAX);
+    while (n < 0 && errno == EINTR);
+    if (n > 0) {
+        c->held_len[i] = (size_t)n;
+    } else if (n == 0) {
+        epoll_ctl(c->epoll, EPOLL_CTL_DEL, c->pipe[i], NULL);
+        c->pipe[i] = fd_close(c->pipe[i]);
+    }
+}
 
-    while (c->ring.shared) {
-        uint64_t req;
-        int stream;
-        ssize_t n = outring_read(&c->ring, &c->tail, &req, &stream, packet + TEXT_AT, PACKET_STREAM_MAX);
-        if (n < 0) {
-            /* It broke its own ring: it loses it. fd 1/2 still work. */
+static int send_ring(struct init_context *c, size_t *moved)
+{
+    static uint8_t packet[PACKET_MAX];
+    for (;;) {
+        uint64_t req = 0;
+        int stream = 1;
+        ssize_t n = c->ring.shared ? outring_read(&c->ring, &c->tail, &req, &stream, packet + TEXT_AT, PACKET_STREAM_MAX) : 0;
+        if (n < 0) /* it broke its own ring and loses it; fd 1 and 2 still work */
             c->ring.shared = NULL;
-            break;
-        }
-        if (n == 0)
-            break;
-        total += n;
+        if (n <= 0)
+            return 0;
+        *moved += (size_t)n;
         if (send_stream(c, packet, req, stream, (size_t)n) < 0)
             return -EAGAIN;
     }
-    return total;
 }
 
-static ssize_t pump_pipe(struct init_context *c, int i)
+static int send_held(struct init_context *c, size_t *moved)
 {
-    uint8_t *packet = packet_space();
-    ssize_t total = 0;
-
-    /* Bounded, so that one flooding context cannot keep the loop from the others. */
-    for (int round = 0; round < 16 && c->pipe[i] >= 0; round++) {
-        ssize_t n = read(c->pipe[i], packet + TEXT_AT, PACKET_STREAM_MAX);
-        if (n < 0 && errno == EINTR)
+    for (int i = 0; i < 2; i++) {
+        size_t n = c->held_len[i];
+        if (!n)
             continue;
-        if (n < 0)
-            break;
-        if (n == 0) {
-            epoll_ctl(c->epoll, EPOLL_CTL_DEL, c->pipe[i], NULL);
-            c->pipe[i] = fd_close(c->pipe[i]);
-            break;
-        }
-        total += n;
-        if (send_stream(c, packet, 0, i + 1, (size_t)n) < 0)
+        c->held_len[i] = 0;
+        *moved += n;
+        if (send_stream(c, c->held[i], 0, i + 1, n) < 0)
             return -EAGAIN;
     }
-    return total;
+    return 0;
 }
 
-static void wake_producer(struct outring_shared *s)
+/* One round. *moved: bytes sent; *full: a pipe gave as much as fits, so there is probably more. */
+static int round_trip(struct init_context *c, size_t *moved, bool *full)
 {
-    atomic_fetch_add(&s->ticks, 1);
-    syscall(SYS_futex, &s->ticks, FUTEX_WAKE, INT32_MAX, NULL, NULL, 0);
+    *moved = 0;
+    *full = false;
+    if (flush_pending(c) < 0)
+        return -EAGAIN;
+    if (c->ring.shared)
+        outring_begin(&c->ring, OUTRING_BUSY_PIPE);
+    for (int i = 0; i < 2; i++) {
+        read_pipe(c, i);
+        *full |= c->held_len[i] == PACKET_STREAM_MAX;
+    }
+    if (send_ring(c, moved) < 0 || send_held(c, moved) < 0)
+        return -EAGAIN;
+    if (c->ring.shared)
+        outring_sent(&c->ring);
+    return 0;
 }
 
 static int send_exited(struct init_context *c)
@@ -177,46 +194,58 @@ static int send_exited(struct init_context *c)
     uint8_t packet[PACKET_HEAD + MESSAGE_HEAD];
     size_t n = packet_build(packet, PACKET_FIRST | PACKET_LAST | PACKET_INIT, MESSAGE_EXITED, (uint32_t)c->status, 0, 0,
                             NULL, NULL);
+    c->exit_queued = true;
     return send_packet(c, packet, n);
+}
+
+static void rest(struct init_context *c)
+{
+    c->due_us = 0;
+    arm_pipes(c, true);
+    for (int i = 0; i < 2; i++) {
+        free(c->held[i]);
+        c->held[i] = NULL;
+    }
+    if (c->ring.shared && outring_sleep(&c->ring, c->tail))
+        c->due_us = output_now_us();
 }
 
 bool output_pump(struct init_context *c)
 {
-    struct outring_shared *s = c->ring.shared;
-    ssize_t moved = 0;
+    size_t moved;
+    bool full;
 
-    if (flush_pending(c) < 0)
-        return false;
     if (c->exit_queued)
-        return true;
-    if (s)
-        atomic_store(&s->busy, 1);
-    for (;;) {
-        ssize_t a = pump_ring(c);
-        ssize_t b = a < 0 ? a : pump_pipe(c, 0);
-        ssize_t d = b < 0 ? b : pump_pipe(c, 1);
-        if (d < 0) {
+        return flush_pending(c) == 0;
+    do {
+        if (round_trip(c, &moved, &full) < 0) {
             arm_pipes(c, false);
-            return false; /* busy stays set: what is pending has not been sent */
+            c->due_us = 0; /* the socket tells when to go on */
+            return false;
         }
-        moved += a + b + d;
-        if (!c->exited || a + b + d == 0)
-            break;
-    }
-    if (s) {
-        atomic_store(&s->busy, 0);
-        wake_producer(s);
-    }
-    if (c->exited) {
-        c->exit_queued = true;
+    } while (c->exited && moved);
+    if (c->exited)
         return send_exited(c) == 0;
+    if (!moved) {
+        rest(c);
+    } else {
+        arm_pipes(c, false);
+        c->due_us = output_now_us() + (full ? 0 : TICK_US);
     }
-    c->hot = moved > 0;
-    arm_pipes(c, !c->hot);
-    if (s)
-        atomic_store(&s->idle, !c->hot);
-    /* The producer may have written between the last read and idle = 1 without ringing. */
-    if (s && !c->hot && atomic_load(&s->head) != c->tail)
-        c->hot = true;
+    return false;
+}
+
+bool output_event(struct init_context *c, enum context_source source)
+{
+    bool resting = !c->due_us && !c->frame_armed;
+    if (source == SOURCE_DOORBELL) {
+        uint64_t rings;
+        ssize_t ignored = read(c->ring.doorbell, &rings, sizeof rings);
+        (void)ignored;
+    }
+    if (!resting || (c->ring.shared && outring_wanted(&c->ring)))
+        return output_pump(c);
+    c->due_us = output_now_us() + COLLECT_US;
+    arm_pipes(c, false);
     return false;
 }
