@@ -1,7 +1,8 @@
 /*
- * Events to iopub. The socket blocks rather than drops: while a subscriber does not read, the kernel's subscription
- * pauses and the manager keeps what happens on file. A subscriber that reads nothing for STALL_MS loses messages from
- * then on, so that it cannot hold up the others for good; a new subscriber ends that.
+ * Events to iopub. The socket blocks rather than drops: while a subscriber does not read, the
+ * kernel's subscription pauses and the manager keeps what happens on file. A subscriber that reads
+ * nothing for STALL_MS loses messages from then on, so that it cannot hold up the others for good;
+ * a new subscriber ends that.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -132,13 +133,15 @@ int iopub_event(void *user, const struct context_event *ev)
     if (ev->request)
         request_get_info(ev->request, &info);
     struct outgoing_parts p = {.msg_type = type,
-                               .parent = info.parent.len ? (struct slice){info.parent.data, info.parent.len}
-                                                         : SLICE_STR("{}"),
+                               .parent = info.parent.len
+                                             ? (struct slice){info.parent.data, info.parent.len}
+                                             : SLICE_STR("{}"),
                                .metadata = SLICE_STR("{}"),
                                .content = {content.data, content.len}};
     if (ev->type == EVENT_COMM && ev->nsections > 2)
         p.metadata = (struct slice){ev->sections[2].data, ev->sections[2].len};
-    bool has_buffers = ev->type == EVENT_COMM || ev->type == EVENT_DISPLAY || ev->type == EVENT_UPDATE_DISPLAY;
+    bool has_buffers =
+        ev->type == EVENT_COMM || ev->type == EVENT_DISPLAY || ev->type == EVENT_UPDATE_DISPLAY;
     if (has_buffers && ev->nsections > 3) {
         p.buffers = ev->sections + 3;
         p.nbuffers = ev->nsections - 3;
@@ -190,8 +193,8 @@ void iopub_on_stall(uv_timer_t *t)
 
 void iopub_drop_queue(struct kernel *k)
 {
-    LIST_FOREACH_SAFE(it, &k->queue)
-    free(LIST_ENTRY(it, struct outgoing, link));
+    LIST_FOREACH_SAFE (it, &k->queue)
+        free(LIST_ENTRY(it, struct outgoing, link));
     list_init(&k->queue);
     k->queued = 0;
 }

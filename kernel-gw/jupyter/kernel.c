@@ -11,17 +11,6 @@
 
 enum { HOLD_MS = 3000 };
 
-struct kernel_counters *kernel_counters(void)
-{
-    static struct kernel_counters counters;
-    return &counters;
-}
-
-void kernel_get_counters(struct kernel_counters *ret)
-{
-    *ret = *kernel_counters();
-}
-
 const struct zmq_address *kernel_address(const struct kernel *k)
 {
     return &k->config.address;
@@ -112,21 +101,19 @@ void kernel_close(struct kernel *k)
         return;
     k->closing = true;
     subscription_cancel(k->subscription);
-    LIST_FOREACH_SAFE(it, &k->asks)
-    {
+    LIST_FOREACH_SAFE (it, &k->asks) {
         struct ask *a = LIST_ENTRY(it, struct ask, link);
         if (a->request)
             request_detach(a->request);
         ask_free(a);
     }
-    LIST_FOREACH_SAFE(it, &k->infos)
-    {
+    LIST_FOREACH_SAFE (it, &k->infos) {
         struct parked *p = LIST_ENTRY(it, struct parked, link);
         context_forget(k->config.context, p);
         parked_free(p);
     }
-    LIST_FOREACH_SAFE(it, &k->unsent)
-    parked_free(LIST_ENTRY(it, struct parked, link));
+    LIST_FOREACH_SAFE (it, &k->unsent)
+        parked_free(LIST_ENTRY(it, struct parked, link));
     iopub_drop_queue(k);
     zmq_sockets_close(k->sockets);
     close_handles(k);
@@ -137,11 +124,12 @@ int kernel_put_connection(const struct kernel *k, struct buf *out)
     const struct zmq_address *a = &k->config.address;
     buf_printf(out, "{\"transport\":\"%s\",\"ip\":", a->transport);
     json_put_cstring(out, a->ip);
-    buf_printf(out,
-               ",\"shell_port\":%d,\"iopub_port\":%d,\"stdin_port\":%d,\"control_port\":%d,\"hb_port\":%d,"
-               "\"signature_scheme\":\"hmac-sha256\",\"key\":",
-               a->port[CHANNEL_SHELL], a->port[CHANNEL_IOPUB], a->port[CHANNEL_STDIN], a->port[CHANNEL_CONTROL],
-               a->port[CHANNEL_HB]);
+    buf_printf(
+        out,
+        ",\"shell_port\":%d,\"iopub_port\":%d,\"stdin_port\":%d,\"control_port\":%d,\"hb_port\":%d,"
+        "\"signature_scheme\":\"hmac-sha256\",\"key\":",
+        a->port[CHANNEL_SHELL], a->port[CHANNEL_IOPUB], a->port[CHANNEL_STDIN],
+        a->port[CHANNEL_CONTROL], a->port[CHANNEL_HB]);
     json_put_cstring(out, k->key_text);
     return buf_puts(out, ",\"kernel_name\":\"cellbox-python\"}");
 }

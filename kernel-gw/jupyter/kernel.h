@@ -1,7 +1,7 @@
 /*
- * One context served as a Jupyter kernel over ZeroMQ: five sockets in front of contexts/manager. It translates and signs;
- * order, counters, busy and idle are the manager's. Only what never waits for a cell is answered here: kernel_info,
- * connect, interrupt, shutdown.
+ * One context served as a Jupyter kernel over ZeroMQ: five sockets in front of contexts/manager. It
+ * translates and signs; order, counters, busy and idle are the manager's. Only what never waits for
+ * a cell is answered here: kernel_info, connect, interrupt, shutdown.
  */
 #pragma once
 
@@ -10,6 +10,10 @@
 
 struct kernel;
 
+struct kernel_counters {
+    uint64_t messages, bad_signature, bad_frames, unknown, replies_lost;
+};
+
 struct kernel_config {
     uv_loop_t *loop;
     struct zmq_node *node;
@@ -17,17 +21,15 @@ struct kernel_config {
     struct zmq_address address; /* ports 0: any */
     const char *key;            /* "" = unsigned */
     /*
-     * Taken over after a restart of the gateway: clients need a moment to reconnect, so events wait for the first
-     * subscriber and replies for their peer, for a few seconds.
+     * Taken over after a restart of the gateway: clients need a moment to reconnect, so events wait
+     * for the first subscriber and replies for their peer, for a few seconds.
      */
     bool adopted;
-    /* A client asked to shut down (restart: and to begin again). Called from the loop, after the reply was sent. */
+    struct kernel_counters *counters; /* shared by all kernels of the process */
+    /* A client asked to shut down (restart: and to begin again). Called from the loop, after the
+     * reply was sent. */
     void (*shutdown)(void *user, bool restart);
     void *user;
-};
-
-struct kernel_counters {
-    uint64_t messages, bad_signature, bad_frames, unknown, replies_lost;
 };
 
 int kernel_open(const struct kernel_config *config, struct kernel **ret, struct err *err);
@@ -37,5 +39,3 @@ void kernel_orphan(struct kernel *k, const struct context_event *ev);
 /* The connection file: a JSON object. */
 int kernel_put_connection(const struct kernel *k, struct buf *out);
 const struct zmq_address *kernel_address(const struct kernel *k);
-/* Sums over all kernels of the process, for /metrics. */
-void kernel_get_counters(struct kernel_counters *ret);

@@ -14,12 +14,15 @@
 #include "sandbox/base/id.h"
 #include "sandbox/base/log.h"
 
-/* How long a kernel outlives its client process, and how long a shut-down one waits for its restart. */
+/* How long a kernel outlives its client process, and how long a shut-down one waits for its
+ * restart. */
 enum { ABSENT_MS = 15000, PARKED_MS = 60000, SETTLE_MS = 500 };
 
-static const char *const port_names[CHANNELS] = {"shell_port", "control_port", "stdin_port", "iopub_port", "hb_port"};
+static const char *const port_names[CHANNELS] = {"shell_port", "control_port", "stdin_port",
+                                                 "iopub_port", "hb_port"};
 
-int kernels_read_connection(const json_t *connection, struct zmq_address *ret, char *key, size_t cap, struct err *err)
+int kernels_read_connection(const json_t *connection, struct zmq_address *ret, char *key,
+                            size_t cap, struct err *err)
 {
     const char *transport = json_string_value(json_object_get(connection, "transport"));
     const char *ip = json_string_value(json_object_get(connection, "ip"));
@@ -28,7 +31,8 @@ int kernels_read_connection(const json_t *connection, struct zmq_address *ret, c
     struct zmq_address a = {0};
 
     if (scheme && *scheme && strcmp(scheme, "hmac-sha256"))
-        return err_set(err, -EINVAL, "read connection", "signature_scheme %.40s is not supported; hmac-sha256 is", scheme);
+        return err_set(err, -EINVAL, "read connection",
+                       "signature_scheme %.40s is not supported; hmac-sha256 is", scheme);
     if (json_object_get(connection, "curve_secretkey"))
         return err_set(err, -EINVAL, "read connection", "CurveZMQ is not supported");
     if (transport && strcmp(transport, "tcp") && strcmp(transport, "ipc"))
@@ -43,7 +47,8 @@ int kernels_read_connection(const json_t *connection, struct zmq_address *ret, c
     for (int i = 0; i < CHANNELS; i++) {
         json_int_t port = json_integer_value(json_object_get(connection, port_names[i]));
         if (port < 1 || port > 65535)
-            return err_set(err, -EINVAL, "read connection", "%s is missing or out of range", port_names[i]);
+            return err_set(err, -EINVAL, "read connection", "%s is missing or out of range",
+                           port_names[i]);
         a.port[i] = (int)port;
     }
     *ret = a;
@@ -63,9 +68,10 @@ static void save(const struct served *s)
     CLEANUP_BUF struct buf connection = {0};
     if (!s->kernel || kernel_put_connection(s->kernel, &connection) < 0)
         return;
-    json_t *j = json_pack("{s:s, s:s, s:s, s:b, s:b, s:o}", "id", s->id, "context", s->context, "sandbox", s->sandbox,
-                          "owns", s->owns_sandbox, "attended", s->attended, "connection",
-                          json_loadb((char *)connection.data, connection.len, 0, NULL));
+    json_t *j =
+        json_pack("{s:s, s:s, s:s, s:b, s:b, s:o}", "id", s->id, "context", s->context, "sandbox",
+                  s->sandbox, "owns", s->owns_sandbox, "attended", s->attended, "connection",
+                  json_loadb((char *)connection.data, connection.len, 0, NULL));
     char *text = j ? json_dumps(j, JSON_COMPACT) : NULL;
     record_path(s->door, s->id, path, sizeof path);
     snprintf(tmp, sizeof tmp, "%s.new", path);
@@ -182,6 +188,7 @@ static int open_kernel(struct served *s, struct context *c, bool adopted, struct
                                    .address = s->address,
                                    .key = s->key,
                                    .adopted = adopted,
+                                   .counters = &s->door->counters,
                                    .shutdown = on_shutdown,
                                    .user = s};
     int r = kernel_open(&config, &s->kernel, err);
@@ -190,8 +197,9 @@ static int open_kernel(struct served *s, struct context *c, bool adopted, struct
     return r;
 }
 
-int kernels_serve(struct door *d, struct context *c, const struct zmq_address *address, const char *key, bool attended,
-                  bool owns_sandbox, struct served **ret, struct err *err)
+int kernels_serve(struct door *d, struct context *c, const struct zmq_address *address,
+                  const char *key, bool attended, bool owns_sandbox, struct served **ret,
+                  struct err *err)
 {
     struct context_info info;
     struct sandbox_info box;
@@ -221,8 +229,7 @@ int kernels_serve(struct door *d, struct context *c, const struct zmq_address *a
 
 struct served *kernels_find(struct door *d, const char *id)
 {
-    LIST_FOREACH(it, &d->served)
-    {
+    LIST_FOREACH (it, &d->served) {
         struct served *s = LIST_ENTRY(it, struct served, link);
         if (!strcmp(s->id, id))
             return s;
@@ -232,8 +239,7 @@ struct served *kernels_find(struct door *d, const char *id)
 
 struct served *kernels_of_context(struct door *d, const char *context)
 {
-    LIST_FOREACH(it, &d->served)
-    {
+    LIST_FOREACH (it, &d->served) {
         struct served *s = LIST_ENTRY(it, struct served, link);
         if (!s->attended && s->kernel && !strcmp(s->context, context))
             return s;
@@ -243,10 +249,10 @@ struct served *kernels_of_context(struct door *d, const char *context)
 
 struct served *kernels_parked(struct door *d, const struct zmq_address *address, const char *key)
 {
-    LIST_FOREACH(it, &d->served)
-    {
+    LIST_FOREACH (it, &d->served) {
         struct served *s = LIST_ENTRY(it, struct served, link);
-        if (s->attended && !s->kernel && !strcmp(s->key, key) && !memcmp(s->address.port, address->port, sizeof address->port))
+        if (s->attended && !s->kernel && !strcmp(s->key, key) &&
+            !memcmp(s->address.port, address->port, sizeof address->port))
             return s;
     }
     return NULL;
@@ -273,13 +279,13 @@ static void on_context_opened(void *user, struct context *c)
     struct context_info info;
     struct err err = {0};
     context_get_info(c, &info);
-    LIST_FOREACH(it, &d->served)
-    {
+    LIST_FOREACH (it, &d->served) {
         struct served *s = LIST_ENTRY(it, struct served, link);
         if (s->kernel || strcmp(s->context, info.id))
             continue;
         if (open_kernel(s, c, true, &err) < 0)
-            log_error("jupyter", "rebind_failed", "kernel=%s reason=%s", s->id, log_quote(err.text));
+            log_error("jupyter", "rebind_failed", "kernel=%s reason=%s", s->id,
+                      log_quote(err.text));
         else if (s->attended)
             kernels_set_waiter(s, NULL);
     }
@@ -290,8 +296,7 @@ static void on_context_removed(void *user, struct context *c)
     struct door *d = user;
     struct context_info info;
     context_get_info(c, &info);
-    LIST_FOREACH_SAFE(it, &d->served)
-    {
+    LIST_FOREACH_SAFE (it, &d->served) {
         struct served *s = LIST_ENTRY(it, struct served, link);
         if (!s->closing && !strcmp(s->context, info.id))
             kernels_end(s, "context_removed");
@@ -304,8 +309,7 @@ static void on_orphan(void *user, const struct context_event *ev)
     struct door *d = user;
     struct context_info info;
     context_get_info(ev->context, &info);
-    LIST_FOREACH(it, &d->served)
-    {
+    LIST_FOREACH (it, &d->served) {
         struct served *s = LIST_ENTRY(it, struct served, link);
         if (s->kernel && !strcmp(s->context, info.id)) {
             kernel_orphan(s->kernel, ev);
@@ -321,10 +325,12 @@ static void load_record(struct door *d, const char *path)
     int owns, attended;
     json_t *connection;
     struct err err = {0};
-    if (j && json_unpack(j, "{s:s, s:s, s:s, s:b, s:b, s:o}", "id", &id, "context", &context, "sandbox", &sandbox,
-                         "owns", &owns, "attended", &attended, "connection", &connection) == 0) {
+    if (j && json_unpack(j, "{s:s, s:s, s:s, s:b, s:b, s:o}", "id", &id, "context", &context,
+                         "sandbox", &sandbox, "owns", &owns, "attended", &attended, "connection",
+                         &connection) == 0) {
         struct served *s = served_new(d);
-        if (s && kernels_read_connection(connection, &s->address, s->key, sizeof s->key, &err) < 0) {
+        if (s &&
+            kernels_read_connection(connection, &s->address, s->key, sizeof s->key, &err) < 0) {
             served_free(s);
         } else if (s) {
             snprintf(s->id, sizeof s->id, "%s", id);
@@ -352,15 +358,15 @@ static void load_records(struct door *d)
         closedir(dir);
 }
 
-/* After a restart of the whole server the contexts are gone: so are their kernels, and the boxes made only for them. */
+/* After a restart of the whole server the contexts are gone: so are their kernels, and the boxes
+ * made only for them. */
 static void on_settle(uv_timer_t *t)
 {
     struct door *d = t->data;
     if (!d->gw->ready)
         return;
     uv_timer_stop(t);
-    LIST_FOREACH_SAFE(it, &d->served)
-    {
+    LIST_FOREACH_SAFE (it, &d->served) {
         struct served *s = LIST_ENTRY(it, struct served, link);
         if (!s->kernel && !uv_is_active((uv_handle_t *)&s->absence))
             kernels_end(s, "context_gone");

@@ -1,6 +1,7 @@
 /*
- * The kernels that this gateway serves over ZeroMQ: who asked for them, what they own, and their records on disk, from
- * which a restarted gateway binds the same ports again. Private to kernel-gw/jupyter, used by routes.c.
+ * The kernels that this gateway serves over ZeroMQ: who asked for them, what they own, and their
+ * records on disk, from which a restarted gateway binds the same ports again. Private to
+ * kernel-gw/jupyter, used by routes.c.
  */
 #pragma once
 
@@ -13,6 +14,7 @@
 struct door {
     struct gateway *gw;
     struct zmq_node *node;
+    struct kernel_counters counters;
     struct list served;
     uv_timer_t settle; /* after adoption: throws away records whose context is gone */
 };
@@ -26,17 +28,19 @@ struct served {
     struct zmq_address address; /* as asked for */
     char key[128];
     bool owns_sandbox; /* its box goes with it */
-    bool attended;     /* a client process stands for it (`cellbox kernel`): gone, so is the kernel */
+    bool attended; /* a client process stands for it (`cellbox kernel`): gone, so is the kernel */
     struct exchange *waiter; /* that client's GET .../wait */
     uv_timer_t absence;      /* no waiter for too long, or parked for too long */
     bool closing;
 };
 
 /* From a connection file. -EINVAL with a sentence. */
-int kernels_read_connection(const json_t *connection, struct zmq_address *ret, char *key, size_t cap, struct err *err);
+int kernels_read_connection(const json_t *connection, struct zmq_address *ret, char *key,
+                            size_t cap, struct err *err);
 /* Serves the context on that address. `attended`: see above. */
-int kernels_serve(struct door *d, struct context *c, const struct zmq_address *address, const char *key, bool attended,
-                  bool owns_sandbox, struct served **ret, struct err *err);
+int kernels_serve(struct door *d, struct context *c, const struct zmq_address *address,
+                  const char *key, bool attended, bool owns_sandbox, struct served **ret,
+                  struct err *err);
 struct served *kernels_find(struct door *d, const char *id);
 struct served *kernels_of_context(struct door *d, const char *context); /* unattended one */
 /* One that was shut down with restart and waits for its connection file to come again. */

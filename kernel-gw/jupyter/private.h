@@ -11,7 +11,8 @@ struct ask {
     struct request *request;
 };
 
-/* A kernel_info request that waits for the interpreter to say hello, or a reply that waits for its peer. */
+/* A kernel_info request that waits for the interpreter to say hello, or a reply that waits for its
+ * peer. */
 struct parked {
     struct list link;
     struct kernel *kernel;
@@ -56,8 +57,8 @@ struct outgoing_parts {
 int kernel_send(struct kernel *k, enum channel ch, const struct slice *idents, unsigned nidents,
                 const struct outgoing_parts *parts);
 /* To the peer that the route names; waits for it a while when the kernel was adopted. */
-void kernel_reply(struct kernel *k, enum channel ch, struct slice route, struct slice parent, const char *msg_type,
-                  struct slice content);
+void kernel_reply(struct kernel *k, enum channel ch, struct slice route, struct slice parent,
+                  const char *msg_type, struct slice content);
 void kernel_retry_unsent(struct kernel *k);
 
 /* iopub.c */
@@ -75,9 +76,8 @@ void kernel_event_reply(void *user, const struct context_event *ev);
 void kernel_event_stdin(void *user, const struct context_event *ev);
 void ask_free(struct ask *a);
 void parked_free(struct parked *p);
-struct parked *parked_new(struct kernel *k, enum channel ch, struct slice route, struct slice parent,
-                          const char *msg_type, struct slice content);
+struct parked *parked_new(struct kernel *k, enum channel ch, struct slice route,
+                          struct slice parent, const char *msg_type, struct slice content);
 
 /* kernel.c */
-struct kernel_counters *kernel_counters(void);
 void kernel_ask_shutdown(struct kernel *k, bool restart);

@@ -1,4 +1,5 @@
-/* Requests of clients: shell and control to the manager or answered here, stdin to the running cell. */
+/* Requests of clients: shell and control to the manager or answered here, stdin to the running
+ * cell. */
 #include <errno.h>
 #include <jansson.h>
 #include <stdio.h>
@@ -18,8 +19,8 @@ void parked_free(struct parked *p)
     free(p);
 }
 
-struct parked *parked_new(struct kernel *k, enum channel ch, struct slice route, struct slice parent,
-                          const char *msg_type, struct slice content)
+struct parked *parked_new(struct kernel *k, enum channel ch, struct slice route,
+                          struct slice parent, const char *msg_type, struct slice content)
 {
     struct parked *p = calloc(1, sizeof *p);
     if (!p)
@@ -65,7 +66,8 @@ static void answer(struct incoming *in, const char *msg_type, const char *conten
                  (struct slice){(const uint8_t *)content, strlen(content)});
 }
 
-static void answer_error(struct incoming *in, const char *msg_type, const char *name, const char *text)
+static void answer_error(struct incoming *in, const char *msg_type, const char *name,
+                         const char *text)
 {
     CLEANUP_BUF struct buf b = {0};
     buf_printf(&b, "{\"status\":\"error\",\"ename\":\"%s\",\"evalue\":", name);
@@ -88,7 +90,8 @@ static void forward(struct kernel *k, const struct context_event *ev)
         return;
     request_get_info(ev->request, &info);
     if (info.route.len)
-        kernel_reply(k, input ? CHANNEL_STDIN : CHANNEL_SHELL, (struct slice){info.route.data, info.route.len},
+        kernel_reply(k, input ? CHANNEL_STDIN : CHANNEL_SHELL,
+                     (struct slice){info.route.data, info.route.len},
                      (struct slice){info.parent.data, info.parent.len}, type, slice_of(&content));
 }
 
@@ -186,9 +189,10 @@ static void on_execute(struct incoming *in)
     spec.no_history = spec.silent || !flag(content, "store_history", true);
     spec.allow_stdin = flag(content, "allow_stdin", true);
     spec.stop_on_error = flag(content, "stop_on_error", true);
-    json_t *options = json_pack("{s:b, s:b, s:b, s:O}", "silent", spec.silent, "store_history", !spec.no_history,
-                                "allow_stdin", spec.allow_stdin, "user_expressions",
-                                json_is_object(expressions) ? expressions : content);
+    json_t *options =
+        json_pack("{s:b, s:b, s:b, s:O}", "silent", spec.silent, "store_history", !spec.no_history,
+                  "allow_stdin", spec.allow_stdin, "user_expressions",
+                  json_is_object(expressions) ? expressions : content);
     if (options && !json_is_object(expressions))
         json_object_set_new(options, "user_expressions", json_object());
     char *text = options ? json_dumps(options, JSON_COMPACT) : NULL;
@@ -221,7 +225,8 @@ static void on_code(struct incoming *in, enum request_kind kind, const char *rep
         if (kind == REQUEST_IS_COMPLETE)
             snprintf(options, sizeof options, "{}");
         else if (kind == REQUEST_INSPECT)
-            snprintf(options, sizeof options, "{\"cursor_pos\":%lld,\"detail_level\":%d}", (long long)pos, level == 1);
+            snprintf(options, sizeof options, "{\"cursor_pos\":%lld,\"detail_level\":%d}",
+                     (long long)pos, level == 1);
         else
             snprintf(options, sizeof options, "{\"cursor_pos\":%lld}", (long long)pos);
         sections[0] = (struct proto_section){(uint8_t *)options, strlen(options)};
@@ -274,7 +279,8 @@ static void on_comm(struct incoming *in)
     sections[2] = (struct proto_section){m->metadata.data, m->metadata.len};
     for (unsigned i = 0; i < m->nbuffers; i++)
         sections[3 + i] = (struct proto_section){m->buffers[i].data, m->buffers[i].len};
-    struct request_spec spec = {.kind = REQUEST_COMM, .sections = sections, .nsections = 3 + m->nbuffers};
+    struct request_spec spec = {
+        .kind = REQUEST_COMM, .sections = sections, .nsections = 3 + m->nbuffers};
     submit(in, &spec, NULL);
 }
 
@@ -282,12 +288,14 @@ static void on_comm(struct incoming *in)
 
 static void put_kernel_info(struct kernel *k, struct buf *out)
 {
-    static const char fallback[] = "\"implementation\":\"cellbox\",\"implementation_version\":\"" CELLBOX_VERSION
-                                   "\",\"language_info\":{\"name\":\"python\",\"version\":\"3\",\"mimetype\":"
-                                   "\"text/x-python\",\"file_extension\":\".py\"},\"banner\":\"Cellbox\"}";
+    static const char fallback[] =
+        "\"implementation\":\"cellbox\",\"implementation_version\":\"" CELLBOX_VERSION
+        "\",\"language_info\":{\"name\":\"python\",\"version\":\"3\",\"mimetype\":"
+        "\"text/x-python\",\"file_extension\":\".py\"},\"banner\":\"Cellbox\"}";
     struct context_info info;
     context_get_info(k->config.context, &info);
-    buf_puts(out, "{\"status\":\"ok\",\"protocol_version\":\"5.5\",\"debugger\":false,\"supported_features\":[],");
+    buf_puts(out, "{\"status\":\"ok\",\"protocol_version\":\"5.5\",\"debugger\":false,\"supported_"
+                  "features\":[],");
     if (info.hello.len > 2)
         buf_put(out, info.hello.data + 1, info.hello.len - 1);
     else
@@ -300,15 +308,16 @@ static void info_ready(void *user, bool ok)
     CLEANUP_BUF struct buf content = {0};
     (void)ok; /* a dead interpreter is still a kernel that can say what it is */
     put_kernel_info(p->kernel, &content);
-    kernel_reply(p->kernel, p->channel, slice_of(&p->route), slice_of(&p->parent), "kernel_info_reply",
-                 slice_of(&content));
+    kernel_reply(p->kernel, p->channel, slice_of(&p->route), slice_of(&p->parent),
+                 "kernel_info_reply", slice_of(&content));
     iopub_status(p->kernel, slice_of(&p->parent), "idle");
     parked_free(p);
 }
 
 static void on_kernel_info(struct incoming *in)
 {
-    struct parked *p = parked_new(in->k, in->ch, slice_of(&in->route), in->m->header, "", SLICE_STR(""));
+    struct parked *p =
+        parked_new(in->k, in->ch, slice_of(&in->route), in->m->header, "", SLICE_STR(""));
     iopub_status(in->k, in->m->header, "busy");
     if (!p)
         return;
@@ -322,8 +331,10 @@ static void on_connect(struct incoming *in)
     const int *port = kernel_address(in->k)->port;
     char content[200];
     snprintf(content, sizeof content,
-             "{\"status\":\"ok\",\"shell_port\":%d,\"control_port\":%d,\"stdin_port\":%d,\"iopub_port\":%d,\"hb_port\":%d}",
-             port[CHANNEL_SHELL], port[CHANNEL_CONTROL], port[CHANNEL_STDIN], port[CHANNEL_IOPUB], port[CHANNEL_HB]);
+             "{\"status\":\"ok\",\"shell_port\":%d,\"control_port\":%d,\"stdin_port\":%d,\"iopub_"
+             "port\":%d,\"hb_port\":%d}",
+             port[CHANNEL_SHELL], port[CHANNEL_CONTROL], port[CHANNEL_STDIN], port[CHANNEL_IOPUB],
+             port[CHANNEL_HB]);
     iopub_status(in->k, in->m->header, "busy");
     answer(in, "connect_reply", content);
     iopub_status(in->k, in->m->header, "idle");
@@ -345,7 +356,8 @@ static void on_shutdown(struct incoming *in)
     json_t *content = parse(in);
     bool restart = flag(content, "restart", false);
     json_decref(content);
-    const char *reply = restart ? "{\"status\":\"ok\",\"restart\":true}" : "{\"status\":\"ok\",\"restart\":false}";
+    const char *reply =
+        restart ? "{\"status\":\"ok\",\"restart\":true}" : "{\"status\":\"ok\",\"restart\":false}";
     iopub_status(in->k, in->m->header, "busy");
     answer(in, "shutdown_reply", reply);
     struct outgoing_parts p = {.msg_type = "shutdown_reply",
@@ -383,12 +395,13 @@ static const struct handler {
 
 static void on_stdin(struct kernel *k, const struct jupyter_message *m)
 {
-    json_t *content = json_loadb((const char *)m->content.data, m->content.len, JSON_ALLOW_NUL, NULL);
+    json_t *content =
+        json_loadb((const char *)m->content.data, m->content.len, JSON_ALLOW_NUL, NULL);
     struct proto_section value;
     if (!strcmp(m->msg_type, "input_reply") && content && text_member(content, "value", &value))
         context_input(k->config.context, NULL, value.data, value.len);
     else
-        kernel_counters()->unknown++;
+        k->config.counters->unknown++;
     json_decref(content);
 }
 
@@ -401,7 +414,7 @@ static void dispatch(struct incoming *in)
             return;
         }
     }
-    kernel_counters()->unknown++;
+    in->k->config.counters->unknown++;
     log_info("jupyter", "unknown_message", "type=%s", log_quote(in->m->msg_type));
     iopub_status(in->k, in->m->header, "busy");
     iopub_status(in->k, in->m->header, "idle");
@@ -414,12 +427,12 @@ void kernel_on_message(void *user, enum channel ch, const struct slice *frames, 
     struct jupyter_message m;
     enum jupyter_parse r = jupyter_parse(frames, n, k->key, &m);
 
-    kernel_counters()->messages++;
+    k->config.counters->messages++;
     if (r != JUPYTER_OK) {
         if (r == JUPYTER_E_SIGNATURE)
-            kernel_counters()->bad_signature++;
+            k->config.counters->bad_signature++;
         else
-            kernel_counters()->bad_frames++;
+            k->config.counters->bad_frames++;
         log_info("jupyter", "message_dropped", "reason=%s frames=%zu", reasons[r], n);
         return;
     }

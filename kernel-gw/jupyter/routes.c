@@ -2,10 +2,9 @@
  * HTTP routes of the Jupyter door:
  *
  *   POST   /v1/kernels                serve a connection file (what `cellbox kernel` asks for)
- *   GET    /v1/kernels/{id}/wait      answers when the kernel has ended; while it is open, its client lives
- *   POST   /v1/kernels/{id}/interrupt
- *   DELETE /v1/kernels/{id}
- *   GET    /v1/sandboxes/{name}/contexts/{ctx}/connection   a connection file for an existing context
+ *   GET    /v1/kernels/{id}/wait      answers when the kernel has ended; while it is open, its
+ * client lives POST   /v1/kernels/{id}/interrupt DELETE /v1/kernels/{id} GET
+ * /v1/sandboxes/{name}/contexts/{ctx}/connection   a connection file for an existing context
  */
 #include <errno.h>
 #include <stdio.h>
@@ -20,15 +19,18 @@
 #define COUNT(a) (sizeof(a) / sizeof *(a))
 
 static const struct api_field kernel_fields[] = {
-    {.name = "connection", .type = API_OBJECT, .required = true}, {.name = "language", .type = API_STRING, .max = 32},
-    {.name = "sandbox", .type = API_STRING, .max = 63},           {.name = "cwd", .type = API_STRING, .max = 4096},
+    {.name = "connection", .type = API_OBJECT, .required = true},
+    {.name = "language", .type = API_STRING, .max = 32},
+    {.name = "sandbox", .type = API_STRING, .max = 63},
+    {.name = "cwd", .type = API_STRING, .max = 4096},
     {.name = "env", .type = API_STRING_MAP},
 };
 
 static void respond_kernel(struct gateway *gw, struct exchange *x, const struct served *s)
 {
     CLEANUP_BUF struct buf b = {0};
-    buf_printf(&b, "{\"id\":\"%s\",\"context\":\"%s\",\"sandbox\":\"%s\"}", s->id, s->context, s->sandbox);
+    buf_printf(&b, "{\"id\":\"%s\",\"context\":\"%s\",\"sandbox\":\"%s\"}", s->id, s->context,
+               s->sandbox);
     api_json(gw, x, 201, &b);
 }
 
@@ -43,7 +45,8 @@ static void respond_failure(struct gateway *gw, struct exchange *x, int r, const
 }
 
 /* The named sandbox, made if it is missing, or a new one for this kernel alone. NULL: answered. */
-static struct sandbox *find_sandbox(struct gateway *gw, struct exchange *x, const char *name, bool *ret_own)
+static struct sandbox *find_sandbox(struct gateway *gw, struct exchange *x, const char *name,
+                                    bool *ret_own)
 {
     char fresh[32];
     struct sandbox *sb = name ? sandbox_get(gw->manager, name) : NULL;
@@ -51,24 +54,29 @@ static struct sandbox *find_sandbox(struct gateway *gw, struct exchange *x, cons
     if (sb)
         return sb;
     if (name && !sandbox_name_valid(name)) {
-        api_error(gw, x, 400, "SANDBOX_NAME_INVALID", "a sandbox name is 1-63 of a-z 0-9 -, with no - at either end");
+        api_error(gw, x, 400, "SANDBOX_NAME_INVALID",
+                  "a sandbox name is 1-63 of a-z 0-9 -, with no - at either end");
         return NULL;
     }
     if (!name) {
         snprintf(fresh, sizeof fresh, "kernel-");
         id_hex(fresh + 7, 6);
     }
-    struct sandbox_spec spec = {.name = name ? name : fresh, .image = "", .env = "{}", .labels = "{\"made-for\":\"jupyter\"}"};
+    struct sandbox_spec spec = {.name = name ? name : fresh,
+                                .image = "",
+                                .env = "{}",
+                                .labels = "{\"made-for\":\"jupyter\"}"};
     int r = sandbox_create(gw->manager, &spec, &sb);
     if (r != 0) {
-        api_error(gw, x, r == SANDBOX_E_LIMIT ? 429 : 503, "SANDBOX_LIMIT", "no further sandbox can be made");
+        api_error(gw, x, r == SANDBOX_E_LIMIT ? 429 : 503, "SANDBOX_LIMIT",
+                  "no further sandbox can be made");
         return NULL;
     }
     return sb;
 }
 
-static void start_kernel(struct door *d, struct exchange *x, const json_t *body, const struct zmq_address *address,
-                         const char *key)
+static void start_kernel(struct door *d, struct exchange *x, const json_t *body,
+                         const struct zmq_address *address, const char *key)
 {
     struct gateway *gw = d->gw;
     struct err err = {0};
@@ -83,7 +91,8 @@ static void start_kernel(struct door *d, struct exchange *x, const json_t *body,
         return;
     json_t *env = json_object_get(body, "env");
     char *env_text = env ? json_dumps(env, JSON_COMPACT) : NULL;
-    struct context_spec spec = {.language = language, .cwd = api_string(body, "cwd"), .env = env_text};
+    struct context_spec spec = {
+        .language = language, .cwd = api_string(body, "cwd"), .env = env_text};
     int r = context_open(sb, &spec, &c, &err);
     free(env_text);
     if (r == 0)
@@ -99,7 +108,8 @@ static void start_kernel(struct door *d, struct exchange *x, const json_t *body,
     respond_failure(gw, x, r, &err);
 }
 
-static void post_kernel(struct gateway *gw, struct exchange *x, const struct http_request *r, const struct route_params *p)
+static void post_kernel(struct gateway *gw, struct exchange *x, const struct http_request *r,
+                        const struct route_params *p)
 {
     struct door *d = gw->jupyter;
     struct zmq_address address;
@@ -109,7 +119,8 @@ static void post_kernel(struct gateway *gw, struct exchange *x, const struct htt
     json_t *body = api_body(gw, x, r, kernel_fields, COUNT(kernel_fields));
     if (!body)
         return;
-    if (kernels_read_connection(json_object_get(body, "connection"), &address, key, sizeof key, &err) < 0) {
+    if (kernels_read_connection(json_object_get(body, "connection"), &address, key, sizeof key,
+                                &err) < 0) {
         api_error_err(gw, x, 400, "INVALID_CONNECTION", &err);
     } else {
         struct served *s = kernels_parked(d, &address, key);
@@ -139,7 +150,8 @@ static void on_waiter_gone(void *user)
 
 static const struct exchange_ops waiter_ops = {.closed = on_waiter_gone};
 
-static void get_wait(struct gateway *gw, struct exchange *x, const struct http_request *r, const struct route_params *p)
+static void get_wait(struct gateway *gw, struct exchange *x, const struct http_request *r,
+                     const struct route_params *p)
 {
     struct served *s = find(gw, x, p);
     (void)r;

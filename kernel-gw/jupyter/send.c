@@ -31,7 +31,8 @@ int kernel_send(struct kernel *k, enum channel ch, const struct slice *idents, u
     int r = jupyter_put_header(&header, id, parts->msg_type, k->session, now_us());
     if (r < 0)
         return r;
-    struct slice signed_parts[4] = {{header.data, header.len}, parts->parent, parts->metadata, parts->content};
+    struct slice signed_parts[4] = {
+        {header.data, header.len}, parts->parent, parts->metadata, parts->content};
     jupyter_sign(k->key, signed_parts, signature);
     for (unsigned i = 0; i < nidents; i++)
         frames[n++] = idents[i];
@@ -44,14 +45,15 @@ int kernel_send(struct kernel *k, enum channel ch, const struct slice *idents, u
     return zmq_sockets_send(k->sockets, ch, frames, n);
 }
 
-static int try_reply(struct kernel *k, enum channel ch, struct slice route, struct slice parent, const char *msg_type,
-                     struct slice content)
+static int try_reply(struct kernel *k, enum channel ch, struct slice route, struct slice parent,
+                     const char *msg_type, struct slice content)
 {
     struct slice idents[JUPYTER_IDENTS_MAX];
     unsigned n;
     if (jupyter_get_route(route.data, route.len, idents, &n) < 0)
         return -EINVAL;
-    struct outgoing_parts parts = {.msg_type = msg_type, .parent = parent, .metadata = SLICE_STR("{}"), .content = content};
+    struct outgoing_parts parts = {
+        .msg_type = msg_type, .parent = parent, .metadata = SLICE_STR("{}"), .content = content};
     return kernel_send(k, ch, idents, n, &parts);
 }
 
@@ -60,8 +62,8 @@ static void on_retry(uv_timer_t *t)
     kernel_retry_unsent(t->data);
 }
 
-void kernel_reply(struct kernel *k, enum channel ch, struct slice route, struct slice parent, const char *msg_type,
-                  struct slice content)
+void kernel_reply(struct kernel *k, enum channel ch, struct slice route, struct slice parent,
+                  const char *msg_type, struct slice content)
 {
     int r = try_reply(k, ch, route, parent, msg_type, content);
     if (r == 0)
@@ -71,7 +73,7 @@ void kernel_reply(struct kernel *k, enum channel ch, struct slice route, struct 
     if (r == -EHOSTUNREACH || r == -EAGAIN)
         p = parked_new(k, ch, route, parent, msg_type, content);
     if (!p) {
-        kernel_counters()->replies_lost++;
+        k->config.counters->replies_lost++;
         return;
     }
     p->deadline = uv_now(k->config.loop) + (r == -EAGAIN || k->config.adopted ? PEER_WAIT_MS : 500);
@@ -83,8 +85,7 @@ void kernel_reply(struct kernel *k, enum channel ch, struct slice route, struct 
 void kernel_retry_unsent(struct kernel *k)
 {
     uint64_t now = uv_now(k->config.loop);
-    LIST_FOREACH_SAFE(it, &k->unsent)
-    {
+    LIST_FOREACH_SAFE (it, &k->unsent) {
         struct parked *p = LIST_ENTRY(it, struct parked, link);
         int r = try_reply(k, p->channel, (struct slice){p->route.data, p->route.len},
                           (struct slice){p->parent.data, p->parent.len}, p->msg_type,
@@ -92,8 +93,9 @@ void kernel_retry_unsent(struct kernel *k)
         if (r != 0 && now < p->deadline)
             continue;
         if (r != 0) {
-            kernel_counters()->replies_lost++;
-            log_info("jupyter", "reply_lost", "type=%s reason=%s", p->msg_type, log_quote(strerror(-r)));
+            k->config.counters->replies_lost++;
+            log_info("jupyter", "reply_lost", "type=%s reason=%s", p->msg_type,
+                     log_quote(strerror(-r)));
         }
         parked_free(p);
     }

@@ -1,6 +1,7 @@
 /*
- * The one growable byte buffer. It has a cap: growing past `max` fails with -EMSGSIZE, so hostile lengths end here.
- * A buffer that failed once stays failed (`err`), so that a sequence of puts needs one check at its end.
+ * The one growable byte buffer. It has a cap: growing past `max` fails with -EMSGSIZE, so hostile
+ * lengths end here. A buffer that failed once stays failed (`err`), so that a sequence of puts
+ * needs one check at its end.
  */
 #pragma once
 
@@ -18,7 +19,7 @@ struct buf {
 };
 
 #define BUF_MAX_DEFAULT (64u << 20)
-#define CLEANUP_BUF __attribute__((cleanup(buf_deinit)))
+#define CLEANUP_BUF     __attribute__((cleanup(buf_deinit)))
 
 void buf_init(struct buf *b, size_t max);
 void buf_deinit(struct buf *b); /* frees and zeroes; NULL-safe members */

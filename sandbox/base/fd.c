@@ -79,7 +79,8 @@ ssize_t fd_send(int sock, const void *data, size_t len, const int *fds, size_t n
     return n < 0 ? -errno : n;
 }
 
-/* Takes the descriptors out of a received message, keeps at most cap of them and closes the rest. */
+/* Takes the descriptors out of a received message, keeps at most cap of them and closes the rest.
+ */
 static size_t take_fds(struct msghdr *msg, int *fds, size_t cap)
 {
     size_t kept = 0;
@@ -140,7 +141,8 @@ static int wait_for(int sock, short events, int timeout_ms)
     return r < 0 ? -errno : r == 0 ? -ETIMEDOUT : 0;
 }
 
-ssize_t fd_send_wait(int sock, const void *data, size_t len, const int *fds, size_t nfds, int timeout_ms)
+ssize_t fd_send_wait(int sock, const void *data, size_t len, const int *fds, size_t nfds,
+                     int timeout_ms)
 {
     for (;;) {
         ssize_t n = fd_send(sock, data, len, fds, nfds);

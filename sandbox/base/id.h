@@ -1,4 +1,5 @@
-/* Random identifiers from the kernel. All abort only if getrandom itself fails, which it does not after boot. */
+/* Random identifiers from the kernel. All abort only if getrandom itself fails, which it does not
+ * after boot. */
 #pragma once
 
 #include <stddef.h>

@@ -4,8 +4,8 @@
 #include <string.h>
 
 /*
- * Length of the well-formed UTF-8 character at p, 0 if it is malformed. *ret_bad gets the length of the maximal invalid
- * prefix, *ret_cut whether the end cut it off.
+ * Length of the well-formed UTF-8 character at p, 0 if it is malformed. *ret_bad gets the length of
+ * the maximal invalid prefix, *ret_cut whether the end cut it off.
  */
 static size_t utf8_char(const uint8_t *p, size_t len, size_t *ret_bad, bool *ret_cut)
 {
@@ -80,7 +80,8 @@ size_t utf8_incomplete_tail(const void *data, size_t len)
     return 0;
 }
 
-/* Bytes of a string that need no escape: everything but quote, backslash, controls and multi-byte. */
+/* Bytes of a string that need no escape: everything but quote, backslash, controls and multi-byte.
+ */
 static inline bool plain(uint8_t c)
 {
     return c >= 0x20 && c < 0x80 && c != '"' && c != '\\';
@@ -167,7 +168,8 @@ static int hex4(struct scan *s, unsigned *ret)
     return 0;
 }
 
-/* A lone \uD800-\uDFFF escape is legal JSON text but no character; parsers downstream choke on it, so it is refused. */
+/* A lone \uD800-\uDFFF escape is legal JSON text but no character; parsers downstream choke on it,
+ * so it is refused. */
 static int scan_escape(struct scan *s)
 {
     if (s->p == s->end)

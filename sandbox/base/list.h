@@ -9,9 +9,10 @@ struct list {
 };
 
 #define LIST_ENTRY(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
-#define LIST_FOREACH(it, head) for (struct list *it = (head)->next; it != (head); it = it->next)
-#define LIST_FOREACH_SAFE(it, head)                                                                \
-    for (struct list *it = (head)->next, *it##_n = it->next; it != (head); it = it##_n, it##_n = it->next)
+#define LIST_FOREACH(it, head)        for (struct list *it = (head)->next; it != (head); it = it->next)
+#define LIST_FOREACH_SAFE(it, head)                                        \
+    for (struct list *it = (head)->next, *it##_n = it->next; it != (head); \
+         it = it##_n, it##_n = it->next)
 
 static inline void list_init(struct list *l)
 {

@@ -6,7 +6,8 @@
 #include <string.h>
 #include <sys/random.h>
 
-/* Entries live in an append-only array (order, stable cursors); `slots` is open addressing into it. */
+/* Entries live in an append-only array (order, stable cursors); `slots` is open addressing into it.
+ */
 struct entry {
     char *key; /* NULL: removed */
     void *value;

@@ -14,8 +14,8 @@
 
 static void box_free(struct box *b)
 {
-    LIST_FOREACH_SAFE(it, &b->contexts)
-    box_drop_context(LIST_ENTRY(it, struct kept_context, link));
+    LIST_FOREACH_SAFE (it, &b->contexts)
+        box_drop_context(LIST_ENTRY(it, struct kept_context, link));
     fd_close(b->pidfd);
     fd_close(b->sync);
     fd_close(b->init_link);
@@ -51,7 +51,8 @@ static void finish(struct box *b)
         box_free(b);
 }
 
-/* Before its process exists there is nothing to wait for; afterwards the end of the process is the end of the box. */
+/* Before its process exists there is nothing to wait for; afterwards the end of the process is the
+ * end of the box. */
 static void fail(struct box *b, const struct err *err)
 {
     if (!b->failure.code)
@@ -72,7 +73,8 @@ static void on_process_end(uv_poll_t *h, int status, int events)
         return;
     b->status = si.si_code == CLD_EXITED ? si.si_status << 8 : si.si_status;
     if (b->state == BOX_CLONING || b->state == BOX_BUILDING)
-        err_set(&b->failure, -ECHILD, "start init", "init of the box died during set-up (status %d)", b->status);
+        err_set(&b->failure, -ECHILD, "start init",
+                "init of the box died during set-up (status %d)", b->status);
     uv_poll_stop(h);
     finish(b);
 }
@@ -110,8 +112,9 @@ static int watch(struct box *b, uv_poll_t *poll, int fd, uv_poll_cb cb, int *ope
     return uv_poll_start(poll, UV_READABLE, cb);
 }
 
-struct box *box_create(const struct box_config *config, uint64_t number, struct box_parts *take_parts,
-                       const char *image, const struct cgroup_limits *limits, struct err *err)
+struct box *box_create(const struct box_config *config, uint64_t number,
+                       struct box_parts *take_parts, const char *image,
+                       const struct cgroup_limits *limits, struct err *err)
 {
     struct box *b = calloc(1, sizeof *b);
     int sync[2] = {-1, -1}, link[2] = {-1, -1};
@@ -137,10 +140,16 @@ struct box *box_create(const struct box_config *config, uint64_t number, struct 
                              .uid_offset = take_parts->slot * UID_RANGE,
                              .uid_count = UID_RANGE};
     snprintf(req.hostname, sizeof req.hostname, "cellbox");
-    int fds[] = {sync[1], link[1], take_parts->netns, take_parts->image_mount, take_parts->runtime_mount,
-                 take_parts->disk_mount, config->filter};
+    int fds[] = {sync[1],
+                 link[1],
+                 take_parts->netns,
+                 take_parts->image_mount,
+                 take_parts->runtime_mount,
+                 take_parts->disk_mount,
+                 config->filter};
     r = cgroup_set_limits(take_parts->cgroup, limits, err);
-    if (r == 0 && (r = config->events->clone(config->owner, b, &req, fds, sizeof fds / sizeof *fds)) < 0)
+    if (r == 0 &&
+        (r = config->events->clone(config->owner, b, &req, fds, sizeof fds / sizeof *fds)) < 0)
         err_set(err, r, "ask zygote", NULL);
     if (r < 0)
         goto fail;
@@ -198,8 +207,7 @@ void box_kill(struct box *b, int remove_disk)
 
 struct kept_context *box_find_context(struct box *b, uint32_t number)
 {
-    LIST_FOREACH(it, &b->contexts)
-    {
+    LIST_FOREACH (it, &b->contexts) {
         struct kept_context *c = LIST_ENTRY(it, struct kept_context, link);
         if (c->number == number)
             return c;

@@ -1,9 +1,12 @@
 /*
- * One sandbox in B, from parts to death. The order of a creation, each step an event, none of them blocking:
+ * One sandbox in B, from parts to death. The order of a creation, each step an event, none of them
+ * blocking:
  *
- *   parts -> CLONE sent to Z -> pid known, limits set, attached to its cgroup -> GO -> init reports READY -> running
+ *   parts -> CLONE sent to Z -> pid known, limits set, attached to its cgroup -> GO -> init reports
+ * READY -> running
  *
- * Any failure, the child's included, ends in box_events.created with the step that failed and nothing left behind.
+ * Any failure, the child's included, ends in box_events.created with the step that failed and
+ * nothing left behind.
  */
 #pragma once
 
@@ -15,12 +18,16 @@
 
 struct box;
 
-/* Sends WIRE_CLONE to the zygote; later calls box_cloned with its answer (or an error) exactly once. Takes no fds. */
-typedef int (*box_clone_fn)(void *owner, struct box *b, const struct wire_clone *req, const int *fds, size_t nfds);
+/* Sends WIRE_CLONE to the zygote; later calls box_cloned with its answer (or an error) exactly
+ * once. Takes no fds. */
+typedef int (*box_clone_fn)(void *owner, struct box *b, const struct wire_clone *req,
+                            const int *fds, size_t nfds);
 
 struct box_events {
-    void (*created)(void *owner, struct box *b, const struct err *err); /* err NULL: running. else: b is freed next */
-    void (*gone)(void *owner, struct box *b, int status);               /* was running, has ended; b is freed next */
+    void (*created)(void *owner, struct box *b,
+                    const struct err *err); /* err NULL: running. else: b is freed next */
+    void (*gone)(void *owner, struct box *b,
+                 int status); /* was running, has ended; b is freed next */
     box_clone_fn clone;
 };
 
@@ -45,7 +52,8 @@ struct box {
     uint32_t request_seq; /* of the BOX_CREATE, DESTROY being answered; owner's */
     int remove_disk;      /* what happens to the disk when it dies: 0 keep, 1 remove */
     pid_t pid;
-    int pidfd, sync, init_link; /* init_link: the outer end, handed to G and kept for its successor */
+    int pidfd, sync,
+        init_link; /* init_link: the outer end, handed to G and kept for its successor */
     int status;
     struct err failure;
     uv_poll_t sync_poll, exit_poll;
@@ -66,8 +74,9 @@ struct kept_context {
 };
 
 /* Takes the parts. NULL + *err on failure to even begin (parts are undone). */
-struct box *box_create(const struct box_config *config, uint64_t number, struct box_parts *take_parts,
-                       const char *image, const struct cgroup_limits *limits, struct err *err);
+struct box *box_create(const struct box_config *config, uint64_t number,
+                       struct box_parts *take_parts, const char *image,
+                       const struct cgroup_limits *limits, struct err *err);
 /* The zygote's answer: pid and pidfd (taken), or err. */
 void box_cloned(struct box *b, pid_t pid, int take_pidfd, const struct err *err);
 /* Kills everything in it; `gone` follows. */

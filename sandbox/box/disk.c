@@ -48,7 +48,8 @@ static int slot_of(const struct disks *d, const char *id, uint32_t *ret)
     return 0;
 }
 
-/* Deletes below dir without following links; the tree may change under our feet, so errors only end this round. */
+/* Deletes below dir without following links; the tree may change under our feet, so errors only end
+ * this round. */
 static void remove_tree(int dir)
 {
     DIR *d = fdopendir(dir);
@@ -118,7 +119,8 @@ int disks_open(const char *state_dir, uint32_t uid_base, struct disks **ret, str
         d->trash = open_dir_at(top, "trash");
     }
     if (d->dir < 0 || d->trash < 0) {
-        int r = err_set(err, top < 0 ? -ENOENT : -EIO, "open disks", "cannot use the state directory %s", state_dir);
+        int r = err_set(err, top < 0 ? -ENOENT : -EIO, "open disks",
+                        "cannot use the state directory %s", state_dir);
         disks_close(d);
         return r;
     }

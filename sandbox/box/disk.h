@@ -1,7 +1,8 @@
 /*
- * Disks of boxes: STATE/disks/<id>/{upper,work}, owned by the first uid of the box's range. The owner on disk is the
- * record of which uid range the disk belongs to, so a range is never given to two disks. Removal is by rename into
- * STATE/trash and a separate process, because the tree is hostile and may be huge. Runs in B.
+ * Disks of boxes: STATE/disks/<id>/{upper,work}, owned by the first uid of the box's range. The
+ * owner on disk is the record of which uid range the disk belongs to, so a range is never given to
+ * two disks. Removal is by rename into STATE/trash and a separate process, because the tree is
+ * hostile and may be huge. Runs in B.
  */
 #pragma once
 
@@ -13,7 +14,8 @@ enum { DISK_ID = 33, UID_RANGE = 65536, UID_SLOTS = 16000 };
 
 struct disks;
 
-/* uid_base: first host uid of slot 0, which is the server's own; boxes have slots from 1 on. Scans what is there. */
+/* uid_base: first host uid of slot 0, which is the server's own; boxes have slots from 1 on. Scans
+ * what is there. */
 int disks_open(const char *state_dir, uint32_t uid_base, struct disks **ret, struct err *err);
 void disks_close(struct disks *d);
 
@@ -23,8 +25,10 @@ int disk_new(struct disks *d, char ret_id[DISK_ID], uint32_t *ret_slot, struct e
 int disk_find(struct disks *d, const char *id, uint32_t *ret_slot, struct err *err);
 /* Detached mount of the disk's directory. */
 int disk_mount(struct disks *d, const char *id, int *ret_mount, struct err *err);
-/* Takes the disk out of the way and frees its slot; the bytes go in the background. The box must be dead. */
+/* Takes the disk out of the way and frees its slot; the bytes go in the background. The box must be
+ * dead. */
 int disk_remove(struct disks *d, const char *id, struct err *err);
-/* Whether the box wrote anything under that path (relative to its root). Follows no links out of the disk. */
+/* Whether the box wrote anything under that path (relative to its root). Follows no links out of
+ * the disk. */
 int disk_touched(struct disks *d, const char *id, const char *path);
 uint32_t disks_uid(const struct disks *d, uint32_t slot);

@@ -41,7 +41,8 @@ static int mounts_make(const struct parts_source *src, struct box_parts *p, stru
     return r;
 }
 
-int parts_make(const struct parts_source *src, const char *disk, int take_netns, struct box_parts *ret, struct err *err)
+int parts_make(const struct parts_source *src, const char *disk, int take_netns,
+               struct box_parts *ret, struct err *err)
 {
     struct box_parts p;
     int r;
@@ -78,7 +79,8 @@ void parts_free(struct disks *disks, struct box_parts *p, int remove_disk)
     p->runtime_mount = fd_close(p->runtime_mount);
     p->image_mount = fd_close(p->image_mount);
     p->netns = fd_close(p->netns);
-    if (remove_disk && (p->new_disk || remove_disk > 1) && *p->disk && disk_remove(disks, p->disk, &err) < 0)
+    if (remove_disk && (p->new_disk || remove_disk > 1) && *p->disk &&
+        disk_remove(disks, p->disk, &err) < 0)
         log_warn("box", "disk_remove_failed", "disk=%s reason=%s", p->disk, log_quote(err.text));
     parts_init(p);
 }

@@ -1,6 +1,7 @@
 /*
- * What a box is made of before its first process exists. Making these takes as long as the rest of a box (network
- * namespaces above all), and none of it depends on who will use it, so B keeps a few sets ready for the default image.
+ * What a box is made of before its first process exists. Making these takes as long as the rest of
+ * a box (network namespaces above all), and none of it depends on who will use it, so B keeps a few
+ * sets ready for the default image.
  */
 #pragma once
 
@@ -11,7 +12,7 @@ struct parts_source {
     struct disks *disks;
     struct cgroup_root *cgroups;
     const char *image_path, *runtime_path; /* mounted trees in B's own mount namespace */
-    const char *image;              /* sha256 */
+    const char *image;                     /* sha256 */
 };
 
 struct box_parts {
@@ -22,8 +23,10 @@ struct box_parts {
     struct cgroup *cgroup;
 };
 
-/* disk: "" for a new one. netns: a fresh namespace, taken even on failure. On failure nothing is left behind. */
-int parts_make(const struct parts_source *src, const char *disk, int take_netns, struct box_parts *ret, struct err *err);
+/* disk: "" for a new one. netns: a fresh namespace, taken even on failure. On failure nothing is
+ * left behind. */
+int parts_make(const struct parts_source *src, const char *disk, int take_netns,
+               struct box_parts *ret, struct err *err);
 /* Undoes, newest first. Removes the disk when remove_disk. Safe on zeroed (parts_init) parts. */
 void parts_free(struct disks *disks, struct box_parts *p, int remove_disk);
 void parts_init(struct box_parts *p);

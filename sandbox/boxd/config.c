@@ -17,16 +17,24 @@ static const struct option_def {
     size_t offset;
     const char *help;
 } options[] = {
-    {"listen", TEXT128, offsetof(struct config, listen), "ADDR:PORT to serve on (port 0: any); default 127.0.0.1:8888"},
-    {"token", TEXT128, offsetof(struct config, token), "access token; default: generated once, kept in the state directory"},
-    {"state-dir", TEXT256, offsetof(struct config, state_dir), "disks, registry, journals; default /var/lib/cellbox"},
+    {"listen", TEXT128, offsetof(struct config, listen),
+     "ADDR:PORT to serve on (port 0: any); default 127.0.0.1:8888"},
+    {"token", TEXT128, offsetof(struct config, token),
+     "access token; default: generated once, kept in the state directory"},
+    {"state-dir", TEXT256, offsetof(struct config, state_dir),
+     "disks, registry, journals; default /var/lib/cellbox"},
     {"image-dir", TEXT256, offsetof(struct config, image_dir), "image store"},
     {"pool", U32, offsetof(struct config, pool_warm), "warm sandboxes kept ready; default 4"},
-    {"uid-base", U32, offsetof(struct config, uid_base), "first host uid of the ranges given to sandboxes"},
-    {"memory", BYTES, offsetof(struct config, memory), "default memory limit of a sandbox, e.g. 2G (the default)"},
-    {"cpu", U32, offsetof(struct config, cpu), "default CPU limit in thousandths of a CPU; 0 = none (the default)"},
-    {"pids", U32, offsetof(struct config, pids), "default limit of processes and threads; default 1024"},
-    {"zygote-clones", U32, offsetof(struct config, zygote_clones), "replace the warm interpreter after so many clones"},
+    {"uid-base", U32, offsetof(struct config, uid_base),
+     "first host uid of the ranges given to sandboxes"},
+    {"memory", BYTES, offsetof(struct config, memory),
+     "default memory limit of a sandbox, e.g. 2G (the default)"},
+    {"cpu", U32, offsetof(struct config, cpu),
+     "default CPU limit in thousandths of a CPU; 0 = none (the default)"},
+    {"pids", U32, offsetof(struct config, pids),
+     "default limit of processes and threads; default 1024"},
+    {"zygote-clones", U32, offsetof(struct config, zygote_clones),
+     "replace the warm interpreter after so many clones"},
 };
 
 static int parse_number(const char *text, enum kind kind, uint64_t *ret)
@@ -90,7 +98,8 @@ static int read_file(struct config *c, const char *path, struct err *err)
         if (line[strspn(line, " \t")] == 0)
             continue;
         if (sscanf(line, " %63[a-z-] = %299[^\n]", name, value) != 2) {
-            r = err_set(err, -EINVAL, "read configuration", "%s:%d: expected name = value", path, number);
+            r = err_set(err, -EINVAL, "read configuration", "%s:%d: expected name = value", path,
+                        number);
             break;
         }
         for (size_t n = strlen(value); n && isspace((unsigned char)value[n - 1]);)
@@ -103,11 +112,13 @@ static int read_file(struct config *c, const char *path, struct err *err)
 
 static void usage(void)
 {
-    printf("usage: kernel-gw [options]\n\nThe Cellbox server.\n\n  --config FILE        lines \"name = value\" with the "
+    printf("usage: kernel-gw [options]\n\nThe Cellbox server.\n\n  --config FILE        lines "
+           "\"name = value\" with the "
            "names below\n");
     for (size_t i = 0; i < sizeof options / sizeof *options; i++)
         printf("  --%-18s %s\n", options[i].name, options[i].help);
-    printf("  --version, --help\n\nEnvironment: CELLBOX_LOG=debug|info|warn|error, CELLBOX_TOKEN, CELLBOX_IMAGE_DIR.\n");
+    printf("  --version, --help\n\nEnvironment: CELLBOX_LOG=debug|info|warn|error, CELLBOX_TOKEN, "
+           "CELLBOX_IMAGE_DIR.\n");
 }
 
 /* The build tree or prefix that this program stands in: directory above bin/. */
@@ -130,7 +141,8 @@ static void locate(struct config *c)
     if (!*c->image_dir) {
         char marker[PATH_MAX];
         snprintf(marker, sizeof marker, "%.200s/CMakeCache.txt", self);
-        if (access(marker, F_OK) == 0) /* variants of a build (build/asan) share the images of build/ */
+        if (access(marker, F_OK) ==
+            0) /* variants of a build (build/asan) share the images of build/ */
             snprintf(c->image_dir, sizeof c->image_dir, "%.200s/images", self);
         char *slash = strrchr(self, '/');
         if (*c->image_dir && access(c->image_dir, F_OK) < 0 && slash) {
@@ -143,15 +155,20 @@ static void locate(struct config *c)
 int config_load(struct config *c, int argc, char **argv, struct err *err)
 {
     const char *env_token = getenv("CELLBOX_TOKEN"), *env_images = getenv("CELLBOX_IMAGE_DIR");
-    *c = (struct config){.uid_base = 0x20000000, .pool_warm = 4, .parts_ready = 4, .zygote_clones = 1000,
-                         .memory = 2ull << 30, .pids = 1024};
+    *c = (struct config){.uid_base = 0x20000000,
+                         .pool_warm = 4,
+                         .parts_ready = 4,
+                         .zygote_clones = 1000,
+                         .memory = 2ull << 30,
+                         .pids = 1024};
     snprintf(c->listen, sizeof c->listen, "127.0.0.1:8888");
     snprintf(c->state_dir, sizeof c->state_dir, "/var/lib/cellbox");
     if (env_token)
         snprintf(c->token, sizeof c->token, "%s", env_token);
     if (env_images)
         snprintf(c->image_dir, sizeof c->image_dir, "%s", env_images);
-    for (int pass = 0; pass < 2; pass++) { /* the file first, whatever its place, then the options over it */
+    for (int pass = 0; pass < 2;
+         pass++) { /* the file first, whatever its place, then the options over it */
         for (int i = 1; i < argc; i++) {
             const char *a = argv[i];
             char name[64];
@@ -163,7 +180,8 @@ int config_load(struct config *c, int argc, char **argv, struct err *err)
                 return 1;
             }
             if (strncmp(a, "--", 2))
-                return err_set(err, -EINVAL, "read options", "unexpected argument %s; see --help", a);
+                return err_set(err, -EINVAL, "read options", "unexpected argument %s; see --help",
+                               a);
             const char *eq = strchr(a, '=');
             snprintf(name, sizeof name, "%.*s", (int)(eq ? eq - a - 2 : 60), a + 2);
             const char *value = eq ? eq + 1 : ++i < argc ? argv[i] : NULL;

@@ -1,4 +1,5 @@
-/* Configuration of the server: command line over config file over environment over defaults. Runs in B. */
+/* Configuration of the server: command line over config file over environment over defaults. Runs
+ * in B. */
 #pragma once
 
 #include <stdint.h>
@@ -6,17 +7,17 @@
 #include "sandbox/base/err.h"
 
 struct config {
-    char listen[128];     /* "127.0.0.1:8888" */
-    char token[128];      /* "" = generated, kept in STATE/token */
-    char state_dir[256];  /* default /var/lib/cellbox */
-    char image_dir[256];  /* default build/images beside a build tree, else STATE/images */
-    char gateway[256];    /* path of cbx-gateway */
-    char runtime[256];    /* erofs image of what is mounted at /opt/cellbox */
-    uint32_t uid_base;    /* first host uid of the server's ranges */
-    uint32_t pool_warm;   /* warm boxes kept by G */
-    uint32_t parts_ready; /* prepared sets of parts kept by B */
+    char listen[128];       /* "127.0.0.1:8888" */
+    char token[128];        /* "" = generated, kept in STATE/token */
+    char state_dir[256];    /* default /var/lib/cellbox */
+    char image_dir[256];    /* default build/images beside a build tree, else STATE/images */
+    char gateway[256];      /* path of cbx-gateway */
+    char runtime[256];      /* erofs image of what is mounted at /opt/cellbox */
+    uint32_t uid_base;      /* first host uid of the server's ranges */
+    uint32_t pool_warm;     /* warm boxes kept by G */
+    uint32_t parts_ready;   /* prepared sets of parts kept by B */
     uint32_t zygote_clones; /* a zygote is replaced after so many clones */
-    uint64_t memory;      /* default limits of a box */
+    uint64_t memory;        /* default limits of a box */
     uint32_t cpu, pids;
     int quiet;
 };

@@ -14,7 +14,7 @@
 #include "sandbox/base/fd.h"
 #include "sandbox/base/id.h"
 
-#define RUN_DIR "/run/cellbox"
+#define RUN_DIR  "/run/cellbox"
 #define RUN_FILE RUN_DIR "/server.json"
 
 static int write_private(const char *path, const char *text)
@@ -32,7 +32,8 @@ static int write_private(const char *path, const char *text)
     return r;
 }
 
-int discovery_token(const char *state_dir, const char *wanted, char *ret, size_t cap, struct err *err)
+int discovery_token(const char *state_dir, const char *wanted, char *ret, size_t cap,
+                    struct err *err)
 {
     char path[300];
     snprintf(path, sizeof path, "%s/token", state_dir);

@@ -1,6 +1,7 @@
 /*
- * G as B sees it: an unprivileged child on a SEQPACKET link, started again when it ends, handed everything that lives.
- * Messages that the link has no room for wait in a queue; G reads all the time, so the queue's bound is only a guard.
+ * G as B sees it: an unprivileged child on a SEQPACKET link, started again when it ends, handed
+ * everything that lives. Messages that the link has no room for wait in a queue; G reads all the
+ * time, so the queue's bound is only a guard.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -44,8 +45,7 @@ static void on_ready(uv_poll_t *h, int status, int events);
 
 static void drop_queue(struct gateway *g)
 {
-    LIST_FOREACH_SAFE(it, &g->queue)
-    {
+    LIST_FOREACH_SAFE (it, &g->queue) {
         struct queued *q = LIST_ENTRY(it, struct queued, link);
         for (size_t i = 0; i < q->nfds; i++)
             fd_close(q->fds[i]);
@@ -70,7 +70,8 @@ static void poll_closed(uv_handle_t *h)
     uv_update_time(&g->server->loop);
     uint64_t lived = uv_now(&g->server->loop) - g->started_at;
     if (!g->server->stopping)
-        uv_timer_start(&g->restart, on_restart, lived < RESTART_SLOW_MS ? RESTART_SLOW_MS / 4 : RESTART_MS, 0);
+        uv_timer_start(&g->restart, on_restart,
+                       lived < RESTART_SLOW_MS ? RESTART_SLOW_MS / 4 : RESTART_MS, 0);
 }
 
 static void lose_link(struct gateway *g)
@@ -119,9 +120,11 @@ int gateway_send(struct server *s, const void *msg, size_t len, const int *fds, 
     return n < 0 ? (int)n : 0;
 }
 
-void gateway_reply(struct server *s, const struct wire_head *to, const struct err *err, int64_t value)
+void gateway_reply(struct server *s, const struct wire_head *to, const struct err *err,
+                   int64_t value)
 {
-    struct wire_reply r = {.h = {.type = WIRE_REPLY, .seq = to->seq, .box = to->box}, .value = value};
+    struct wire_reply r = {.h = {.type = WIRE_REPLY, .seq = to->seq, .box = to->box},
+                           .value = value};
     if (err)
         r.err = *err;
     gateway_send(s, &r, sizeof r, NULL, 0);
@@ -186,9 +189,11 @@ static void run(struct gateway *g, int link)
     syscall(SYS_close_range, LINK_FD + 2, ~0u, 0);
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
-    if (chdir("/") < 0 || setgroups(0, NULL) < 0 || setresgid(uid, uid, uid) < 0 || setresuid(uid, uid, uid) < 0 ||
-        prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || prctl(PR_SET_PDEATHSIG, SIGKILL) < 0) {
-        dprintf(STDERR_FILENO, "cellbox: cannot drop privileges for the gateway: %s\n", strerror(errno));
+    if (chdir("/") < 0 || setgroups(0, NULL) < 0 || setresgid(uid, uid, uid) < 0 ||
+        setresuid(uid, uid, uid) < 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
+        prctl(PR_SET_PDEATHSIG, SIGKILL) < 0) {
+        dprintf(STDERR_FILENO, "cellbox: cannot drop privileges for the gateway: %s\n",
+                strerror(errno));
         _exit(1);
     }
     fexecve(LINK_FD + 1, argv, env);

@@ -12,7 +12,8 @@
 static int split(const char *where, char *host, size_t host_cap, const char **ret_port)
 {
     const char *colon = strrchr(where, ':');
-    if (!colon || colon == where || !colon[1] || strspn(colon + 1, "0123456789") != strlen(colon + 1))
+    if (!colon || colon == where || !colon[1] ||
+        strspn(colon + 1, "0123456789") != strlen(colon + 1))
         return -EINVAL;
     size_t n = (size_t)(colon - where);
     if (where[0] == '[' && where[n - 1] == ']') {
@@ -34,7 +35,8 @@ static int describe(int fd, char *text, size_t cap)
     char host[80], port[16];
     if (getsockname(fd, (struct sockaddr *)&a, &n) < 0)
         return -errno;
-    if (getnameinfo((struct sockaddr *)&a, n, host, sizeof host, port, sizeof port, NI_NUMERICHOST | NI_NUMERICSERV))
+    if (getnameinfo((struct sockaddr *)&a, n, host, sizeof host, port, sizeof port,
+                    NI_NUMERICHOST | NI_NUMERICSERV))
         return -EINVAL;
     snprintf(text, cap, strchr(host, ':') ? "http://[%s]:%s" : "http://%s:%s", host, port);
     return 0;
@@ -59,7 +61,9 @@ int listen_open(const char *where, int *ret_fd, char *ret_text, size_t cap, stru
         r = -errno;
     freeaddrinfo(found);
     if (r == -EADDRINUSE)
-        return err_set(err, r, "listen", "%s is in use by another program; choose another with --listen ADDR:PORT", where);
+        return err_set(err, r, "listen",
+                       "%s is in use by another program; choose another with --listen ADDR:PORT",
+                       where);
     if (r < 0)
         return err_set(err, r, "listen", "%s: %s", where, strerror(-r));
     describe(fd, ret_text, cap);

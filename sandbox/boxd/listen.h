@@ -1,4 +1,5 @@
-/* The listening socket is B's, so that a restarted gateway serves the same port and no connection is refused meanwhile. */
+/* The listening socket is B's, so that a restarted gateway serves the same port and no connection
+ * is refused meanwhile. */
 #pragma once
 
 #include <stddef.h>

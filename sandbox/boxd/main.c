@@ -1,6 +1,7 @@
 /*
- * B: starts as kernel-gw, makes what everything else stands on, starts the warm interpreter and the gateway, and then
- * only reacts: to G's requests, to zygotes, to deaths, to SIGTERM. The only privileged process while the server runs.
+ * B: starts as kernel-gw, makes what everything else stands on, starts the warm interpreter and the
+ * gateway, and then only reacts: to G's requests, to zygotes, to deaths, to SIGTERM. The only
+ * privileged process while the server runs.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -28,8 +29,7 @@ static const struct box_events box_events = {request_box_created, request_box_go
 
 struct box *server_find_box(struct server *s, uint64_t number)
 {
-    LIST_FOREACH(it, &s->boxes)
-    {
+    LIST_FOREACH (it, &s->boxes) {
         struct box *b = LIST_ENTRY(it, struct box, link);
         if (b->number == number)
             return b;
@@ -55,7 +55,8 @@ void server_gateway_ready(struct server *s)
 
 static int make_dir(const char *path, mode_t mode, uid_t uid, struct err *err)
 {
-    if ((mkdir(path, mode) < 0 && errno != EEXIST) || chmod(path, mode) < 0 || chown(path, uid, uid) < 0)
+    if ((mkdir(path, mode) < 0 && errno != EEXIST) || chmod(path, mode) < 0 ||
+        chown(path, uid, uid) < 0)
         return err_set(err, -errno, "make directory", "%s: %s", path, strerror(errno));
     return 0;
 }
@@ -78,7 +79,8 @@ static int make_state(struct server *s, struct err *err)
     return r;
 }
 
-/* One server per state directory: two would fight over disks and uid ranges. The lock lives as long as the process. */
+/* One server per state directory: two would fight over disks and uid ranges. The lock lives as long
+ * as the process. */
 static int lock_state(struct server *s, struct err *err)
 {
     char path[300];
@@ -89,21 +91,24 @@ static int lock_state(struct server *s, struct err *err)
         return err_set(err, -errno, "lock state directory", "%s: %s", path, strerror(errno));
     if (fcntl(fd, F_SETLK, &l) < 0)
         return err_set(err, -EBUSY, "lock state directory",
-                       "another server uses %s; stop it or choose another with --state-dir", s->config.state_dir);
+                       "another server uses %s; stop it or choose another with --state-dir",
+                       s->config.state_dir);
     return 0;
 }
 
-/* Z is root of this namespace: it maps Z's own uid and all uids of boxes, and nothing of the host's. */
+/* Z is root of this namespace: it maps Z's own uid and all uids of boxes, and nothing of the
+ * host's. */
 static int make_zygote_userns(struct server *s, struct err *err)
 {
     uint32_t base = s->config.uid_base;
-    struct userns_range ranges[] = {{0, base + 2, 1}, {UID_RANGE, base + UID_RANGE, (UID_SLOTS - 1) * (uint32_t)UID_RANGE}};
+    struct userns_range ranges[] = {
+        {0, base + 2, 1}, {UID_RANGE, base + UID_RANGE, (UID_SLOTS - 1) * (uint32_t)UID_RANGE}};
     return userns_new_fd(ranges, 2, &s->zygote_userns, err);
 }
 
 /*
- * B mounts images where nobody else sees them, and they go away with it. Copies for boxes are taken by path, because
- * kernels before 6.15 cannot copy a mount that is attached nowhere.
+ * B mounts images where nobody else sees them, and they go away with it. Copies for boxes are taken
+ * by path, because kernels before 6.15 cannot copy a mount that is attached nowhere.
  */
 static int own_mounts(struct err *err)
 {
@@ -131,8 +136,8 @@ static void on_child(uv_signal_t *h, int signum)
         if (waitid(P_ALL, 0, &si, WEXITED | WNOHANG | WNOWAIT) < 0 || si.si_pid == 0)
             return;
         bool is_box = false;
-        LIST_FOREACH(it, &s->boxes)
-        is_box |= LIST_ENTRY(it, struct box, link)->pid == si.si_pid;
+        LIST_FOREACH (it, &s->boxes)
+            is_box |= LIST_ENTRY(it, struct box, link)->pid == si.si_pid;
         if (is_box)
             return;
         int status = 0;
@@ -150,8 +155,8 @@ static void stop(struct server *s)
     log_info("server", "stopping", NULL);
     gateway_stop(s);
     zygotes_stop(s);
-    LIST_FOREACH(it, &s->boxes)
-    box_kill(LIST_ENTRY(it, struct box, link), 0);
+    LIST_FOREACH (it, &s->boxes)
+        box_kill(LIST_ENTRY(it, struct box, link), 0);
     uv_stop(&s->loop);
 }
 
@@ -176,14 +181,17 @@ static int prepare(struct server *s, struct err *err)
 {
     char name[64];
     if (geteuid() != 0)
-        return err_set(err, -EPERM, "start", "the server needs root to make sandboxes; start it with sudo");
-    int r = own_mounts(err); /* first: a directory opened before would belong to the old mount namespace */
+        return err_set(err, -EPERM, "start",
+                       "the server needs root to make sandboxes; start it with sudo");
+    int r = own_mounts(
+        err); /* first: a directory opened before would belong to the old mount namespace */
     if (r == 0)
         r = make_state(s, err);
     if (r == 0)
         r = lock_state(s, err);
     if (r == 0)
-        r = listen_open(s->config.listen, &s->listen_fd, s->listen_text, sizeof s->listen_text, err);
+        r = listen_open(s->config.listen, &s->listen_fd, s->listen_text, sizeof s->listen_text,
+                        err);
     if (r == 0)
         r = disks_open(s->config.state_dir, s->config.uid_base, &s->disks, err);
     snprintf(name, sizeof name, "cellbox-%d", (int)getpid());

@@ -1,6 +1,7 @@
 /*
- * The monitor's table: what G may ask, with which size and how many descriptors. G parses bytes of the world and is not
- * trusted with more than this; a request that does not fit the table is answered with an error and does nothing.
+ * The monitor's table: what G may ask, with which size and how many descriptors. G parses bytes of
+ * the world and is not trusted with more than this; a request that does not fit the table is
+ * answered with an error and does nothing.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -48,11 +49,11 @@ static void on_create(struct request *r)
     terminate(req.image, sizeof req.image);
     terminate(req.disk, sizeof req.disk);
     memcpy(want.disk, req.disk, sizeof want.disk);
-    want.limits = (struct cgroup_limits){.memory = req.limits.memory ? req.limits.memory : s->config.memory,
-                                         .cpu = req.limits.cpu ? req.limits.cpu : s->config.cpu,
-                                         .pids = req.limits.pids ? req.limits.pids : s->config.pids};
-    LIST_FOREACH(it, &s->boxes)
-    {
+    want.limits =
+        (struct cgroup_limits){.memory = req.limits.memory ? req.limits.memory : s->config.memory,
+                               .cpu = req.limits.cpu ? req.limits.cpu : s->config.cpu,
+                               .pids = req.limits.pids ? req.limits.pids : s->config.pids};
+    LIST_FOREACH (it, &s->boxes) {
         if (*want.disk && !strcmp(LIST_ENTRY(it, struct box, link)->parts.disk, want.disk))
             err_set(&err, -EBUSY, "create box", "its disk is in use by a running box");
     }
@@ -72,8 +73,7 @@ static void on_disk_remove(struct request *r)
     struct wire_disk req = *(const struct wire_disk *)r->msg;
     struct err err = {0};
     terminate(req.disk, sizeof req.disk);
-    LIST_FOREACH(it, &r->s->boxes)
-    {
+    LIST_FOREACH (it, &r->s->boxes) {
         if (!strcmp(LIST_ENTRY(it, struct box, link)->parts.disk, req.disk))
             err_set(&err, -EBUSY, "remove disk", "it is in use by a running box");
     }
@@ -117,7 +117,8 @@ static int replace_blob(uint8_t **blob, size_t *blob_len, const uint8_t *data, s
 
 static void on_box_keep(struct request *r)
 {
-    if (replace_blob(&r->box->blob, &r->box->blob_len, r->msg + sizeof *r->h, r->len - sizeof *r->h) < 0)
+    if (replace_blob(&r->box->blob, &r->box->blob_len, r->msg + sizeof *r->h,
+                     r->len - sizeof *r->h) < 0)
         log_warn("gateway", "keep_failed", "box=%llu", (unsigned long long)r->h->box);
 }
 
@@ -140,7 +141,8 @@ static void on_context_keep(struct request *r)
         c->frame = STEAL_FD(r->fds[0]);
     }
     if (replace_blob(&c->blob, &c->blob_len, r->msg + sizeof *req, r->len - sizeof *req) < 0)
-        log_warn("gateway", "keep_failed", "box=%llu context=%u", (unsigned long long)r->h->box, req->context);
+        log_warn("gateway", "keep_failed", "box=%llu context=%u", (unsigned long long)r->h->box,
+                 req->context);
 }
 
 static void on_context_drop(struct request *r)
@@ -161,18 +163,24 @@ static const struct rule {
     void (*handle)(struct request *r);
 } rules[] = {
     {WIRE_READY, sizeof(struct wire_head), sizeof(struct wire_head), 0, 0, on_ready},
-    {WIRE_BOX_CREATE, sizeof(struct wire_box_create), sizeof(struct wire_box_create), 0, ANSWERED, on_create},
-    {WIRE_BOX_DESTROY, sizeof(struct wire_box_destroy), sizeof(struct wire_box_destroy), 0, ANSWERED | NEEDS_BOX, on_destroy},
-    {WIRE_DISK_REMOVE, sizeof(struct wire_disk), sizeof(struct wire_disk), 0, ANSWERED, on_disk_remove},
-    {WIRE_BOX_STAT, sizeof(struct wire_head), sizeof(struct wire_head), 0, ANSWERED | NEEDS_BOX, on_stat},
+    {WIRE_BOX_CREATE, sizeof(struct wire_box_create), sizeof(struct wire_box_create), 0, ANSWERED,
+     on_create},
+    {WIRE_BOX_DESTROY, sizeof(struct wire_box_destroy), sizeof(struct wire_box_destroy), 0,
+     ANSWERED | NEEDS_BOX, on_destroy},
+    {WIRE_DISK_REMOVE, sizeof(struct wire_disk), sizeof(struct wire_disk), 0, ANSWERED,
+     on_disk_remove},
+    {WIRE_BOX_STAT, sizeof(struct wire_head), sizeof(struct wire_head), 0, ANSWERED | NEEDS_BOX,
+     on_stat},
     {WIRE_BOX_KEEP, sizeof(struct wire_head), WIRE_MSG_MAX, 0, NEEDS_BOX, on_box_keep},
     {WIRE_CONTEXT_KEEP, sizeof(struct wire_context), WIRE_MSG_MAX, 1, NEEDS_BOX, on_context_keep},
-    {WIRE_CONTEXT_DROP, sizeof(struct wire_context), sizeof(struct wire_context), 0, NEEDS_BOX, on_context_drop},
+    {WIRE_CONTEXT_DROP, sizeof(struct wire_context), sizeof(struct wire_context), 0, NEEDS_BOX,
+     on_context_drop},
 };
 
 void request_dispatch(struct server *s, const uint8_t *msg, size_t len, int *fds, size_t nfds)
 {
-    struct request r = {.s = s, .h = (const void *)msg, .msg = msg, .len = len, .fds = fds, .nfds = nfds};
+    struct request r = {
+        .s = s, .h = (const void *)msg, .msg = msg, .len = len, .fds = fds, .nfds = nfds};
     struct err err = {0};
 
     if (len < sizeof *r.h) {
@@ -213,7 +221,8 @@ void request_box_created(void *owner, struct box *b, const struct err *err)
 {
     struct server *s = owner;
     if (err) {
-        log_warn("box", "create_failed", "step=%s reason=%s", log_quote(err->step), log_quote(err->text));
+        log_warn("box", "create_failed", "step=%s reason=%s", log_quote(err->step),
+                 log_quote(err->text));
         request_box_failed(s, b->request_seq, err);
         return;
     }
@@ -240,7 +249,8 @@ void request_box_gone(void *owner, struct box *b, int status)
     gateway_send(s, &gone, sizeof gone, NULL, 0);
 }
 
-static size_t with_tail(uint8_t *out, const void *head, size_t head_len, const uint8_t *tail, size_t tail_len)
+static size_t with_tail(uint8_t *out, const void *head, size_t head_len, const uint8_t *tail,
+                        size_t tail_len)
 {
     memcpy(out, head, head_len);
     if (tail_len)
@@ -253,14 +263,16 @@ static void hello(struct server *s, uint8_t *space)
     const struct config *c = &s->config;
     char state[300];
     snprintf(state, sizeof state, "%s/gateway", c->state_dir);
-    json_t *j = json_pack("{s:s, s:s, s:[s], s:{s:i}, s:{s:I, s:I, s:I}, s:s}", "token", s->token, "state_dir", state,
-                          "listen", s->listen_text, "pool", "warm", (int)c->pool_warm, "limits", "memory",
-                          (json_int_t)c->memory, "cpu", (json_int_t)c->cpu, "pids", (json_int_t)c->pids, "version",
-                          CELLBOX_VERSION);
+    json_t *j =
+        json_pack("{s:s, s:s, s:[s], s:{s:i}, s:{s:I, s:I, s:I}, s:s}", "token", s->token,
+                  "state_dir", state, "listen", s->listen_text, "pool", "warm", (int)c->pool_warm,
+                  "limits", "memory", (json_int_t)c->memory, "cpu", (json_int_t)c->cpu, "pids",
+                  (json_int_t)c->pids, "version", CELLBOX_VERSION);
     char *text = j ? json_dumps(j, JSON_COMPACT) : NULL;
     struct wire_head h = {.type = WIRE_HELLO};
     if (text)
-        gateway_send(s, space, with_tail(space, &h, sizeof h, (uint8_t *)text, strlen(text)), &s->listen_fd, 1);
+        gateway_send(s, space, with_tail(space, &h, sizeof h, (uint8_t *)text, strlen(text)),
+                     &s->listen_fd, 1);
     free(text);
     json_decref(j);
 }
@@ -269,19 +281,20 @@ void request_hand_over(struct server *s)
 {
     static uint8_t space[WIRE_MSG_MAX];
     hello(s, space);
-    LIST_FOREACH_SAFE(it, &s->boxes)
-    {
+    LIST_FOREACH_SAFE (it, &s->boxes) {
         struct box *b = LIST_ENTRY(it, struct box, link);
         if (b->state != BOX_RUNNING)
             continue;
         struct wire_box_created m = describe(b, WIRE_ADOPT_BOX, 0);
         b->request_seq = 0;
-        gateway_send(s, space, with_tail(space, &m, sizeof m, b->blob, b->blob_len), &b->init_link, 1);
-        LIST_FOREACH(jt, &b->contexts)
-        {
+        gateway_send(s, space, with_tail(space, &m, sizeof m, b->blob, b->blob_len), &b->init_link,
+                     1);
+        LIST_FOREACH (jt, &b->contexts) {
             struct kept_context *c = LIST_ENTRY(jt, struct kept_context, link);
-            struct wire_context cm = {.h = {.type = WIRE_ADOPT_CONTEXT, .box = b->number}, .context = c->number};
-            gateway_send(s, space, with_tail(space, &cm, sizeof cm, c->blob, c->blob_len), &c->frame, 1);
+            struct wire_context cm = {.h = {.type = WIRE_ADOPT_CONTEXT, .box = b->number},
+                                      .context = c->number};
+            gateway_send(s, space, with_tail(space, &cm, sizeof cm, c->blob, c->blob_len),
+                         &c->frame, 1);
         }
     }
     struct wire_head end = {.type = WIRE_ADOPT_END};

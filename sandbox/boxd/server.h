@@ -20,7 +20,8 @@ struct server {
     int listen_fd;
     char listen_text[160]; /* "http://127.0.0.1:8888" */
     int filter, zygote_userns;
-    char runtime_path[300]; /* where the interpreter host's image is mounted, in B's mount namespace */
+    char runtime_path[300]; /* where the interpreter host's image is mounted, in B's mount namespace
+                             */
     struct cgroup_root *cgroups;
     struct disks *disks;
     struct list boxes;
@@ -33,11 +34,12 @@ struct server {
 };
 
 /* zygotes.c */
-int zygotes_start(struct server *s, struct err *err); /* begins to warm the default image's interpreter */
+int zygotes_start(struct server *s,
+                  struct err *err); /* begins to warm the default image's interpreter */
 void zygotes_stop(struct server *s);
 /*
- * Makes a box of that image as soon as its interpreter is warm. The answer comes through box_events; on early failure
- * (no such image, ...) returns negative with *err and nothing follows.
+ * Makes a box of that image as soon as its interpreter is warm. The answer comes through
+ * box_events; on early failure (no such image, ...) returns negative with *err and nothing follows.
  */
 struct box_request {
     struct list link;
@@ -45,8 +47,10 @@ struct box_request {
     char disk[DISK_ID];
     struct cgroup_limits limits;
 };
-int zygotes_create_box(struct server *s, const char *image, const struct box_request *req, struct err *err);
-int zygotes_clone(void *owner, struct box *b, const struct wire_clone *req, const int *fds, size_t nfds);
+int zygotes_create_box(struct server *s, const char *image, const struct box_request *req,
+                       struct err *err);
+int zygotes_clone(void *owner, struct box *b, const struct wire_clone *req, const int *fds,
+                  size_t nfds);
 void zygotes_reaped(struct server *s, pid_t pid, int status);
 bool zygotes_ready(const struct server *s);
 
@@ -55,7 +59,8 @@ int gateway_start(struct server *s, struct err *err);
 void gateway_stop(struct server *s);
 void gateway_reaped(struct server *s, pid_t pid, int status);
 int gateway_send(struct server *s, const void *msg, size_t len, const int *fds, size_t nfds);
-void gateway_reply(struct server *s, const struct wire_head *to, const struct err *err, int64_t value);
+void gateway_reply(struct server *s, const struct wire_head *to, const struct err *err,
+                   int64_t value);
 
 /* requests.c: the monitor's table */
 void request_dispatch(struct server *s, const uint8_t *msg, size_t len, int *fds, size_t nfds);

@@ -1,6 +1,7 @@
 /*
- * Warm interpreters. Each image in use has one current zygote and a few sets of parts ready. Zygotes are replaced after
- * a number of clones (fresh address space layout and hash seed); the old one goes when the new one is warm.
+ * Warm interpreters. Each image in use has one current zygote and a few sets of parts ready.
+ * Zygotes are replaced after a number of clones (fresh address space layout and hash seed); the old
+ * one goes when the new one is warm.
  *
  * Requests to a zygote are answered in order, so pending ones form a queue.
  */
@@ -41,7 +42,7 @@ struct image {
     struct list link;
     struct zygotes *all;
     char sha[IMAGE_SHA];
-    char path[400]; /* where it is mounted, in B's mount namespace */
+    char path[400];      /* where it is mounted, in B's mount namespace */
     struct list zygotes; /* newest last */
     struct list waiting; /* struct box_request: until parts and a warm zygote are there */
     int netns[PARTS_MAX];
@@ -67,8 +68,7 @@ static void serve_waiting(struct image *im);
 static struct zygote *current(struct image *im)
 {
     struct zygote *best = NULL;
-    LIST_FOREACH(it, &im->zygotes)
-    {
+    LIST_FOREACH (it, &im->zygotes) {
         struct zygote *z = LIST_ENTRY(it, struct zygote, link);
         if (z->warm && !z->closing)
             best = z;
@@ -88,8 +88,8 @@ static void zygote_closed(uv_handle_t *h)
 {
     struct zygote *z = h->data;
     fd_close(z->fd);
-    LIST_FOREACH_SAFE(it, &z->pending)
-    free(LIST_ENTRY(it, struct pending, link));
+    LIST_FOREACH_SAFE (it, &z->pending)
+        free(LIST_ENTRY(it, struct pending, link));
     free(z);
 }
 
@@ -101,8 +101,7 @@ static void close_zygote(struct zygote *z)
     z->closing = true;
     list_remove(&z->link);
     err_set(&err, -EPIPE, "clone box", "the warm interpreter died; try again");
-    LIST_FOREACH_SAFE(it, &z->pending)
-    {
+    LIST_FOREACH_SAFE (it, &z->pending) {
         struct pending *p = LIST_ENTRY(it, struct pending, link);
         struct box *b = p->box ? server_find_box(z->image->all->server, p->box) : NULL;
         if (b)
@@ -116,8 +115,7 @@ static void close_zygote(struct zygote *z)
 
 static void retire_older(struct zygote *fresh)
 {
-    LIST_FOREACH_SAFE(it, &fresh->image->zygotes)
-    {
+    LIST_FOREACH_SAFE (it, &fresh->image->zygotes) {
         struct zygote *z = LIST_ENTRY(it, struct zygote, link);
         if (z != fresh && list_empty(&z->pending))
             close_zygote(z);
@@ -162,7 +160,8 @@ static void answered(struct zygote *z, const struct wire_reply *r, int *fds, siz
     }
     struct box *b = server_find_box(im->all->server, number);
     if (b)
-        box_cloned(b, (pid_t)r->value, nfds == 1 ? STEAL_FD(fds[0]) : -1, r->err.code ? &r->err : NULL);
+        box_cloned(b, (pid_t)r->value, nfds == 1 ? STEAL_FD(fds[0]) : -1,
+                   r->err.code ? &r->err : NULL);
 }
 
 static void on_message(uv_poll_t *h, int status, int events)
@@ -192,7 +191,8 @@ static void on_message(uv_poll_t *h, int status, int events)
     }
 }
 
-static int ask(struct zygote *z, const void *msg, size_t len, uint64_t box, const int *fds, size_t nfds)
+static int ask(struct zygote *z, const void *msg, size_t len, uint64_t box, const int *fds,
+               size_t nfds)
 {
     struct pending *p = calloc(1, sizeof *p);
     if (!p)
@@ -254,8 +254,7 @@ static void on_idle(uv_idle_t *h)
 {
     struct zygotes *zs = h->data;
     bool again = false;
-    LIST_FOREACH(it, &zs->images)
-    {
+    LIST_FOREACH (it, &zs->images) {
         struct image *im = LIST_ENTRY(it, struct image, link);
         struct parts_source src = source(im);
         struct err err = {0};
@@ -263,7 +262,8 @@ static void on_idle(uv_idle_t *h)
             if (parts_make(&src, "", im->netns[--im->nnetns], &im->parts[im->nparts], &err) == 0)
                 im->nparts++;
             else
-                log_error("box", "parts_failed", "step=%s reason=%s", log_quote(err.step), log_quote(err.text));
+                log_error("box", "parts_failed", "step=%s reason=%s", log_quote(err.step),
+                          log_quote(err.text));
             again = !err.code;
             break; /* one a turn */
         }
@@ -323,11 +323,11 @@ static void serve_waiting(struct image *im)
 }
 
 /* The box joins the list before its clone is asked for, so that the answer finds it. */
-int zygotes_clone(void *owner, struct box *b, const struct wire_clone *req, const int *fds, size_t nfds)
+int zygotes_clone(void *owner, struct box *b, const struct wire_clone *req, const int *fds,
+                  size_t nfds)
 {
     struct server *s = owner;
-    LIST_FOREACH(it, &s->zygotes->images)
-    {
+    LIST_FOREACH (it, &s->zygotes->images) {
         struct image *im = LIST_ENTRY(it, struct image, link);
         struct zygote *z = current(im);
         struct err err = {0};
@@ -338,7 +338,8 @@ int zygotes_clone(void *owner, struct box *b, const struct wire_clone *req, cons
             return r;
         list_append(&s->boxes, &b->link);
         if (++z->clones == s->config.zygote_clones && launch(im, &err) < 0)
-            log_error("zygote", "rotate_failed", "step=%s reason=%s", log_quote(err.step), log_quote(err.text));
+            log_error("zygote", "rotate_failed", "step=%s reason=%s", log_quote(err.step),
+                      log_quote(err.text));
         return 0;
     }
     return -ENOENT;
@@ -346,8 +347,7 @@ int zygotes_clone(void *owner, struct box *b, const struct wire_clone *req, cons
 
 static struct image *find_or_open(struct zygotes *zs, const char *sha, struct err *err)
 {
-    LIST_FOREACH(it, &zs->images)
-    {
+    LIST_FOREACH (it, &zs->images) {
         struct image *im = LIST_ENTRY(it, struct image, link);
         if (!strcmp(im->sha, sha))
             return im;
@@ -371,7 +371,8 @@ static struct image *find_or_open(struct zygotes *zs, const char *sha, struct er
     return im;
 }
 
-int zygotes_create_box(struct server *s, const char *name, const struct box_request *req, struct err *err)
+int zygotes_create_box(struct server *s, const char *name, const struct box_request *req,
+                       struct err *err)
 {
     char sha[IMAGE_SHA];
     int r = image_resolve(s->config.image_dir, name, sha, err);
@@ -385,7 +386,8 @@ int zygotes_create_box(struct server *s, const char *name, const struct box_requ
         if (im->failures >= 3) {
             *err = im->last_error;
             if (!err->code)
-                err_set(err, -EIO, "warm interpreter", "it dies while starting; see the server's log");
+                err_set(err, -EIO, "warm interpreter",
+                        "it dies while starting; see the server's log");
             return -EIO;
         }
         if ((r = launch(im, err)) < 0)
@@ -402,11 +404,9 @@ int zygotes_create_box(struct server *s, const char *name, const struct box_requ
 
 void zygotes_reaped(struct server *s, pid_t pid, int status)
 {
-    LIST_FOREACH(it, &s->zygotes->images)
-    {
+    LIST_FOREACH (it, &s->zygotes->images) {
         struct image *im = LIST_ENTRY(it, struct image, link);
-        LIST_FOREACH_SAFE(jt, &im->zygotes)
-        {
+        LIST_FOREACH_SAFE (jt, &im->zygotes) {
             struct zygote *z = LIST_ENTRY(jt, struct zygote, link);
             struct err err = {0};
             if (z->pid != pid)
@@ -416,11 +416,13 @@ void zygotes_reaped(struct server *s, pid_t pid, int status)
                 im->failures++;
             close_zygote(z);
             if (!s->stopping && im->failures < 3 && launch(im, &err) < 0)
-                log_error("zygote", "restart_failed", "step=%s reason=%s", log_quote(err.step), log_quote(err.text));
+                log_error("zygote", "restart_failed", "step=%s reason=%s", log_quote(err.step),
+                          log_quote(err.text));
             while (im->failures >= 3 && !list_empty(&im->waiting)) {
                 struct box_request *req = LIST_ENTRY(im->waiting.next, struct box_request, link);
                 list_remove(&req->link);
-                err_set(&err, -EIO, "warm interpreter", "it dies while starting; see the server's log");
+                err_set(&err, -EIO, "warm interpreter",
+                        "it dies while starting; see the server's log");
                 request_box_failed(s, req->seq, &err);
                 free(req);
             }
@@ -431,9 +433,9 @@ void zygotes_reaped(struct server *s, pid_t pid, int status)
 
 bool zygotes_ready(const struct server *s)
 {
-    LIST_FOREACH(it, &s->zygotes->images)
-    if (current(LIST_ENTRY(it, struct image, link)))
-        return true;
+    LIST_FOREACH (it, &s->zygotes->images)
+        if (current(LIST_ENTRY(it, struct image, link)))
+            return true;
     return false;
 }
 
@@ -468,12 +470,11 @@ void zygotes_stop(struct server *s)
     if (!zs)
         return;
     uv_idle_stop(&zs->idle);
-    LIST_FOREACH(it, &zs->images)
-    {
+    LIST_FOREACH (it, &zs->images) {
         struct image *im = LIST_ENTRY(it, struct image, link);
         while (im->nparts)
             parts_free(s->disks, &im->parts[--im->nparts], 1);
-        LIST_FOREACH(jt, &im->zygotes)
-        kill(LIST_ENTRY(jt, struct zygote, link)->pid, SIGKILL);
+        LIST_FOREACH (jt, &im->zygotes)
+            kill(LIST_ENTRY(jt, struct zygote, link)->pid, SIGKILL);
     }
 }

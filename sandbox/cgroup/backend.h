@@ -24,11 +24,13 @@ struct cgroup_root {
     const struct cgroup_backend *backend;
     int dirs[CGROUP_DIRS];    /* our root group in each hierarchy */
     int parents[CGROUP_DIRS]; /* its parent */
-    int same[CGROUP_DIRS];    /* first controller of the same hierarchy (cpu,cpuacct are often one), else itself */
+    int same[CGROUP_DIRS];    /* first controller of the same hierarchy (cpu,cpuacct are often one),
+                                 else itself */
     char mounts[CGROUP_DIRS][512];
     int ndirs;
     char name[64];
-    char speedup[256]; /* mount point of the private hierarchy that speeds up attaching, "" = none */
+    char
+        speedup[256]; /* mount point of the private hierarchy that speeds up attaching, "" = none */
 };
 
 extern const struct cgroup_backend cgroup_v1, cgroup_v2;

@@ -1,7 +1,8 @@
 /*
- * On v1 every attach takes a machine-wide lock that first waits for an RCU grace period, 6 ms when the machine is quiet.
- * A hierarchy mounted with favordynmods anywhere keeps that lock in its fast mode (0.1 ms), so the v1 root mounts a
- * private, controller-less one for as long as the server runs. Not being able to only costs time.
+ * On v1 every attach takes a machine-wide lock that first waits for an RCU grace period, 6 ms when
+ * the machine is quiet. A hierarchy mounted with favordynmods anywhere keeps that lock in its fast
+ * mode (0.1 ms), so the v1 root mounts a private, controller-less one for as long as the server
+ * runs. Not being able to only costs time.
  */
 #include "sandbox/cgroup/cgroup.h"
 
@@ -43,7 +44,8 @@ int cgroup_read_key(int dirfd, const char *file, const char *key, uint64_t *ret)
     if (n < 0)
         return (int)n;
     size_t klen = strlen(key);
-    for (char *line = text; line && *line; line = strchr(line, '\n') ? strchr(line, '\n') + 1 : NULL) {
+    for (char *line = text; line && *line;
+         line = strchr(line, '\n') ? strchr(line, '\n') + 1 : NULL) {
         if (!strncmp(line, key, klen) && line[klen] == ' ') {
             *ret = strtoull(line + klen + 1, NULL, 10);
             return 0;
@@ -62,7 +64,8 @@ static int has_word(const char *list, const char *word)
     return 0;
 }
 
-/* Mount point of the v1 hierarchy with that controller (v2: controller NULL). Empty when there is none. */
+/* Mount point of the v1 hierarchy with that controller (v2: controller NULL). Empty when there is
+ * none. */
 static void find_mount(const char *sysfs, const char *controller, char *out, size_t cap)
 {
     char path[512], line[2048];
@@ -77,7 +80,8 @@ static void find_mount(const char *sysfs, const char *controller, char *out, siz
         if (!tail || sscanf(line, "%*s %*s %*s %*s %1023s", point) != 1 ||
             sscanf(tail, " - %63s %*s %511s", type, opts) != 2)
             continue;
-        if (controller ? !strcmp(type, "cgroup") && has_word(opts, controller) : !strcmp(type, "cgroup2")) {
+        if (controller ? !strcmp(type, "cgroup") && has_word(opts, controller)
+                       : !strcmp(type, "cgroup2")) {
             snprintf(out, cap, "%s%s", sysfs, point);
             break;
         }
@@ -101,7 +105,8 @@ static void own_group(const char *sysfs, const char *controller, char *out, size
         if (!group)
             continue;
         *group++ = 0;
-        if (controller ? has_word(names + 1, controller) : !strncmp(line, "0:", 2) && names[1] == 0) {
+        if (controller ? has_word(names + 1, controller)
+                       : !strncmp(line, "0:", 2) && names[1] == 0) {
             snprintf(out, cap, "%s", group);
             break;
         }
@@ -131,7 +136,8 @@ static void remove_leftovers(int parent, const char *name)
     unlinkat(parent, name, AT_REMOVEDIR);
 }
 
-static int open_root_dir(struct cgroup_root *r, const char *sysfs, const char *controller, int i, struct err *err)
+static int open_root_dir(struct cgroup_root *r, const char *sysfs, const char *controller, int i,
+                         struct err *err)
 {
     char *mount_point = r->mounts[i], group[512], path[1100];
     find_mount(sysfs, controller, mount_point, sizeof r->mounts[i]);
@@ -167,10 +173,11 @@ static int try_v2(struct cgroup_root *r, const char *sysfs)
     if (!*mount_point)
         return -ENOENT;
     CLEANUP_FD int top = open_dir(AT_FDCWD, mount_point);
-    if (top < 0 || fd_read_file_at(top, "cgroup.controllers", text, sizeof text) < 0 || !strstr(text, "memory") ||
-        !strstr(text, "pids") || !strstr(text, "cpu"))
+    if (top < 0 || fd_read_file_at(top, "cgroup.controllers", text, sizeof text) < 0 ||
+        !strstr(text, "memory") || !strstr(text, "pids") || !strstr(text, "cpu"))
         return -ENOENT;
-    /* Groups with member processes cannot have controllers for children: hang below the top, not below our own. */
+    /* Groups with member processes cannot have controllers for children: hang below the top, not
+     * below our own. */
     r->parents[0] = STEAL_FD(top);
     (void)fd_write_file_at(r->parents[0], "cgroup.subtree_control", "+memory +cpu +pids");
     remove_leftovers(r->parents[0], r->name);
@@ -280,7 +287,8 @@ int cgroup_set_limits(struct cgroup *g, const struct cgroup_limits *l, struct er
 int cgroup_attach(struct cgroup *g, pid_t pid, struct err *err)
 {
     for (int i = 0; i < g->root->ndirs; i++) {
-        int r = g->root->same[i] == i ? cgroup_write_u64(g->dirs[i], "cgroup.procs", (uint64_t)pid) : 0;
+        int r =
+            g->root->same[i] == i ? cgroup_write_u64(g->dirs[i], "cgroup.procs", (uint64_t)pid) : 0;
         if (r < 0)
             return err_set(err, r, "attach to cgroup", NULL);
     }

@@ -1,8 +1,10 @@
 /*
- * Control groups of boxes: memory, CPU and process limits, freezing, accounting. Two backends behind one interface: v2
- * where the unified hierarchy has the controllers, else v1, one directory per controller. Runs in B.
+ * Control groups of boxes: memory, CPU and process limits, freezing, accounting. Two backends
+ * behind one interface: v2 where the unified hierarchy has the controllers, else v1, one directory
+ * per controller. Runs in B.
  *
- * All paths hang below a root group made by cgroup_root_open next to the group that the server itself runs in.
+ * All paths hang below a root group made by cgroup_root_open next to the group that the server
+ * itself runs in.
  */
 #pragma once
 
@@ -28,17 +30,20 @@ struct cgroup_usage {
 };
 
 /*
- * name: of the root group, e.g. "cellbox-1a2b"; leftovers of an earlier run are removed. sysfs: where the hierarchies
- * are found, "/proc/self/mountinfo" and "/proc/self/cgroup" below it; "" in production, a fake tree in tests.
+ * name: of the root group, e.g. "cellbox-1a2b"; leftovers of an earlier run are removed. sysfs:
+ * where the hierarchies are found, "/proc/self/mountinfo" and "/proc/self/cgroup" below it; "" in
+ * production, a fake tree in tests.
  */
-int cgroup_root_open(const char *sysfs, const char *name, struct cgroup_root **ret, struct err *err);
+int cgroup_root_open(const char *sysfs, const char *name, struct cgroup_root **ret,
+                     struct err *err);
 void cgroup_root_close(struct cgroup_root *r); /* removes the root group; boxes must be gone */
 const char *cgroup_root_kind(const struct cgroup_root *r); /* "v1" or "v2" */
 
 int cgroup_new(struct cgroup_root *root, const char *name, struct cgroup **ret, struct err *err);
 int cgroup_set_limits(struct cgroup *g, const struct cgroup_limits *l, struct err *err);
 int cgroup_attach(struct cgroup *g, pid_t pid, struct err *err);
-int cgroup_freeze(struct cgroup *g, int frozen, struct err *err); /* returns when asked for, not when reached */
+int cgroup_freeze(struct cgroup *g, int frozen,
+                  struct err *err); /* returns when asked for, not when reached */
 int cgroup_usage(struct cgroup *g, struct cgroup_usage *ret);
 /* Removes the directories; -EBUSY while a task is left. Frees g only on success. NULL is fine. */
 int cgroup_free(struct cgroup *g);

@@ -12,7 +12,8 @@
 
 #include "sandbox/base/fd.h"
 
-/* A loop device for kernels whose erofs cannot read a file directly; it frees itself with the last mount. */
+/* A loop device for kernels whose erofs cannot read a file directly; it frees itself with the last
+ * mount. */
 static int loop_open(const char *path, char *device, size_t cap, struct err *err)
 {
     CLEANUP_FD int control = open("/dev/loop-control", O_RDWR | O_CLOEXEC);
@@ -68,7 +69,8 @@ int mount_erofs(const char *image_path, int *ret_fd, struct err *err)
 
 int mount_clone(int dirfd, const char *path, int ro, int *ret_fd, struct err *err)
 {
-    CLEANUP_FD int fd = (int)syscall(SYS_open_tree, dirfd, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+    CLEANUP_FD int fd =
+        (int)syscall(SYS_open_tree, dirfd, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
     if (fd < 0)
         return err_set(err, -errno, "clone mount", "%s: %s", path, strerror(errno));
     struct mount_attr attr = {.attr_set = MOUNT_ATTR_RDONLY};

@@ -15,13 +15,14 @@
 #define NEW ROOT_STAGE "/root"
 
 /*
- * What any user could read there about the host, or poke at: hidden behind /dev/null or an empty directory. Entries that
- * only the host's root may open (kmsg, kpagecount, slabinfo, timer_list...) need no cover: nobody in a box is that root.
+ * What any user could read there about the host, or poke at: hidden behind /dev/null or an empty
+ * directory. Entries that only the host's root may open (kmsg, kpagecount, slabinfo, timer_list...)
+ * need no cover: nobody in a box is that root.
  */
-static const char *const hidden_files[] = {"kcore",     "keys",       "key-users", "interrupts", "softirqs",
-                                           "diskstats", "partitions", "swaps",     "cmdline",    "config.gz",
-                                           "zoneinfo",  "buddyinfo",  "locks",     "modules",    "sysrq-trigger",
-                                           "loadavg",   "vmstat",     "sched_debug"};
+static const char *const hidden_files[] = {
+    "kcore",      "keys",    "key-users",     "interrupts", "softirqs", "diskstats",
+    "partitions", "swaps",   "cmdline",       "config.gz",  "zoneinfo", "buddyinfo",
+    "locks",      "modules", "sysrq-trigger", "loadavg",    "vmstat",   "sched_debug"};
 static const char *const hidden_dirs[] = {"acpi", "bus", "driver", "fs", "irq", "scsi", "pressure"};
 static const char *const readonly_dirs[] = {"sys"};
 
@@ -32,8 +33,8 @@ static int make_dir(const char *path, struct err *err)
     return 0;
 }
 
-static int do_mount(const char *step, const char *type, const char *target, unsigned long flags, const char *data,
-                    struct err *err)
+static int do_mount(const char *step, const char *type, const char *target, unsigned long flags,
+                    const char *data, struct err *err)
 {
     if (mount(type, target, type, flags, data) < 0)
         return err_set(err, -errno, step, NULL);
@@ -51,7 +52,8 @@ static int hide(const char *source, const char *target, struct err *err)
 static int mount_proc(struct err *err)
 {
     char path[96];
-    int r = do_mount("mount proc", "proc", NEW "/proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL, err);
+    int r =
+        do_mount("mount proc", "proc", NEW "/proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL, err);
     for (size_t i = 0; r == 0 && i < sizeof hidden_files / sizeof *hidden_files; i++) {
         snprintf(path, sizeof path, NEW "/proc/%s", hidden_files[i]);
         r = hide(NEW "/dev/null", path, err);
@@ -77,7 +79,8 @@ static int mount_dev(struct err *err)
     int r = do_mount("mount devpts", "devpts", NEW "/dev/pts", MS_NOSUID | MS_NOEXEC,
                      "newinstance,ptmxmode=0666,mode=0620,gid=5", err);
     if (r == 0)
-        r = do_mount("mount /dev/shm", "tmpfs", NEW "/dev/shm", MS_NOSUID | MS_NODEV, "mode=1777", err);
+        r = do_mount("mount /dev/shm", "tmpfs", NEW "/dev/shm", MS_NOSUID | MS_NODEV, "mode=1777",
+                     err);
     return r;
 }
 
@@ -95,12 +98,14 @@ static int pivot(struct err *err)
 
 int root_enter(const struct root_mounts *m, struct err *err)
 {
-    static const char *const dirs[] = {ROOT_STAGE "/image", ROOT_STAGE "/disk", NEW, ROOT_STAGE "/empty"};
+    static const char *const dirs[] = {ROOT_STAGE "/image", ROOT_STAGE "/disk", NEW,
+                                       ROOT_STAGE "/empty"};
     int r;
 
     if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
         return err_set(err, -errno, "make mounts private", NULL);
-    r = do_mount("mount stage", "tmpfs", ROOT_STAGE, MS_NOSUID | MS_NODEV, "size=64k,mode=0755", err);
+    r = do_mount("mount stage", "tmpfs", ROOT_STAGE, MS_NOSUID | MS_NODEV, "size=64k,mode=0755",
+                 err);
     for (size_t i = 0; r == 0 && i < sizeof dirs / sizeof *dirs; i++)
         r = make_dir(dirs[i], err);
     if (r == 0)
@@ -109,12 +114,13 @@ int root_enter(const struct root_mounts *m, struct err *err)
         r = mount_attach(m->disk, ROOT_STAGE "/disk", err);
     if (r == 0)
         r = do_mount("mount overlay", "overlay", NEW, 0,
-                     "lowerdir=" ROOT_STAGE "/image,upperdir=" ROOT_STAGE "/disk/upper,workdir=" ROOT_STAGE
-                     "/disk/work,userxattr",
+                     "lowerdir=" ROOT_STAGE "/image,upperdir=" ROOT_STAGE
+                     "/disk/upper,workdir=" ROOT_STAGE "/disk/work,userxattr",
                      err);
     /* An overlay whose work directory it may not write mounts read-only and says nothing. */
     if (r == 0 && access(NEW "/", W_OK) < 0)
-        r = err_set(err, -errno, "mount overlay", "it came up read-only: the disk's owner is wrong");
+        r = err_set(err, -errno, "mount overlay",
+                    "it came up read-only: the disk's owner is wrong");
     if (r == 0)
         r = mount_attach(m->runtime, NEW "/opt/cellbox", err);
     if (r == 0)
@@ -131,16 +137,21 @@ int root_make_dev_tree(const char *dir, struct err *err)
     static const struct {
         const char *name;
         unsigned major, minor;
-    } nodes[] = {{"null", 1, 3}, {"zero", 1, 5}, {"full", 1, 7}, {"random", 1, 8}, {"urandom", 1, 9}, {"tty", 5, 0}};
-    static const char *const links[][2] = {{"/proc/self/fd", "fd"},     {"/proc/self/fd/0", "stdin"},
-                                           {"/proc/self/fd/1", "stdout"}, {"/proc/self/fd/2", "stderr"},
+    } nodes[] = {{"null", 1, 3},   {"zero", 1, 5},    {"full", 1, 7},
+                 {"random", 1, 8}, {"urandom", 1, 9}, {"tty", 5, 0}};
+    static const char *const links[][2] = {{"/proc/self/fd", "fd"},
+                                           {"/proc/self/fd/0", "stdin"},
+                                           {"/proc/self/fd/1", "stdout"},
+                                           {"/proc/self/fd/2", "stderr"},
                                            {"pts/ptmx", "ptmx"}};
     char path[256];
 
     for (size_t i = 0; i < sizeof nodes / sizeof *nodes; i++) {
         snprintf(path, sizeof path, "%s/%s", dir, nodes[i].name);
-        if (mknod(path, S_IFCHR | 0666, makedev(nodes[i].major, nodes[i].minor)) < 0 || chmod(path, 0666) < 0)
-            return err_set(err, -errno, "make device node", "%s: %s", nodes[i].name, strerror(errno));
+        if (mknod(path, S_IFCHR | 0666, makedev(nodes[i].major, nodes[i].minor)) < 0 ||
+            chmod(path, 0666) < 0)
+            return err_set(err, -errno, "make device node", "%s: %s", nodes[i].name,
+                           strerror(errno));
     }
     for (size_t i = 0; i < sizeof links / sizeof *links; i++) {
         snprintf(path, sizeof path, "%s/%s", dir, links[i][1]);

@@ -1,5 +1,6 @@
 /*
- * The root of a box, built by the child that becomes its init, as root of its user namespace, before it drops anything.
+ * The root of a box, built by the child that becomes its init, as root of its user namespace,
+ * before it drops anything.
  */
 #pragma once
 
@@ -12,13 +13,15 @@ struct root_mounts {
 };
 
 /*
- * Where the process that clones boxes (Z) keeps the premade /dev: a read-only mount with nodes, links and the empty
- * directories pts and shm. STAGE is any empty directory of Z's root.
+ * Where the process that clones boxes (Z) keeps the premade /dev: a read-only mount with nodes,
+ * links and the empty directories pts and shm. STAGE is any empty directory of Z's root.
  */
 #define ROOT_DEV_TREE "/mnt/dev"
-#define ROOT_STAGE "/tmp"
+#define ROOT_STAGE    "/tmp"
 
-/* Takes the mounts (not their descriptors). Afterwards / is the box's overlay and nothing of the old root is left. */
+/* Takes the mounts (not their descriptors). Afterwards / is the box's overlay and nothing of the
+ * old root is left. */
 int root_enter(const struct root_mounts *m, struct err *err);
-/* B, in the mount namespace it prepares for Z: fills an empty tmpfs directory with the device tree. */
+/* B, in the mount namespace it prepares for Z: fills an empty tmpfs directory with the device tree.
+ */
 int root_make_dev_tree(const char *dir, struct err *err);

@@ -18,7 +18,8 @@ static int is_sha(const char *s)
 static int is_name(const char *s)
 {
     size_t n = strlen(s);
-    return n > 0 && n < 64 && strspn(s, "abcdefghijklmnopqrstuvwxyz0123456789-_.") == n && s[0] != '.';
+    return n > 0 && n < 64 && strspn(s, "abcdefghijklmnopqrstuvwxyz0123456789-_.") == n &&
+           s[0] != '.';
 }
 
 int image_resolve(const char *image_dir, const char *name, char ret_sha[IMAGE_SHA], struct err *err)
@@ -29,7 +30,8 @@ int image_resolve(const char *image_dir, const char *name, char ret_sha[IMAGE_SH
     if (is_sha(want)) {
         snprintf(path, sizeof path, "%s/%s.erofs", image_dir, want);
         if (access(path, R_OK) < 0)
-            return err_set(err, -ENOENT, "find image", "there is no image %.12s; see `cellbox image ls`", want);
+            return err_set(err, -ENOENT, "find image",
+                           "there is no image %.12s; see `cellbox image ls`", want);
         snprintf(ret_sha, IMAGE_SHA, "%s", want);
         return 0;
     }
@@ -39,7 +41,8 @@ int image_resolve(const char *image_dir, const char *name, char ret_sha[IMAGE_SH
     ssize_t n = fd_read_file_at(AT_FDCWD, path, text, sizeof text);
     if (n < 0)
         return err_set(err, -ENOENT, "find image",
-                       "there is no image named %s; make it with `cellbox image build --name %s`", want, want);
+                       "there is no image named %s; make it with `cellbox image build --name %s`",
+                       want, want);
     text[strcspn(text, " \n")] = 0;
     if (!is_sha(text))
         return err_set(err, -EINVAL, "find image", "the reference %s is damaged", want);

@@ -102,7 +102,8 @@ static int child_environment(const char *tail, size_t len)
 {
     const char *end = tail + len, *p = tail + strlen(tail) + 1;
     if (*tail && chdir(tail) < 0) {
-        dprintf(STDERR_FILENO, "cellbox: cannot enter the working directory %s: %s\n", tail, strerror(errno));
+        dprintf(STDERR_FILENO, "cellbox: cannot enter the working directory %s: %s\n", tail,
+                strerror(errno));
         return -errno;
     }
     clearenv();
@@ -111,7 +112,8 @@ static int child_environment(const char *tail, size_t len)
     return 0;
 }
 
-static void child_run(struct parts *p, const struct interpreter_ops *ops, int fresh, const char *tail, size_t len)
+static void child_run(struct parts *p, const struct interpreter_ops *ops, int fresh,
+                      const char *tail, size_t len)
 {
     child_fds(p);
     child_signals();
@@ -137,8 +139,7 @@ static void child_run(struct parts *p, const struct interpreter_ops *ops, int fr
 
 struct init_context *context_find(struct list *contexts, uint32_t number)
 {
-    LIST_FOREACH(it, contexts)
-    {
+    LIST_FOREACH (it, contexts) {
         struct init_context *c = LIST_ENTRY(it, struct init_context, link);
         if (c->number == number)
             return c;
@@ -147,7 +148,8 @@ struct init_context *context_find(struct list *contexts, uint32_t number)
 }
 
 /* The parent's half: keeps the read ends, the ring and a copy of the frame socket. */
-static struct init_context *adopt(struct parts *p, uint32_t number, pid_t pid, int epoll, int frame_fd)
+static struct init_context *adopt(struct parts *p, uint32_t number, pid_t pid, int epoll,
+                                  int frame_fd)
 {
     struct init_context *c = calloc(1, sizeof *c);
     if (!c)
@@ -165,14 +167,16 @@ static struct init_context *adopt(struct parts *p, uint32_t number, pid_t pid, i
 }
 
 int context_start(struct list *contexts, int epoll, const struct interpreter_ops *ops,
-                  const struct wire_context_start *req, const char *tail, size_t tail_len, int frame_fd,
-                  struct err *err)
+                  const struct wire_context_start *req, const char *tail, size_t tail_len,
+                  int frame_fd, struct err *err)
 {
     CLEANUP_FD int frame = frame_fd;
-    struct parts p = {.frame = frame, .ring_memfd = -1, .doorbell = -1, .out = {-1, -1}, .err = {-1, -1}};
+    struct parts p = {
+        .frame = frame, .ring_memfd = -1, .doorbell = -1, .out = {-1, -1}, .err = {-1, -1}};
 
     if (context_find(contexts, req->context))
-        return err_set(err, -EEXIST, "start context", "context %u is already running", req->context);
+        return err_set(err, -EEXIST, "start context", "context %u is already running",
+                       req->context);
     if (!tail_len || tail[tail_len - 1])
         return err_set(err, -EINVAL, "start context", "malformed environment");
     int r = parts_make(&p, err);
@@ -209,7 +213,8 @@ void context_signal(struct init_context *c, const struct wire_context_signal *re
         return;
     union sigval v = {.sival_int = (int)req->value};
     sigqueue(c->pid, req->signo, v);
-    /* Children share its process group unless they left it. The runner ignores this second, unvalued copy. */
+    /* Children share its process group unless they left it. The runner ignores this second,
+     * unvalued copy. */
     if (req->group)
         kill(-c->pid, req->signo);
 }
@@ -229,7 +234,8 @@ static int kill_session_once(pid_t session)
     return killed;
 }
 
-/* Every process whose session is the context's: what it started and did not daemonise. Twice, for forks in between. */
+/* Every process whose session is the context's: what it started and did not daemonise. Twice, for
+ * forks in between. */
 static void kill_session(pid_t session)
 {
     for (int pass = 0; pass < 4 && kill_session_once(session); pass++)

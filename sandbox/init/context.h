@@ -29,7 +29,8 @@ struct init_context {
     bool exit_queued; /* EXITED has been handed to the socket or is the pending packet */
 
     int epoll;
-    int frame;   /* copy of the runner's end, non-blocking through MSG_DONTWAIT only: the file is shared */
+    int frame;   /* copy of the runner's end, non-blocking through MSG_DONTWAIT only: the file is
+                    shared */
     int pipe[2]; /* read ends of fd 1 and fd 2; -1 after end of file */
     struct outring ring;
     struct outring_shared *mapped; /* ring.shared becomes NULL when the producer broke it */
@@ -46,15 +47,16 @@ struct init_context {
 
 /* context.c: start and end of the process */
 int context_start(struct list *contexts, int epoll, const struct interpreter_ops *ops,
-                  const struct wire_context_start *req, const char *tail, size_t tail_len, int frame_fd,
-                  struct err *err);
+                  const struct wire_context_start *req, const char *tail, size_t tail_len,
+                  int frame_fd, struct err *err);
 struct init_context *context_find(struct list *contexts, uint32_t number);
 void context_signal(struct init_context *c, const struct wire_context_signal *req);
 void context_kill(struct init_context *c);
 void context_reaped(struct init_context *c, int status);
 void context_free(struct init_context *c);
 
-/* output.c: ring and pipes to packets. Both return true when the context has ended and everything has been sent. */
+/* output.c: ring and pipes to packets. Both return true when the context has ended and everything
+ * has been sent. */
 bool output_pump(struct init_context *c);
 bool output_event(struct init_context *c, enum context_source source);
 int64_t output_now_us(void);

@@ -23,10 +23,12 @@ struct init {
 
 static void reply(struct init *in, const struct wire_head *to, const struct err *err, int64_t value)
 {
-    struct wire_reply r = {.h = {.type = WIRE_REPLY, .seq = to->seq, .box = to->box}, .value = value};
+    struct wire_reply r = {.h = {.type = WIRE_REPLY, .seq = to->seq, .box = to->box},
+                           .value = value};
     if (err)
         r.err = *err;
-    /* The gateway reads its link whenever it lives; while it is being restarted replies have nobody to want them. */
+    /* The gateway reads its link whenever it lives; while it is being restarted replies have nobody
+     * to want them. */
     (void)fd_send_wait(in->link, &r, sizeof r, NULL, 0, 1000);
 }
 
@@ -45,8 +47,8 @@ static void handle_start(struct init *in, const uint8_t *m, size_t n, int *fds, 
     if (n <= sizeof *req || nfds != 1)
         err_set(&err, -EINVAL, "start context", "malformed request");
     else
-        r = context_start(&in->contexts, in->epoll, in->ops, req, (const char *)m + sizeof *req, n - sizeof *req,
-                          STEAL_FD(fds[0]), &err);
+        r = context_start(&in->contexts, in->epoll, in->ops, req, (const char *)m + sizeof *req,
+                          n - sizeof *req, STEAL_FD(fds[0]), &err);
     reply(in, &req->h, r < 0 ? &err : NULL, r);
 }
 
@@ -122,8 +124,7 @@ static void reap(struct init *in)
         pid_t pid = waitpid(-1, &status, WNOHANG);
         if (pid <= 0)
             return;
-        LIST_FOREACH_SAFE(it, &in->contexts)
-        {
+        LIST_FOREACH_SAFE (it, &in->contexts) {
             struct init_context *c = LIST_ENTRY(it, struct init_context, link);
             if (c->pid == pid) {
                 context_reaped(c, status);
@@ -137,8 +138,7 @@ static void reap(struct init *in)
 /* Whether the watch still belongs to a living context: the tick before may have freed it. */
 static bool context_watched(struct list *contexts, const struct context_watch *w)
 {
-    LIST_FOREACH(it, contexts)
-    {
+    LIST_FOREACH (it, contexts) {
         const struct init_context *c = LIST_ENTRY(it, struct init_context, link);
         if (w >= c->watch && w < c->watch + SOURCES)
             return true;
@@ -150,8 +150,7 @@ static bool context_watched(struct list *contexts, const struct context_watch *w
 static int64_t tick(struct init *in)
 {
     int64_t next = -1, now = output_now_us();
-    LIST_FOREACH_SAFE(it, &in->contexts)
-    {
+    LIST_FOREACH_SAFE (it, &in->contexts) {
         struct init_context *c = LIST_ENTRY(it, struct init_context, link);
         if (c->due_us && c->due_us <= now && output_pump(c)) {
             context_free(c);
@@ -197,19 +196,23 @@ static int loop(struct init *in)
 
 int init_main(int link_fd, const struct interpreter_ops *ops)
 {
-    static struct init in;
+    struct init *in = calloc(1, sizeof *in);
     sigset_t all;
 
-    in = (struct init){.link = link_fd, .ops = ops};
-    list_init(&in.contexts);
+    if (!in)
+        return 1;
+    in->link = link_fd;
+    in->ops = ops;
+    list_init(&in->contexts);
     fd_set_nonblock(link_fd, 1);
     sigfillset(&all);
     sigprocmask(SIG_SETMASK, &all, NULL);
     sigemptyset(&all);
     sigaddset(&all, SIGCHLD);
-    in.signals = signalfd(-1, &all, SFD_CLOEXEC | SFD_NONBLOCK);
-    in.epoll = epoll_create1(EPOLL_CLOEXEC);
-    if (in.signals < 0 || in.epoll < 0 || watch(&in, link_fd, &in.link) < 0 || watch(&in, in.signals, &in.signals) < 0)
+    in->signals = signalfd(-1, &all, SFD_CLOEXEC | SFD_NONBLOCK);
+    in->epoll = epoll_create1(EPOLL_CLOEXEC);
+    if (in->signals < 0 || in->epoll < 0 || watch(in, link_fd, &in->link) < 0 ||
+        watch(in, in->signals, &in->signals) < 0)
         return 1;
-    return loop(&in);
+    return loop(in);
 }

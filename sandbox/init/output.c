@@ -1,11 +1,13 @@
 /*
- * Output of a context: ring and pipes to STREAM packets on the frame socket, in the order that outring.h describes. When
- * that socket is full (the gateway is slow, or being restarted) what is held waits here and nothing more is read, so the
- * writers feel it: pipes and ring fill up and they block. Nothing is dropped.
+ * Output of a context: ring and pipes to STREAM packets on the frame socket, in the order that
+ * outring.h describes. When that socket is full (the gateway is slow, or being restarted) what is
+ * held waits here and nothing more is read, so the writers feel it: pipes and ring fill up and they
+ * block. Nothing is dropped.
  *
- * The first text after a pause waits COLLECT_US for its neighbours (a print is several writes), later text up to TICK_US;
- * meanwhile the pipes are not watched and the producer need not ring. A producer that waits (ring nearly full, or the
- * end of a cell) rings the doorbell, which sends at once.
+ * The first text after a pause waits COLLECT_US for its neighbours (a print is several writes),
+ * later text up to TICK_US; meanwhile the pipes are not watched and the producer need not ring. A
+ * producer that waits (ring nearly full, or the end of a cell) rings the doorbell, which sends at
+ * once.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -59,7 +61,8 @@ int output_watch(struct init_context *c)
     int fds[SOURCES] = {c->ring.doorbell, c->pipe[0], c->pipe[1], c->frame};
     for (int i = 0; i < SOURCES; i++) {
         c->watch[i] = (struct context_watch){c, (enum context_source)i};
-        struct epoll_event ev = {.events = i == SOURCE_FRAME ? 0 : EPOLLIN, .data.ptr = &c->watch[i]};
+        struct epoll_event ev = {.events = i == SOURCE_FRAME ? 0 : EPOLLIN,
+                                 .data.ptr = &c->watch[i]};
         if (epoll_ctl(c->epoll, EPOLL_CTL_ADD, fds[i], &ev) < 0)
             return -errno;
     }
@@ -75,7 +78,8 @@ void output_unwatch(struct init_context *c)
             epoll_ctl(c->epoll, EPOLL_CTL_DEL, fds[i], NULL);
 }
 
-/* 0: sent, or it can never be (the gateway closed the socket). -EAGAIN: kept as the pending packet. */
+/* 0: sent, or it can never be (the gateway closed the socket). -EAGAIN: kept as the pending packet.
+ */
 static int send_packet(struct init_context *c, const uint8_t *p, size_t n)
 {
     ssize_t r;
@@ -106,7 +110,8 @@ static int flush_pending(struct init_context *c)
 }
 
 /* Sends text that stands in the packet already. */
-static int send_stream(struct init_context *c, uint8_t *packet, uint64_t req, int stream, size_t len)
+static int send_stream(struct init_context *c, uint8_t *packet, uint64_t req, int stream,
+                       size_t len)
 {
     put_le(packet, PACKET_FIRST | PACKET_LAST | PACKET_INIT, PACKET_HEAD);
     put_le(packet + 4, MESSAGE_STREAM, 2);
@@ -144,7 +149,9 @@ static int send_ring(struct init_context *c, size_t *moved)
     for (;;) {
         uint64_t req = 0;
         int stream = 1;
-        ssize_t n = c->ring.shared ? outring_read(&c->ring, &c->tail, &req, &stream, packet + TEXT_AT, PACKET_STREAM_MAX) : 0;
+        ssize_t n = c->ring.shared ? outring_read(&c->ring, &c->tail, &req, &stream,
+                                                  packet + TEXT_AT, PACKET_STREAM_MAX)
+                                   : 0;
         if (n < 0) /* it broke its own ring and loses it; fd 1 and 2 still work */
             c->ring.shared = NULL;
         if (n <= 0)
@@ -192,8 +199,8 @@ static int round_trip(struct init_context *c, size_t *moved, bool *full)
 static int send_exited(struct init_context *c)
 {
     uint8_t packet[PACKET_HEAD + MESSAGE_HEAD];
-    size_t n = packet_build(packet, PACKET_FIRST | PACKET_LAST | PACKET_INIT, MESSAGE_EXITED, (uint32_t)c->status, 0, 0,
-                            NULL, NULL);
+    size_t n = packet_build(packet, PACKET_FIRST | PACKET_LAST | PACKET_INIT, MESSAGE_EXITED,
+                            (uint32_t)c->status, 0, 0, NULL, NULL);
     c->exit_queued = true;
     return send_packet(c, packet, n);
 }

@@ -25,7 +25,8 @@ static int lo_up(struct err *err)
     ifm->ifi_flags = IFF_UP;
     ifm->ifi_change = IFF_UP;
     ssize_t n = -1;
-    if (mnl_socket_bind(nl, 0, MNL_SOCKET_AUTOPID) == 0 && mnl_socket_sendto(nl, h, h->nlmsg_len) > 0)
+    if (mnl_socket_bind(nl, 0, MNL_SOCKET_AUTOPID) == 0 &&
+        mnl_socket_sendto(nl, h, h->nlmsg_len) > 0)
         n = mnl_socket_recvfrom(nl, buf, sizeof buf);
     int r = n < 0 ? -errno : mnl_cb_run(buf, (size_t)n, 0, 0, NULL, NULL) < 0 ? -errno : 0;
     mnl_socket_close(nl);

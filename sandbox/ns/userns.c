@@ -33,7 +33,8 @@ int userns_write_maps(pid_t pid, const struct userns_range *ranges, unsigned n, 
 
 int userns_new_fd(const struct userns_range *ranges, unsigned n, int *ret_fd, struct err *err)
 {
-    /* The child only has to exist until its namespace is open; it shares no stack because this is a plain fork. */
+    /* The child only has to exist until its namespace is open; it shares no stack because this is a
+     * plain fork. */
     pid_t pid = (pid_t)syscall(SYS_clone, CLONE_NEWUSER | SIGCHLD, NULL, NULL, NULL, NULL);
     if (pid < 0)
         return err_set(err, -errno, "clone user namespace", NULL);

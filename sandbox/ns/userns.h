@@ -1,5 +1,6 @@
 /*
- * User namespaces and their maps. Host uid 0 is never mapped: sysctls such as core_pattern would become writable.
+ * User namespaces and their maps. Host uid 0 is never mapped: sysctls such as core_pattern would
+ * become writable.
  */
 #pragma once
 
@@ -12,7 +13,9 @@ struct userns_range {
     uint32_t inside, outside, count;
 };
 
-/* Writes uid_map and gid_map of pid (through procfs mounted at /proc). The caller needs CAP_SETUID over the parent. */
+/* Writes uid_map and gid_map of pid (through procfs mounted at /proc). The caller needs CAP_SETUID
+ * over the parent. */
 int userns_write_maps(pid_t pid, const struct userns_range *ranges, unsigned n, struct err *err);
-/* A user namespace that exists only as a descriptor: what an idmapped mount wants, or a process to come. */
+/* A user namespace that exists only as a descriptor: what an idmapped mount wants, or a process to
+ * come. */
 int userns_new_fd(const struct userns_range *ranges, unsigned n, int *ret_fd, struct err *err);

@@ -11,8 +11,8 @@
 #include "sandbox/base/fd.h"
 #include "sandbox/seccomp/policy.h"
 
-#define NEW_NAMESPACES                                                                             \
-    (CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS |      \
+#define NEW_NAMESPACES                                                                         \
+    (CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | \
      CLONE_NEWCGROUP | 0x00000080 /* CLONE_NEWTIME */)
 
 static int add_list(scmp_filter_ctx c, uint32_t action, const char *const *names)
@@ -20,7 +20,8 @@ static int add_list(scmp_filter_ctx c, uint32_t action, const char *const *names
     for (; *names; names++) {
         int nr = seccomp_syscall_resolve_name(*names);
         if (nr == __NR_SCMP_ERROR || nr < 0)
-            continue; /* not on this architecture, or newer than this libseccomp: then it gets ENOSYS */
+            continue; /* not on this architecture, or newer than this libseccomp: then it gets
+                         ENOSYS */
         int r = seccomp_rule_add(c, action, nr, 0);
         if (r < 0)
             return r;
@@ -35,22 +36,27 @@ static int add_conditional(scmp_filter_ctx c)
     int r = 0;
 
     for (size_t i = 0; r == 0 && i < sizeof families / sizeof *families; i++) {
-        r = seccomp_rule_add(c, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1, SCMP_A0_32(SCMP_CMP_EQ, (uint32_t)families[i]));
+        r = seccomp_rule_add(c, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1,
+                             SCMP_A0_32(SCMP_CMP_EQ, (uint32_t)families[i]));
         if (r == 0 && families[i] == AF_UNIX)
             r = seccomp_rule_add(c, SCMP_ACT_ALLOW, SCMP_SYS(socketpair), 0);
     }
     for (size_t i = 0; r == 0 && i < sizeof personalities / sizeof *personalities; i++)
         r = seccomp_rule_add(c, SCMP_ACT_ALLOW, SCMP_SYS(personality), 1,
                              SCMP_A0_32(SCMP_CMP_EQ, (uint32_t)personalities[i]));
-    /* Threads and processes, but no namespaces. clone3 hides its flags in memory: ENOSYS makes libc use clone. */
+    /* Threads and processes, but no namespaces. clone3 hides its flags in memory: ENOSYS makes libc
+     * use clone. */
     if (r == 0)
-        r = seccomp_rule_add(c, SCMP_ACT_ALLOW, SCMP_SYS(clone), 1, SCMP_A0_64(SCMP_CMP_MASKED_EQ, NEW_NAMESPACES, 0));
+        r = seccomp_rule_add(c, SCMP_ACT_ALLOW, SCMP_SYS(clone), 1,
+                             SCMP_A0_64(SCMP_CMP_MASKED_EQ, NEW_NAMESPACES, 0));
     if (r == 0)
         r = seccomp_rule_add(c, SCMP_ACT_ALLOW, SCMP_SYS(unshare), 1,
                              SCMP_A0_64(SCMP_CMP_MASKED_EQ, NEW_NAMESPACES, 0));
-    /* Typing into somebody's terminal. Compared as 32 bits: the kernel ignores the upper half, so must the filter. */
+    /* Typing into somebody's terminal. Compared as 32 bits: the kernel ignores the upper half, so
+     * must the filter. */
     if (r == 0)
-        r = seccomp_rule_add(c, SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 1, SCMP_A1_32(SCMP_CMP_NE, (uint32_t)TIOCSTI));
+        r = seccomp_rule_add(c, SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 1,
+                             SCMP_A1_32(SCMP_CMP_NE, (uint32_t)TIOCSTI));
     if (r == 0)
         r = seccomp_rule_add(c, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(ioctl), 1,
                              SCMP_A1_32(SCMP_CMP_EQ, (uint32_t)TIOCSTI));
@@ -73,7 +79,8 @@ static int refuse_families(scmp_filter_ctx c)
 }
 
 /*
- * Rules that refuse with EPERM what add_conditional does not allow: unshare and clone with namespace bits. One rule per bit, because a mask compare cannot say "not equal".
+ * Rules that refuse with EPERM what add_conditional does not allow: unshare and clone with
+ * namespace bits. One rule per bit, because a mask compare cannot say "not equal".
  */
 static int add_refusals(scmp_filter_ctx c)
 {

@@ -1,4 +1,5 @@
-/* Apart from filter.c so that the interpreter host, which only loads the program, needs no libseccomp. */
+/* Apart from filter.c so that the interpreter host, which only loads the program, needs no
+ * libseccomp. */
 #include <errno.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
@@ -19,7 +20,8 @@ int filter_load(int fd, struct err *err)
     CLEANUP_FREE struct sock_filter *code = malloc(size ? size : 1);
     if (!code)
         return err_set(err, -ENOMEM, "read seccomp filter", NULL);
-    if (pread(fd, code, size, 0) != st.st_size || size % sizeof *code || size / sizeof *code > BPF_MAXINSNS)
+    if (pread(fd, code, size, 0) != st.st_size || size % sizeof *code ||
+        size / sizeof *code > BPF_MAXINSNS)
         return err_set(err, -EINVAL, "read seccomp filter", "bad program");
     struct sock_fprog prog = {.len = (unsigned short)(size / sizeof *code), .filter = code};
     if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &prog) < 0)

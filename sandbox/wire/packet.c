@@ -2,8 +2,8 @@
 
 #include <string.h>
 
-size_t packet_build(uint8_t *out, uint8_t flags, uint16_t type, uint32_t arg, uint64_t req, unsigned nsections,
-                    const void *const *sections, const uint32_t *lengths)
+size_t packet_build(uint8_t *out, uint8_t flags, uint16_t type, uint32_t arg, uint64_t req,
+                    unsigned nsections, const void *const *sections, const uint32_t *lengths)
 {
     size_t at = PACKET_HEAD + MESSAGE_HEAD + 4u * nsections;
 

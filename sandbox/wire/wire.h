@@ -1,7 +1,8 @@
 /*
- * Typed messages between G (gateway), B (boxd), Z (zygote) and I (init of a box) on SEQPACKET sockets. Same machine,
- * same build: native integers, fixed structs, then a variable tail. One struct wire_head starts every message; a reply
- * echoes seq and box of its request. Descriptors travel beside the message in the order named here.
+ * Typed messages between G (gateway), B (boxd), Z (zygote) and I (init of a box) on SEQPACKET
+ * sockets. Same machine, same build: native integers, fixed structs, then a variable tail. One
+ * struct wire_head starts every message; a reply echoes seq and box of its request. Descriptors
+ * travel beside the message in the order named here.
  */
 #pragma once
 
@@ -13,35 +14,43 @@ enum { WIRE_MSG_MAX = 65536, WIRE_NAME = 65, WIRE_DISK = 33 };
 
 enum wire_type {
     /* B -> G */
-    WIRE_HELLO = 1,     /* tail: configuration JSON; fds: one listening TCP socket per "listen" address */
-    WIRE_ADOPT_BOX,     /* after HELLO, for each live box: struct wire_box_created, tail: kept blob; fds: init link */
+    WIRE_HELLO =
+        1, /* tail: configuration JSON; fds: one listening TCP socket per "listen" address */
+    WIRE_ADOPT_BOX,     /* after HELLO, for each live box: struct wire_box_created, tail: kept blob;
+                           fds: init link */
     WIRE_ADOPT_CONTEXT, /* struct wire_context, tail: kept blob; fds: G's end of the frame socket */
     WIRE_ADOPT_END,     /* head only: nothing more to take over */
     WIRE_BOX_GONE,      /* struct wire_gone: init of that box has ended; its contexts are dropped */
 
-    /* G -> B; all but READY, *_KEEP and *_DROP are answered by WIRE_REPLY or the named type with the same seq */
-    WIRE_READY = 32,   /* head only: G serves; B tells the user */
-    WIRE_BOX_CREATE,   /* struct wire_box_create -> WIRE_BOX_CREATED + fds: init link, or WIRE_REPLY with an error */
-    WIRE_BOX_CREATED,  /* struct wire_box_created */
-    WIRE_BOX_DESTROY,  /* struct wire_box_destroy: kill everything in the box; disk removed unless keep_disk */
-    WIRE_DISK_REMOVE,  /* struct wire_disk: remove the disk of a box that is not running */
-    WIRE_BOX_STAT,     /* head only -> struct wire_box_stat */
-    WIRE_BOX_KEEP,     /* tail: blob (at most 32 KiB) that comes back in ADOPT_BOX; replaces the earlier one */
-    WIRE_CONTEXT_KEEP, /* struct wire_context, tail: blob (at most 32 KiB); fds: 0 or 1 frame socket (replaces) */
+    /* G -> B; all but READY, *_KEEP and *_DROP are answered by WIRE_REPLY or the named type with
+       the same seq */
+    WIRE_READY = 32,  /* head only: G serves; B tells the user */
+    WIRE_BOX_CREATE,  /* struct wire_box_create -> WIRE_BOX_CREATED + fds: init link, or WIRE_REPLY
+                         with an error */
+    WIRE_BOX_CREATED, /* struct wire_box_created */
+    WIRE_BOX_DESTROY, /* struct wire_box_destroy: kill everything in the box; disk removed unless
+                         keep_disk */
+    WIRE_DISK_REMOVE, /* struct wire_disk: remove the disk of a box that is not running */
+    WIRE_BOX_STAT,    /* head only -> struct wire_box_stat */
+    WIRE_BOX_KEEP, /* tail: blob (at most 32 KiB) that comes back in ADOPT_BOX; replaces the earlier
+                      one */
+    WIRE_CONTEXT_KEEP, /* struct wire_context, tail: blob (at most 32 KiB); fds: 0 or 1 frame socket
+                          (replaces) */
     WIRE_CONTEXT_DROP, /* struct wire_context */
     WIRE_REPLY,        /* struct wire_reply */
 
     /* B -> Z */
     WIRE_CLONE = 64, /* struct wire_clone; fds: see there -> WIRE_CLONED + fds: pidfd */
     WIRE_CLONED,     /* struct wire_reply, value = pid */
-    WIRE_NETNS,      /* head only -> WIRE_REPLY + fds: a fresh network namespace owned by Z's user namespace */
+    WIRE_NETNS,      /* head only -> WIRE_REPLY + fds: a fresh network namespace owned by Z's user
+                        namespace */
 
     /* G -> I; answered by WIRE_REPLY with the same seq */
     WIRE_INIT_SETUP = 96, /* tail: host name, NUL */
-    WIRE_CONTEXT_START,   /* struct wire_context_start, tail: cwd NUL, then K=V NUL...; fds: runner's frame socket;
-                             reply value = pid inside the box */
-    WIRE_CONTEXT_SIGNAL,  /* struct wire_context_signal */
-    WIRE_CONTEXT_KILL,    /* struct wire_context: SIGKILL to the interpreter and all of its session */
+    WIRE_CONTEXT_START,  /* struct wire_context_start, tail: cwd NUL, then K=V NUL...; fds: runner's
+                            frame socket;  reply value = pid inside the box */
+    WIRE_CONTEXT_SIGNAL, /* struct wire_context_signal */
+    WIRE_CONTEXT_KILL, /* struct wire_context: SIGKILL to the interpreter and all of its session */
 };
 
 struct wire_head {
@@ -57,13 +66,13 @@ struct wire_reply {
 };
 
 struct wire_limits {
-    uint64_t memory;   /* bytes, 0 = the server's default */
-    uint32_t cpu;      /* thousandths of a CPU, 0 = default */
-    uint32_t pids;     /* processes and threads, 0 = default */
+    uint64_t memory; /* bytes, 0 = the server's default */
+    uint32_t cpu;    /* thousandths of a CPU, 0 = default */
+    uint32_t pids;   /* processes and threads, 0 = default */
 };
 
 struct wire_box_create {
-    struct wire_head h; /* box = 0 */
+    struct wire_head h;    /* box = 0 */
     char image[WIRE_NAME]; /* name or sha256 of an image, "" = default */
     char disk[WIRE_DISK];  /* id of an existing disk, "" = a new one */
     struct wire_limits limits;
@@ -72,7 +81,7 @@ struct wire_box_create {
 struct wire_box_created {
     struct wire_head h; /* box = its number */
     char disk[WIRE_DISK];
-    char image[WIRE_NAME]; /* sha256 */
+    char image[WIRE_NAME];     /* sha256 */
     struct wire_limits limits; /* as applied */
 };
 
@@ -88,11 +97,12 @@ struct wire_disk {
 
 struct wire_box_stat {
     struct wire_head h;
-    uint64_t cpu_ns;        /* CPU time used so far */
-    uint64_t memory;        /* bytes charged now */
-    uint64_t oom_kills;     /* processes killed for memory so far */
-    uint32_t pids;          /* tasks now */
-    uint32_t packages_changed; /* the box wrote under the interpreter's site-packages: start contexts fresh */
+    uint64_t cpu_ns;           /* CPU time used so far */
+    uint64_t memory;           /* bytes charged now */
+    uint64_t oom_kills;        /* processes killed for memory so far */
+    uint32_t pids;             /* tasks now */
+    uint32_t packages_changed; /* the box wrote under the interpreter's site-packages: start
+                                  contexts fresh */
 };
 
 struct wire_gone {
@@ -102,7 +112,8 @@ struct wire_gone {
 
 struct wire_context {
     struct wire_head h;
-    uint32_t context; /* number of the context inside its box, given by G, never reused while the box lives */
+    uint32_t context; /* number of the context inside its box, given by G, never reused while the
+                         box lives */
     uint32_t reserved;
 };
 
@@ -116,14 +127,16 @@ struct wire_context_signal {
     struct wire_head h;
     uint32_t context;
     int32_t signo;
-    uint32_t value; /* low 32 bits of the request it is meant for; the runner ignores others. See docs/protocol.md */
+    uint32_t value; /* low 32 bits of the request it is meant for; the runner ignores others. See
+                       docs/protocol.md */
     uint32_t group; /* 1: children in the context's session get it, too */
 };
 
 /*
- * fds of WIRE_CLONE, in this order: 0 sync socket (child's end), 1 init link (child's end), 2 network namespace,
- * 3 detached image mount (idmapped), 4 detached runtime mount (idmapped), 5 detached mount of the box's disk directory
- * (holds upper/ and work/), 6 read end of the compiled seccomp program.
+ * fds of WIRE_CLONE, in this order: 0 sync socket (child's end), 1 init link (child's end), 2
+ * network namespace, 3 detached image mount (idmapped), 4 detached runtime mount (idmapped), 5
+ * detached mount of the box's disk directory (holds upper/ and work/), 6 read end of the compiled
+ * seccomp program.
  */
 struct wire_clone {
     struct wire_head h;
@@ -132,5 +145,6 @@ struct wire_clone {
     char hostname[WIRE_NAME];
 };
 
-/* Sync socket between B and the child while a box is set up: the child sends one wire_reply per phase. */
+/* Sync socket between B and the child while a box is set up: the child sends one wire_reply per
+ * phase. */
 enum { WIRE_PHASE_CLONED = 1, WIRE_PHASE_READY = 2 };

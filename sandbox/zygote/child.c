@@ -1,9 +1,9 @@
 #include "sandbox/zygote/child.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <grp.h>
 #include <linux/capability.h>
-#include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
 #include <string.h>
@@ -19,9 +19,10 @@
 #include "sandbox/zygote/zygote.h"
 
 /* What root in a container needs; everything else is dropped from the bounding set, too. */
-static const int kept_caps[] = {CAP_CHOWN,  CAP_DAC_OVERRIDE, CAP_FOWNER,  CAP_FSETID,           CAP_KILL,
-                                CAP_SETGID, CAP_SETUID,       CAP_SETPCAP, CAP_NET_BIND_SERVICE, CAP_SYS_CHROOT,
-                                CAP_SETFCAP, CAP_AUDIT_WRITE};
+static const int kept_caps[] = {CAP_CHOWN,      CAP_DAC_OVERRIDE, CAP_FOWNER,
+                                CAP_FSETID,     CAP_KILL,         CAP_SETGID,
+                                CAP_SETUID,     CAP_SETPCAP,      CAP_NET_BIND_SERVICE,
+                                CAP_SYS_CHROOT, CAP_SETFCAP,      CAP_AUDIT_WRITE};
 
 static int become_root(struct err *err)
 {
@@ -78,7 +79,8 @@ static int build(const struct wire_clone *req, const int *fds, struct err *err)
         r = filter_load(fds[CLONE_FD_FILTER], err);
     if (r == 0)
         r = drop_caps(err);
-    if (r == 0 && (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 || prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0))
+    if (r == 0 &&
+        (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 || prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0))
         r = err_set(err, -errno, "protect init", NULL);
     return r;
 }

@@ -17,8 +17,8 @@
 #include "sandbox/fs/root.h"
 #include "sandbox/zygote/zygote.h"
 
-static int mount_in(const char *type, const char *source, const char *root, const char *dir, unsigned long flags,
-                    const char *data, struct err *err)
+static int mount_in(const char *type, const char *source, const char *root, const char *dir,
+                    unsigned long flags, const char *data, struct err *err)
 {
     char path[512];
     snprintf(path, sizeof path, "%s%s", root, dir);
@@ -27,7 +27,8 @@ static int mount_in(const char *type, const char *source, const char *root, cons
     return 0;
 }
 
-/* The devices, made while still root of the host; then frozen read-only for every box that will bind them. */
+/* The devices, made while still root of the host; then frozen read-only for every box that will
+ * bind them. */
 static int dev_tree(const char *root, struct err *err)
 {
     char path[512];
@@ -37,12 +38,13 @@ static int dev_tree(const char *root, struct err *err)
     snprintf(path, sizeof path, "%s" ROOT_DEV_TREE, root);
     if (mkdir(path, 0755) < 0)
         return err_set(err, -errno, "make device directory", NULL);
-    r = mount_in("tmpfs", "tmpfs", root, ROOT_DEV_TREE, MS_NOSUID | MS_NOEXEC, "size=64k,mode=0755", err);
+    r = mount_in("tmpfs", "tmpfs", root, ROOT_DEV_TREE, MS_NOSUID | MS_NOEXEC, "size=64k,mode=0755",
+                 err);
     if (r == 0)
         r = root_make_dev_tree(path, err);
     if (r == 0)
-        r = mount_in(NULL, NULL, root, ROOT_DEV_TREE, MS_REMOUNT | MS_BIND | MS_NOSUID | MS_NOEXEC | MS_RDONLY, NULL,
-                     err);
+        r = mount_in(NULL, NULL, root, ROOT_DEV_TREE,
+                     MS_REMOUNT | MS_BIND | MS_NOSUID | MS_NOEXEC | MS_RDONLY, NULL, err);
     return r;
 }
 
@@ -71,8 +73,8 @@ static int build_root(const struct zygote_launch *l, struct err *err)
     snprintf(path, sizeof path, "%s" ROOT_DEV_TREE, root);
     if (r == 0) /* the interpreter's start-up wants /dev/urandom and /dev/null */
         r = mount_in(NULL, path, root, "/dev", MS_BIND, NULL, err);
-    if (r == 0 && (chdir(root) < 0 || syscall(SYS_pivot_root, ".", ".") < 0 || umount2(".", MNT_DETACH) < 0 ||
-                   chdir("/") < 0))
+    if (r == 0 && (chdir(root) < 0 || syscall(SYS_pivot_root, ".", ".") < 0 ||
+                   umount2(".", MNT_DETACH) < 0 || chdir("/") < 0))
         r = err_set(err, -errno, "enter zygote root", NULL);
     return r;
 }
@@ -90,15 +92,20 @@ static int drop_to(int userns, struct err *err)
 
 static void run(const struct zygote_launch *l, int link)
 {
-    static char *const env[] = {(char *)"HOME=/home/user",     (char *)"PATH=/opt/venv/bin:/usr/local/bin:/usr/bin:/bin",
-                                (char *)"LANG=C.UTF-8",        (char *)"MPLBACKEND=module://matplotlib_inline.backend_inline",
-                                (char *)"OMP_NUM_THREADS=1",   (char *)"OPENBLAS_NUM_THREADS=1",
-                                (char *)"PYTHONDONTWRITEBYTECODE=1", NULL};
+    static char *const env[] = {(char *)"HOME=/home/user",
+                                (char *)"PATH=/opt/venv/bin:/usr/local/bin:/usr/bin:/bin",
+                                (char *)"LANG=C.UTF-8",
+                                (char *)"MPLBACKEND=module://matplotlib_inline.backend_inline",
+                                (char *)"OMP_NUM_THREADS=1",
+                                (char *)"OPENBLAS_NUM_THREADS=1",
+                                (char *)"PYTHONDONTWRITEBYTECODE=1",
+                                NULL};
     char *argv[] = {(char *)"cbx-zygote", (char *)"--zygote", NULL};
     struct err err = {0};
     sigset_t none;
 
-    /* The namespace descriptor must be reachable after the root is gone; the link gets its fixed number. */
+    /* The namespace descriptor must be reachable after the root is gone; the link gets its fixed
+     * number. */
     int r = build_root(l, &err);
     if (r == 0)
         r = drop_to(l->userns, &err);

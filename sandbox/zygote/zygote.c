@@ -17,9 +17,11 @@
 #include "sandbox/wire/wire.h"
 #include "sandbox/zygote/child.h"
 
-static void reply(const struct wire_head *to, const struct err *err, int64_t value, const int *fds, size_t nfds)
+static void reply(const struct wire_head *to, const struct err *err, int64_t value, const int *fds,
+                  size_t nfds)
 {
-    struct wire_reply r = {.h = {.type = WIRE_REPLY, .seq = to->seq, .box = to->box}, .value = value};
+    struct wire_reply r = {.h = {.type = WIRE_REPLY, .seq = to->seq, .box = to->box},
+                           .value = value};
     if (err)
         r.err = *err;
     if (fd_send_wait(ZYGOTE_LINK_FD, &r, sizeof r, fds, nfds, -1) < 0)
@@ -27,16 +29,18 @@ static void reply(const struct wire_head *to, const struct err *err, int64_t val
 }
 
 /*
- * The raw call, because libc has no wrapper that takes namespaces; CHILD_SETTID with libc's own tid address keeps its
- * cached thread id true. CLONE_PARENT makes the box a child of B, which reaps it whatever becomes of this zygote.
+ * The raw call, because libc has no wrapper that takes namespaces; CHILD_SETTID with libc's own tid
+ * address keeps its cached thread id true. CLONE_PARENT makes the box a child of B, which reaps it
+ * whatever becomes of this zygote.
  */
 static pid_t clone_box(int *ret_pidfd)
 {
     int *tid_address = NULL;
     prctl(PR_GET_TID_ADDRESS, &tid_address, 0, 0, 0);
     struct clone_args a = {
-        .flags = CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWTIME |
-                 CLONE_PARENT | CLONE_PIDFD | CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID,
+        .flags = CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS |
+                 CLONE_NEWTIME | CLONE_PARENT | CLONE_PIDFD | CLONE_CHILD_SETTID |
+                 CLONE_CHILD_CLEARTID,
         .pidfd = (uint64_t)(uintptr_t)ret_pidfd,
         .child_tid = (uint64_t)(uintptr_t)tid_address,
     };
@@ -50,7 +54,8 @@ static void handle_clone(const struct wire_clone *req, int *fds, const struct in
     CLEANUP_FD int mapped = eventfd(0, EFD_CLOEXEC);
     pid_t pid = -1;
 
-    /* The namespace belongs to our user namespace, not to the box's: root in the box cannot reconfigure it. */
+    /* The namespace belongs to our user namespace, not to the box's: root in the box cannot
+     * reconfigure it. */
     if (mapped < 0 || setns(fds[CLONE_FD_NETNS], CLONE_NEWNET) < 0) {
         err_set(&err, -errno, "enter network namespace", NULL);
     } else {
@@ -82,7 +87,8 @@ static void handle_netns(const struct wire_head *h)
     reply(h, err.code ? &err : NULL, 0, &fd, fd >= 0);
 }
 
-static void handle(const uint8_t *m, size_t n, int *fds, size_t nfds, const struct interpreter_ops *ops)
+static void handle(const uint8_t *m, size_t n, int *fds, size_t nfds,
+                   const struct interpreter_ops *ops)
 {
     const struct wire_head *h = (const void *)m;
     struct err err = {0};
@@ -92,7 +98,8 @@ static void handle(const uint8_t *m, size_t n, int *fds, size_t nfds, const stru
     else if (h->type == WIRE_NETNS)
         handle_netns(h);
     else
-        reply(h, (err_set(&err, -EINVAL, "read request", "unknown request %u", h->type), &err), 0, NULL, 0);
+        reply(h, (err_set(&err, -EINVAL, "read request", "unknown request %u", h->type), &err), 0,
+              NULL, 0);
     for (size_t i = 0; i < nfds; i++)
         fd_close(fds[i]);
 }

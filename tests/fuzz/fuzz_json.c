@@ -11,7 +11,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     CLEANUP_BUF struct buf b = {0};
     json_check(data, size);
     json_check_object(data, size);
-    if (utf8_incomplete_tail(data, size) > 3 || json_put_string(&b, data, size) < 0 || json_check(b.data, b.len) < 0)
+    if (utf8_incomplete_tail(data, size) > 3 || json_put_string(&b, data, size) < 0 ||
+        json_check(b.data, b.len) < 0)
         abort();
     return 0;
 }

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from csource import ROOT, c_files
 
-# module -> (part, rank); a path belongs to the longest module that is a folder above it
+# module -> (part, rank); a path belongs to the longest module that is a folder above it or the file itself
 RANKS: dict[str, tuple[str, int]] = {
     "sandbox/base": ("sandbox", 0),
     "sandbox/wire": ("sandbox", 1),
@@ -37,10 +37,11 @@ RANKS: dict[str, tuple[str, int]] = {
     "kernel-gw/net": ("kernel-gw", 0),
     "kernel-gw/store": ("kernel-gw", 0),
     "kernel-gw/auth": ("kernel-gw", 1),
-    "kernel-gw/jupyter": ("kernel-gw", 2),
-    "kernel-gw/preview": ("kernel-gw", 2),
+    "kernel-gw/gateway.h": ("kernel-gw", 2),  # what every door shares
     "kernel-gw/api": ("kernel-gw", 3),
-    "kernel-gw": ("kernel-gw", 4),
+    "kernel-gw/preview": ("kernel-gw", 4),
+    "kernel-gw/jupyter": ("kernel-gw", 4),
+    "kernel-gw": ("kernel-gw", 5),
     "clients/c": ("clients", 0),
     "clients/cli": ("clients", 1),
 }
@@ -57,7 +58,8 @@ BELOW: dict[str, set[str]] = {
     "contexts/manager": GATEWAY_SEES,
     "contexts/pool": GATEWAY_SEES,
     "kernel-gw/net": {"sandbox/base"},
-    "kernel-gw/store": {"sandbox/base"},
+    "kernel-gw/store": CONTEXTS | GATEWAY_SEES,
+    "kernel-gw/gateway.h": CONTEXTS | GATEWAY_SEES,
     "kernel-gw/auth": {"sandbox/base"},
     "kernel-gw/jupyter": CONTEXTS | GATEWAY_SEES,
     "kernel-gw/preview": CONTEXTS | GATEWAY_SEES,
@@ -84,7 +86,7 @@ INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*([<"])([^>"]+)[>"]', re.MULTIL
 
 def module_of(path: Path) -> str | None:
     """The module a file belongs to; None for what the table does not know."""
-    for depth in range(len(path.parts) - 1, 0, -1):
+    for depth in range(len(path.parts), 0, -1):
         name = "/".join(path.parts[:depth])
         if name in RANKS:
             return name

@@ -113,13 +113,52 @@ static void descriptors_travel(void **state)
 static void json_grammar(void **state)
 {
     static const char *const good[] = {
-        "{}", "[]", " {\"a\" : [1, -0.5e+3, true, null, \"x\"]} ", "\"\\u00e9\\ud83d\\ude00\"", "0", "\"\xc3\xa9\"",
-        "[[[[[]]]]]", "{\"a\":{\"b\":{}}}", "1E5", "\"\\\\\\/\\b\\f\\n\\r\\t\\\"\"",
+        "{}",
+        "[]",
+        " {\"a\" : [1, -0.5e+3, true, null, \"x\"]} ",
+        "\"\\u00e9\\ud83d\\ude00\"",
+        "0",
+        "\"\xc3\xa9\"",
+        "[[[[[]]]]]",
+        "{\"a\":{\"b\":{}}}",
+        "1E5",
+        "\"\\\\\\/\\b\\f\\n\\r\\t\\\"\"",
     };
     static const char *const bad[] = {
-        "", " ", "{", "}", "[1,]", "{\"a\":}", "{a:1}", "{\"a\" 1}", "01", "1.", ".5", "1e", "+1", "NaN", "Infinity",
-        "\"\\x\"", "\"\\ud83d\"", "\"\\ude00\"", "\"\\ud83dx\"", "\"\n\"", "tru", "nulll", "[1 2]", "{} {}", "\"", "\"a",
-        "\"\xc0\x80\"", "\"\xed\xa0\x80\"", "\"\xf5\x80\x80\x80\"", "\"\xc3\"", "{\"a\":1,}", "[}", "{]", "\"\\u12\"",
+        "",
+        " ",
+        "{",
+        "}",
+        "[1,]",
+        "{\"a\":}",
+        "{a:1}",
+        "{\"a\" 1}",
+        "01",
+        "1.",
+        ".5",
+        "1e",
+        "+1",
+        "NaN",
+        "Infinity",
+        "\"\\x\"",
+        "\"\\ud83d\"",
+        "\"\\ude00\"",
+        "\"\\ud83dx\"",
+        "\"\n\"",
+        "tru",
+        "nulll",
+        "[1 2]",
+        "{} {}",
+        "\"",
+        "\"a",
+        "\"\xc0\x80\"",
+        "\"\xed\xa0\x80\"",
+        "\"\xf5\x80\x80\x80\"",
+        "\"\xc3\"",
+        "{\"a\":1,}",
+        "[}",
+        "{]",
+        "\"\\u12\"",
     };
     (void)state;
     for (size_t i = 0; i < sizeof good / sizeof *good; i++)
@@ -174,7 +213,8 @@ static void utf8_tails(void **state)
     assert_int_equal(utf8_incomplete_tail("a\xc3", 2), 1);
     assert_int_equal(utf8_incomplete_tail("a\xf0\x9f\x98", 4), 3);
     assert_int_equal(utf8_incomplete_tail("\xf0\x9f\x98\x80", 4), 0);
-    assert_int_equal(utf8_incomplete_tail("\xff", 1), 0);     /* never becomes valid: no reason to wait */
+    assert_int_equal(utf8_incomplete_tail("\xff", 1),
+                     0); /* never becomes valid: no reason to wait */
     assert_int_equal(utf8_incomplete_tail("\xe2\x28", 2), 0); /* broken already */
     assert_true(utf8_valid("\xe2\x82\xac", 3));
     assert_false(utf8_valid("\xe2\x82", 2));

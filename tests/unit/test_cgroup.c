@@ -1,5 +1,6 @@
 /* LINK: cbx_cgroup */
-/* Both backends against a fake tree: the files that a real hierarchy has are made by hand after each mkdir. */
+/* Both backends against a fake tree: the files that a real hierarchy has are made by hand after
+ * each mkdir. */
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
@@ -71,7 +72,8 @@ static void v2_writes_its_files(void **state)
     assert_string_equal(cgroup_root_kind(root), "v2");
     assert_string_equal(content("cg/box/cgroup.subtree_control"), "+memory +cpu +pids");
     assert_int_equal(cgroup_new(root, "b1", &g, &err), 0);
-    static const char *const files[] = {"memory.max", "memory.swap.max", "cpu.max", "pids.max", "cgroup.procs", "cgroup.freeze"};
+    static const char *const files[] = {"memory.max", "memory.swap.max", "cpu.max",
+                                        "pids.max",   "cgroup.procs",    "cgroup.freeze"};
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
         char path[128];
         snprintf(path, sizeof path, "cg/box/b1/%s", files[i]);
@@ -105,8 +107,10 @@ static void v1_uses_one_directory_per_controller(void **state)
     struct cgroup_limits limits = {.memory = 1 << 20, .cpu = 500, .pids = 10};
     (void)state;
 
-    make("proc/self/mountinfo", "1 1 0:1 / /m rw - cgroup cgroup rw,memory\n2 1 0:2 / /c rw - cgroup cgroup rw,cpu,cpuacct\n"
-                                "3 1 0:3 / /p rw - cgroup cgroup rw,pids\n4 1 0:4 / /f rw - cgroup cgroup rw,freezer\n");
+    make("proc/self/mountinfo",
+         "1 1 0:1 / /m rw - cgroup cgroup rw,memory\n2 1 0:2 / /c rw - cgroup cgroup "
+         "rw,cpu,cpuacct\n"
+         "3 1 0:3 / /p rw - cgroup cgroup rw,pids\n4 1 0:4 / /f rw - cgroup cgroup rw,freezer\n");
     make("proc/self/cgroup", "3:memory:/own\n2:cpu,cpuacct:/\n1:pids:/\n");
     make("m/own/tasks", "");
     make("c/tasks", "");
@@ -115,10 +119,15 @@ static void v1_uses_one_directory_per_controller(void **state)
     assert_int_equal(cgroup_root_open(top, "box", &root, &err), 0);
     assert_string_equal(cgroup_root_kind(root), "v1");
     assert_int_equal(cgroup_new(root, "b1", &g, &err), 0);
-    static const char *const files[] = {
-        "m/own/box/b1/memory.limit_in_bytes", "m/own/box/b1/cgroup.procs", "c/box/b1/cpu.cfs_period_us",
-        "c/box/b1/cpu.cfs_quota_us",          "c/box/b1/cgroup.procs",     "p/box/b1/pids.max",
-        "p/box/b1/cgroup.procs",              "f/box/b1/freezer.state",    "f/box/b1/cgroup.procs"};
+    static const char *const files[] = {"m/own/box/b1/memory.limit_in_bytes",
+                                        "m/own/box/b1/cgroup.procs",
+                                        "c/box/b1/cpu.cfs_period_us",
+                                        "c/box/b1/cpu.cfs_quota_us",
+                                        "c/box/b1/cgroup.procs",
+                                        "p/box/b1/pids.max",
+                                        "p/box/b1/cgroup.procs",
+                                        "f/box/b1/freezer.state",
+                                        "f/box/b1/cgroup.procs"};
     for (size_t i = 0; i < sizeof files / sizeof *files; i++)
         make(files[i], "");
     assert_int_equal(cgroup_set_limits(g, &limits, &err), 0);

@@ -10,10 +10,14 @@
 #include "kernel-gw/jupyter/wire/message.h"
 #include "sandbox/base/json.h"
 
-#define S(text) {(const uint8_t *)(text), sizeof(text) - 1}
+#define S(text)                                   \
+    {                                             \
+        (const uint8_t *)(text), sizeof(text) - 1 \
+    }
 #define HEADER "{\"msg_id\":\"1\",\"msg_type\":\"execute_request\",\"session\":\"s\"}"
 
-static enum jupyter_parse parse(struct slice *frames, size_t n, const char *key, struct jupyter_message *m)
+static enum jupyter_parse parse(struct slice *frames, size_t n, const char *key,
+                                struct jupyter_message *m)
 {
     struct jupyter_key *k;
     assert_int_equal(jupyter_key_new(key, &k), 0);
@@ -32,14 +36,16 @@ static void signs_like_the_rfc(void **state)
     assert_int_equal(jupyter_key_new("Jefe", &k), 0);
     for (int again = 0; again < 2; again++) {
         jupyter_sign(k, parts, out);
-        assert_string_equal(out, "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
+        assert_string_equal(out,
+                            "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
     }
     jupyter_key_free(k);
 }
 
 static void a_signed_message_comes_through(void **state)
 {
-    struct slice frames[] = {S("id"), S("<IDS|MSG>"), S(""), S(HEADER), S("{}"), S("{}"), S("{\"code\":\"1\"}"), S("buf")};
+    struct slice frames[] = {S("id"), S("<IDS|MSG>"),        S(""),   S(HEADER), S("{}"),
+                             S("{}"), S("{\"code\":\"1\"}"), S("buf")};
     char signature[JUPYTER_SIGNATURE + 1];
     struct jupyter_message m;
     struct jupyter_key *k;
@@ -107,8 +113,10 @@ static void headers_are_json(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(signs_like_the_rfc),           cmocka_unit_test(a_signed_message_comes_through),
-        cmocka_unit_test(malformed_messages_are_refused), cmocka_unit_test(routes_survive_being_bytes),
+        cmocka_unit_test(signs_like_the_rfc),
+        cmocka_unit_test(a_signed_message_comes_through),
+        cmocka_unit_test(malformed_messages_are_refused),
+        cmocka_unit_test(routes_survive_being_bytes),
         cmocka_unit_test(headers_are_json),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

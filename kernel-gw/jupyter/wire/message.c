@@ -20,7 +20,8 @@ struct jupyter_key {
 int jupyter_key_new(const char *text, struct jupyter_key **ret)
 {
     char sha256[] = "SHA256";
-    OSSL_PARAM params[] = {OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, sha256, 0), OSSL_PARAM_END};
+    OSSL_PARAM params[] = {OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, sha256, 0),
+                           OSSL_PARAM_END};
     *ret = NULL;
     if (!*text)
         return 0;
@@ -29,7 +30,8 @@ int jupyter_key_new(const char *text, struct jupyter_key **ret)
     if (k && mac)
         k->context = EVP_MAC_CTX_new(mac);
     EVP_MAC_free(mac);
-    if (!k || !k->context || !EVP_MAC_init(k->context, (const uint8_t *)text, strlen(text), params)) {
+    if (!k || !k->context ||
+        !EVP_MAC_init(k->context, (const uint8_t *)text, strlen(text), params)) {
         jupyter_key_free(k);
         return -ENOMEM;
     }
@@ -69,7 +71,8 @@ void jupyter_sign(struct jupyter_key *key, const struct slice parts[4], char *ou
 static int copy_member(const json_t *header, const char *name, char *out, size_t cap)
 {
     const json_t *v = json_object_get(header, name);
-    if (!json_is_string(v) || json_string_length(v) >= cap || strlen(json_string_value(v)) != json_string_length(v))
+    if (!json_is_string(v) || json_string_length(v) >= cap ||
+        strlen(json_string_value(v)) != json_string_length(v))
         return -EINVAL;
     memcpy(out, json_string_value(v), json_string_length(v) + 1);
     return 0;
@@ -88,13 +91,17 @@ static enum jupyter_parse read_header(struct jupyter_message *m)
     return bad ? JUPYTER_E_HEADER : JUPYTER_OK;
 }
 
-static int check_signature(struct jupyter_key *key, const struct slice *signature, const struct slice parts[4])
+static int check_signature(struct jupyter_key *key, const struct slice *signature,
+                           const struct slice parts[4])
 {
     char want[JUPYTER_SIGNATURE + 1];
     if (!key)
         return 0;
     jupyter_sign(key, parts, want);
-    return signature->len == JUPYTER_SIGNATURE && !CRYPTO_memcmp(want, signature->data, JUPYTER_SIGNATURE) ? 0 : -EPERM;
+    return signature->len == JUPYTER_SIGNATURE &&
+                   !CRYPTO_memcmp(want, signature->data, JUPYTER_SIGNATURE)
+               ? 0
+               : -EPERM;
 }
 
 enum jupyter_parse jupyter_parse(const struct slice *frames, size_t n, struct jupyter_key *key,
@@ -103,7 +110,8 @@ enum jupyter_parse jupyter_parse(const struct slice *frames, size_t n, struct ju
     struct jupyter_message m = {0};
     size_t at = 0;
 
-    while (at < n && (frames[at].len != sizeof delimiter - 1 || memcmp(frames[at].data, delimiter, frames[at].len)))
+    while (at < n && (frames[at].len != sizeof delimiter - 1 ||
+                      memcmp(frames[at].data, delimiter, frames[at].len)))
         at++;
     if (at > JUPYTER_IDENTS_MAX || n - at < 6 || n - at - 6 > JUPYTER_BUFFERS_MAX || at == n)
         return JUPYTER_E_FRAMES;
@@ -127,17 +135,19 @@ enum jupyter_parse jupyter_parse(const struct slice *frames, size_t n, struct ju
     return r;
 }
 
-int jupyter_put_header(struct buf *b, const char *msg_id, const char *msg_type, const char *session, uint64_t time_us)
+int jupyter_put_header(struct buf *b, const char *msg_id, const char *msg_type, const char *session,
+                       uint64_t time_us)
 {
     time_t s = (time_t)(time_us / 1000000);
     struct tm tm;
     char date[32];
     gmtime_r(&s, &tm);
     strftime(date, sizeof date, "%Y-%m-%dT%H:%M:%S", &tm);
-    return buf_printf(b,
-                      "{\"msg_id\":\"%s\",\"msg_type\":\"%s\",\"session\":\"%s\",\"username\":\"kernel\","
-                      "\"date\":\"%s.%06uZ\",\"version\":\"5.5\"}",
-                      msg_id, msg_type, session, date, (unsigned)(time_us % 1000000));
+    return buf_printf(
+        b,
+        "{\"msg_id\":\"%s\",\"msg_type\":\"%s\",\"session\":\"%s\",\"username\":\"kernel\","
+        "\"date\":\"%s.%06uZ\",\"version\":\"5.5\"}",
+        msg_id, msg_type, session, date, (unsigned)(time_us % 1000000));
 }
 
 int jupyter_put_route(struct buf *b, const struct slice *idents, unsigned n)

@@ -1,7 +1,9 @@
 /*
- * Jupyter's wire protocol over ZeroMQ (messaging spec 5.5): frames to a checked message and back. No I/O, no clock.
+ * Jupyter's wire protocol over ZeroMQ (messaging spec 5.5): frames to a checked message and back.
+ * No I/O, no clock.
  *
- *   identities..., "<IDS|MSG>", HMAC-SHA256 as hex over the next four, header, parent, metadata, content, buffers...
+ *   identities..., "<IDS|MSG>", HMAC-SHA256 as hex over the next four, header, parent, metadata,
+ * content, buffers...
  */
 #pragma once
 
@@ -10,7 +12,12 @@
 
 #include "sandbox/base/buf.h"
 
-enum { JUPYTER_FRAMES_MAX = 96, JUPYTER_IDENTS_MAX = 16, JUPYTER_BUFFERS_MAX = 60, JUPYTER_ID_MAX = 128 };
+enum {
+    JUPYTER_FRAMES_MAX = 96,
+    JUPYTER_IDENTS_MAX = 16,
+    JUPYTER_BUFFERS_MAX = 60,
+    JUPYTER_ID_MAX = 128
+};
 
 struct slice {
     const uint8_t *data;
@@ -27,8 +34,8 @@ struct jupyter_message {
 };
 
 /*
- * Why a message was refused; for logs and counters. The message is dropped, the connection stays: a bad client must not
- * disturb the others.
+ * Why a message was refused; for logs and counters. The message is dropped, the connection stays: a
+ * bad client must not disturb the others.
  */
 enum jupyter_parse {
     JUPYTER_OK,
@@ -49,11 +56,14 @@ enum jupyter_parse jupyter_parse(const struct slice *frames, size_t n, struct ju
                                  struct jupyter_message *ret);
 
 enum { JUPYTER_SIGNATURE = 64 };
-/* Hex signature of the four parts; empty string for an empty key. out has room for JUPYTER_SIGNATURE + 1. */
+/* Hex signature of the four parts; empty string for an empty key. out has room for
+ * JUPYTER_SIGNATURE + 1. */
 void jupyter_sign(struct jupyter_key *key, const struct slice parts[4], char *out);
 
-/* Appends a header object. user is "kernel"; date is the clock's, given in microseconds since 1970. */
-int jupyter_put_header(struct buf *b, const char *msg_id, const char *msg_type, const char *session, uint64_t time_us);
+/* Appends a header object. user is "kernel"; date is the clock's, given in microseconds since 1970.
+ */
+int jupyter_put_header(struct buf *b, const char *msg_id, const char *msg_type, const char *session,
+                       uint64_t time_us);
 
 /* Identities as opaque bytes and back, so that a reply finds its way after a restart. */
 int jupyter_put_route(struct buf *b, const struct slice *idents, unsigned n);

@@ -53,7 +53,8 @@ static int socket_events(void *socket)
     return zmq_getsockopt(socket, ZMQ_EVENTS, &ev, &n) < 0 ? 0 : ev;
 }
 
-/* Receives one whole message. Returns frames, 0 = nothing there. Too many frames: the rest is thrown away, n = max. */
+/* Receives one whole message. Returns frames, 0 = nothing there. Too many frames: the rest is
+ * thrown away, n = max. */
 static size_t receive(void *socket, zmq_msg_t *msgs, size_t max)
 {
     size_t n = 0;
@@ -215,7 +216,8 @@ static void endpoint(const struct zmq_address *a, enum channel ch, char *out, si
     if (!strcmp(a->transport, "ipc"))
         snprintf(out, cap, "ipc://%s-%d", a->ip, a->port[ch]);
     else if (a->port[ch])
-        snprintf(out, cap, strchr(a->ip, ':') ? "tcp://[%s]:%d" : "tcp://%s:%d", a->ip, a->port[ch]);
+        snprintf(out, cap, strchr(a->ip, ':') ? "tcp://[%s]:%d" : "tcp://%s:%d", a->ip,
+                 a->port[ch]);
     else
         snprintf(out, cap, "tcp://%s:*", a->ip);
 }
@@ -240,7 +242,8 @@ static int bind_one(struct zmq_sockets *s, enum channel ch, struct zmq_address *
     zmq_setsockopt(o->socket, ZMQ_MAXMSGSIZE, &max, sizeof max);
     if (types[ch] == ZMQ_ROUTER) {
         set_int(o->socket, ZMQ_ROUTER_MANDATORY, ch != CHANNEL_HB);
-        set_int(o->socket, ZMQ_ROUTER_HANDOVER, 1); /* a client that reconnects keeps its identity */
+        set_int(o->socket, ZMQ_ROUTER_HANDOVER,
+                1); /* a client that reconnects keeps its identity */
     } else {
         set_int(o->socket, ZMQ_SNDHWM, IOPUB_HWM);
         set_int(o->socket, ZMQ_XPUB_VERBOSE, 1);
@@ -248,9 +251,11 @@ static int bind_one(struct zmq_sockets *s, enum channel ch, struct zmq_address *
     }
     endpoint(a, ch, where, sizeof where);
     if (zmq_bind(o->socket, where) < 0)
-        return err_set(err, -errno, "bind ZeroMQ socket", "%s (%s): %s", where, channel_names[ch], zmq_strerror(errno));
+        return err_set(err, -errno, "bind ZeroMQ socket", "%s (%s): %s", where, channel_names[ch],
+                       zmq_strerror(errno));
     n = sizeof where;
-    if (!strcmp(a->transport, "tcp") && zmq_getsockopt(o->socket, ZMQ_LAST_ENDPOINT, where, &n) == 0)
+    if (!strcmp(a->transport, "tcp") &&
+        zmq_getsockopt(o->socket, ZMQ_LAST_ENDPOINT, where, &n) == 0)
         a->port[ch] = (int)strtol(strrchr(where, ':') + 1, NULL, 10);
     n = sizeof fd;
     zmq_getsockopt(o->socket, ZMQ_FD, &fd, &n);
@@ -264,8 +269,8 @@ static int bind_one(struct zmq_sockets *s, enum channel ch, struct zmq_address *
     return 0;
 }
 
-int zmq_sockets_bind(struct zmq_node *n, struct zmq_address *address, const struct zmq_events *events,
-                     struct zmq_sockets **ret, struct err *err)
+int zmq_sockets_bind(struct zmq_node *n, struct zmq_address *address,
+                     const struct zmq_events *events, struct zmq_sockets **ret, struct err *err)
 {
     struct zmq_sockets *s = calloc(1, sizeof *s);
     if (!s)

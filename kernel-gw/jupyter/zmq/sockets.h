@@ -1,8 +1,9 @@
 /*
  * The five ZeroMQ sockets of one kernel on the libuv loop: the only code that knows libzmq.
  *
- * libzmq's descriptor is edge-triggered and covers both directions: after every wake-up and after every send the events
- * are asked for again until nothing is left. Sends mark the socket; a prepare handle looks again before the loop sleeps.
+ * libzmq's descriptor is edge-triggered and covers both directions: after every wake-up and after
+ * every send the events are asked for again until nothing is left. Sends mark the socket; a prepare
+ * handle looks again before the loop sleeps.
  */
 #pragma once
 
@@ -28,22 +29,23 @@ struct zmq_events {
 };
 
 struct zmq_address {
-    char transport[8];   /* "tcp" or "ipc" */
-    char ip[108];        /* address, or path prefix for ipc */
-    int port[CHANNELS];  /* 0: any; filled in after binding (tcp only) */
+    char transport[8];  /* "tcp" or "ipc" */
+    char ip[108];       /* address, or path prefix for ipc */
+    int port[CHANNELS]; /* 0: any; filled in after binding (tcp only) */
 };
 
 int zmq_node_new(uv_loop_t *loop, struct zmq_node **ret);
 void zmq_node_free(struct zmq_node *n);
 
 /* Binds all five or none; -EADDRINUSE and others with a sentence. */
-int zmq_sockets_bind(struct zmq_node *n, struct zmq_address *address, const struct zmq_events *events,
-                     struct zmq_sockets **ret, struct err *err);
-void zmq_sockets_close(struct zmq_sockets *s); /* NULL is fine; not from inside its own callbacks' loops: deferred */
+int zmq_sockets_bind(struct zmq_node *n, struct zmq_address *address,
+                     const struct zmq_events *events, struct zmq_sockets **ret, struct err *err);
+void zmq_sockets_close(
+    struct zmq_sockets *s); /* NULL is fine; not from inside its own callbacks' loops: deferred */
 
 /*
- * Sends one message of several frames, whole or not at all. -EAGAIN: the socket is full (iopub: `writable` will tell).
- * -EHOSTUNREACH: no peer with that identity (shell, control, stdin).
+ * Sends one message of several frames, whole or not at all. -EAGAIN: the socket is full (iopub:
+ * `writable` will tell). -EHOSTUNREACH: no peer with that identity (shell, control, stdin).
  */
 int zmq_sockets_send(struct zmq_sockets *s, enum channel ch, const struct slice *frames, size_t n);
 /* iopub: false (default): a full subscriber blocks the channel; true: it loses messages instead. */
