@@ -67,12 +67,16 @@ static int python_init(bool use_environment)
     return PyStatus_Exception(status) ? fail("Python initialisation", status.err_msg) : 0;
 }
 
-/* cellbox_kernel by its place; sys.path stays the user's. */
+/* cellbox_kernel by its place; sys.path stays the user's. Kept: a forked context need not look for it. */
+static PyObject *package;
+
 static PyObject *import_package(void)
 {
+    if (package)
+        return package;
+
     PyObject *path = PySys_GetObject("path");
     PyObject *lib = PyUnicode_FromString(env_or("CELLBOX_RUNTIME_LIB", RUNTIME_LIB));
-    PyObject *package = NULL;
 
     if (path && lib && PyList_Insert(path, 0, lib) == 0) {
         package = PyImport_ImportModule("cellbox_kernel");
@@ -95,8 +99,7 @@ static int preload(void)
     int r = python_init(false);
     if (r < 0)
         return r;
-    PyObject *package = import_package();
-    PyObject *done = package ? PyObject_CallMethod(package, "preload", NULL) : NULL;
+    PyObject *done = import_package() ? PyObject_CallMethod(package, "preload", NULL) : NULL;
     if (!done)
         return print_error("preload");
     Py_DECREF(done);
@@ -138,8 +141,7 @@ static void plain_signals(void)
 
 static _Noreturn void run(const struct context_boot *boot)
 {
-    PyObject *package = import_package();
-    PyObject *status = package ? PyObject_CallMethod(package, "main", "i", boot->fresh) : NULL;
+    PyObject *status = import_package() ? PyObject_CallMethod(package, "main", "i", boot->fresh) : NULL;
     if (!status) {
         PyErr_Print();
         _exit(1);

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import threading
 from typing import Any
 
@@ -93,6 +94,8 @@ class Publisher(DisplayPublisher):
 class ResultHook(DisplayHook):
     """sys.displayhook of a cell: its value becomes the RESULT frame."""
 
+    exec_result: Any = None  # a plain attribute: it changes twice with every cell
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._own_hooks = _Hooks()
@@ -140,6 +143,29 @@ class ResultHook(DisplayHook):
         sections = bundle(content["data"]), dump(content["metadata"] or {})
         protocol.send(protocol.RESULT, 0, _cellbox.current_request(), sections)
 
+    def update_user_ns(self, result: Any) -> None:
+        """``_``, ``__``, ``___``, ``_n`` and ``Out[n]``; a name that the user took is left alone."""
+        ns, hidden = self.shell.user_ns, self.shell.user_ns_hidden
+        outputs = ns.get("_oh")
+        if not self.cache_size or result is outputs or outputs is None:
+            return
+        if self.do_full_cache and len(outputs) >= self.cache_size:
+            self.cull_cache()
+        ours = all(
+            ns[name] is (hidden[name] if name in hidden else last)
+            for name, last in (("_", self._), ("__", self.__), ("___", self.___))
+            if name in ns
+        )
+        self.___, self.__, self._ = self.__, self._, result
+        changed = {}
+        if ours and "_" not in builtins.__dict__:
+            changed = {"_": result, "__": self.__, "___": self.___}
+        if self.do_full_cache:
+            changed[f"_{self.prompt_count}"] = result
+            outputs[self.prompt_count] = result
+        ns.update(changed)
+        hidden.update(changed)
+
     def cull_cache(self) -> None:
         """Forget the oldest results, without the warning that IPython prints into the cell."""
         outputs = self.shell.user_ns.get("_oh", {})
@@ -156,25 +182,39 @@ class Formatter(DisplayFormatter):
     is taken only while nobody registered a printer that could apply to the type.
     """
 
+    _seen: tuple[Any, ...] = ()  # (formatters, [(formatter, its printer dicts)])
+
+    def _printers(self) -> list[tuple[Any, Any, Any, Any]]:
+        """Every formatter with its dictionaries; looked up through traitlets only when something was replaced."""
+        formatters = (*self.formatters.values(), self.ipython_display_formatter, self.mimebundle_formatter)
+        if self._seen and self._seen[0] == formatters:
+            rows = self._seen[1]
+            for formatter, types, _, _ in rows:
+                if formatter._trait_values.get("type_printers") is not types:
+                    break
+            else:
+                return rows
+        rows = [(f, f.type_printers, f.singleton_printers, f.deferred_printers) for f in formatters]
+        self._seen = (formatters, rows)
+        return rows
+
     def _is_plain(self, kind: type) -> bool:
-        if kind not in SCALARS or self._trait_values.get("active_types") not in (None, self.format_types):
+        if kind not in SCALARS:
             return False
-        for mime, formatter in self.formatters.items():
-            printers = formatter.type_printers
-            if mime == "text/plain":
+        plain = self.formatters.get("text/plain")
+        for formatter, types, singletons, deferred in self._printers():
+            if formatter is plain:
                 default = pretty._type_pprinters
                 if (
-                    printers.get(kind) is not default.get(kind)
-                    or printers.get(object) is not default.get(object)
-                    or formatter.deferred_printers != pretty._deferred_type_pprinters
-                    or formatter.singleton_printers != pretty._singleton_pprinters
+                    types.get(kind) is not default.get(kind)
+                    or types.get(object) is not default.get(object)
+                    or singletons != pretty._singleton_pprinters
                     or not formatter.enabled
                 ):
                     return False
-            elif kind in printers or object in printers or formatter.singleton_printers or _deferred(formatter):
+            elif kind in types or object in types or singletons:
                 return False
-        for formatter in (self.ipython_display_formatter, self.mimebundle_formatter):
-            if kind in formatter.type_printers or object in formatter.type_printers or formatter.singleton_printers:
+            if deferred and any(module == "builtins" for module, _ in deferred):
                 return False
         return True
 
@@ -185,7 +225,3 @@ class Formatter(DisplayFormatter):
             except ValueError:  # an int of more than 4300 digits: IPython shows the traceback
                 pass
         return super().format(obj, include=include, exclude=exclude)
-
-
-def _deferred(formatter: Any) -> bool:
-    return any(module == "builtins" for module, _ in formatter.deferred_printers)

@@ -19,19 +19,37 @@ class MemoryHistory(HistoryManager):
     enabled = Bool(False)
     hist_file = Unicode(":memory:")  # type: ignore[assignment]
 
+    # Plain attributes instead of traits: they change with every cell.
+    _i00: Any = ""
+    _i: Any = ""
+    _ii: Any = ""
+    _iii: Any = ""
+
     def store_inputs(self, line_num: int, source: str, source_raw: str | None = None) -> None:
-        before = len(self.input_hist_raw)
-        missing = line_num - before
-        if 0 < missing < INPUTS_MAX:  # counts that another cell took without being stored
-            self.input_hist_raw.extend([""] * missing)
-            self.input_hist_parsed.extend([""] * missing)
-        super().store_inputs(line_num, source, source_raw)
-        self.db_input_cache.clear()
-        old = len(self.input_hist_raw) - INPUTS_MAX
+        source = source.rstrip("\n")
+        source_raw = source if source_raw is None else source_raw.rstrip("\n")
+        if self._exit_re.match(source_raw.strip()):
+            return
+        raws, parsed = self.input_hist_raw, self.input_hist_parsed
+        missing = line_num - len(raws)
+        if 0 < missing < INPUTS_MAX:  # counts of cells that were not stored
+            raws.extend([""] * missing)
+            parsed.extend([""] * missing)
+        raws.append(source_raw)
+        parsed.append(source)
+        old = len(raws) - INPUTS_MAX
         if old > 0:
-            self.input_hist_raw[old] = self.input_hist_parsed[old] = ""
-        if self.shell is not None:
-            self.shell.user_ns.pop(f"_i{line_num - OUTPUTS_MAX}", None)
+            raws[old] = parsed[old] = ""
+        self._iii, self._ii, self._i, self._i00 = self._ii, self._i, self._i00, source_raw
+        if self.shell is None:
+            return
+        ns, hidden = self.shell.user_ns, self.shell.user_ns_hidden
+        inputs = {"_i": self._i, "_ii": self._ii, "_iii": self._iii, f"_i{line_num}": source_raw}
+        ns.update(inputs)
+        hidden.update(inputs)
+        forgotten = f"_i{line_num - OUTPUTS_MAX}"
+        ns.pop(forgotten, None)
+        hidden.pop(forgotten, None)
 
     def remember_output(self, line_num: int, text: str) -> None:
         reprs = self.output_hist_reprs

@@ -89,6 +89,16 @@ class Loop:
         self._registered = False
         self.loop = self._new()
 
+    def renew(self) -> None:
+        """After a fork: never share an epoll set with the zygote."""
+        self.loop = self._new()
+
+    def close(self) -> None:
+        global _current
+        asyncio.set_event_loop(None)
+        self.loop.close()
+        _current = None
+
     def _new(self) -> CellLoop:
         global _current
         loop = CellLoop()
@@ -100,7 +110,7 @@ class Loop:
     def _healthy(self) -> CellLoop:
         if self.loop.is_closed():
             self.loop = self._new()
-        if not self._registered:
+        if not self._registered and _cellbox.frame_fd() >= 0:
             self.loop.add_reader(_cellbox.frame_fd(), self._frame_ready)
             self._registered = True
         return self.loop

@@ -6,6 +6,7 @@ import asyncio
 import atexit
 import collections
 import contextlib
+import json
 import os
 import signal
 import sys
@@ -37,6 +38,7 @@ class Runner:
         self._task: asyncio.Task[Any] | None = None
         self._interrupted = False
         self._leaving = False
+        shell.runner = self
         self._handlers: dict[int, Callable[[int, list[bytes]], None]] = {
             protocol.EXECUTE: self._execute,
             protocol.COMPLETE: self._complete,
@@ -151,6 +153,11 @@ class Runner:
         if shell.exit_now or self._leaving:
             self._leaving = True
             raise Leave
+
+    def rehearse_cell(self, count: int, code: str) -> None:
+        """A cell for its side effects on caches; what it sends is muted."""
+        options = {"execution_count": count, "store_history": True}
+        self._dispatch(protocol.EXECUTE, 0, count, [json.dumps(options).encode(), code.encode()])
 
     def _run_cell(
         self, req: int, code: str, silent: bool, store: bool, cell: str | None, expressions: dict[str, str] | None
@@ -302,7 +309,7 @@ class Runner:
         try:
             warm.run_cells(self)
         finally:
-            warm.forget(self)
+            warm.forget()
             _cellbox.mute(False)
             refork.reseed()
         _cellbox.request.set(req)
@@ -340,16 +347,19 @@ def _environment(changes: dict[str, str]) -> Iterator[None]:
                 os.environ[name] = value
 
 
+prepared: Runner | None = None  # made in the zygote
+
+
 def main(fresh: bool) -> int:
     """From a process to a served context; returns the exit status."""
-    if fresh:
+    if fresh or prepared is None:
         warm.build()
+        runner = Runner(warm.shell())
     else:
         refork.after_fork()
-    shell = warm.shell()
+        runner = prepared
+        runner.loop.renew()
     warm.enter_context()
-    runner = Runner(shell)
-    shell.runner = runner
     runner.stdin.install()
     _cellbox.install_sigint()
     os.register_at_fork(after_in_child=_cellbox.detach)

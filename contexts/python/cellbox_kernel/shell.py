@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import traceback
+from types import TracebackType
 from typing import Any
 
 from IPython.core import page
@@ -45,6 +46,10 @@ class Shell(InteractiveShell):
     exiter = Instance(ZMQExitAutocall)
     readline_use = CBool(False)
     autoindent = CBool(False)
+    # Plain attributes instead of traits: they change with every cell.
+    execution_count: Any = 1
+    last_execution_succeeded: Any = True
+    last_execution_result: Any = None
 
     @default("exiter")
     def _exiter_default(self) -> ZMQExitAutocall:  # type: ignore[override]
@@ -189,7 +194,7 @@ class Shell(InteractiveShell):
             return
         before = self.error
         try:
-            super().showtraceback((etype, value, tb), *args, **kwargs)
+            super().showtraceback((etype, value, _shorten(tb)), *args, **kwargs)
         except Exception:  # noqa: BLE001 - the formatter met a hostile object
             pass
         if self.error is before:
@@ -237,6 +242,23 @@ def leave_child(code: Any) -> None:
         sys.stderr.flush()
     finally:
         os._exit(status & 0xFF)
+
+
+FRAMES_KEPT = 60
+
+
+def _shorten(tb: Any) -> Any:
+    """A deep traceback without its middle: IPython would take seconds to format a thousand frames."""
+    frames = []
+    while tb is not None:
+        frames.append(tb)
+        tb = tb.tb_next
+    if len(frames) <= 2 * FRAMES_KEPT:
+        return frames[0] if frames else None
+    rest = None
+    for entry in reversed(frames[:FRAMES_KEPT] + frames[-FRAMES_KEPT:]):
+        rest = TracebackType(rest, entry.tb_frame, entry.tb_lasti, entry.tb_lineno)
+    return rest
 
 
 def _has_group(value: BaseException | None) -> bool:

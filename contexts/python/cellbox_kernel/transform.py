@@ -25,22 +25,21 @@ class Guard:
 
     def __init__(self, shell: Any) -> None:
         self._shell = shell
-        self._default = self._configuration()
+        self._default = [list(part) for part in self._configuration()]
 
-    def _configuration(self) -> tuple[Any, ...]:
-        shell, manager = self._shell, self._shell.input_transformer_manager
+    def _configuration(self) -> tuple[list[Any], ...]:
+        shell = self._shell
+        manager, prefilter = shell.input_transformer_manager, shell.prefilter_manager
         return (
-            *manager.cleanup_transforms, None, *manager.line_transforms, None, *manager.token_transformers, None,
-            *shell.input_transformers_post, None, *shell.prefilter_manager.transformers, None,
-            *shell.prefilter_manager.checkers,
+            manager.cleanup_transforms, manager.line_transforms, manager.token_transformers,
+            shell.input_transformers_post, prefilter._transformers, prefilter._checkers,
         )
 
     def is_noop(self, cell: str) -> bool:
         """Whether transform_cell(cell) is the cell itself with a newline at its end."""
         if not cell or cell[0].isspace() or _SUSPECT.search(cell):
             return False
-        current = self._configuration()
-        if len(current) != len(self._default) or any(a is not b for a, b in zip(current, self._default, strict=True)):
+        if any(now != then for now, then in zip(self._configuration(), self._default, strict=True)):
             return False
         return "\n" in cell.rstrip("\n") or self._is_plain_line(cell)
 

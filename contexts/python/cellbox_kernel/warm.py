@@ -138,44 +138,25 @@ def _snapshot() -> dict[str, Any]:
     }
 
 
-class _Alone:
-    """Runs the cells of the zygote, which has no loop and no gateway."""
-
-    def __init__(self) -> None:
-        self._loop: Any = None
-
-    def run_task(self, coro: Any) -> Any:
-        import asyncio
-
-        with asyncio.Runner() as runner:
-            return runner.run(coro)
-
-    def run_marked(self, function: Any, *args: Any) -> Any:
-        return function(*args)
-
-
 def run_cells(runner: Any) -> None:
-    """Run every warm-up cell; output is muted by the caller."""
-    ip = _shell
-    ip.runner = runner
+    """Run every warm-up cell the way a request does; output is muted by the caller."""
     cells = list(CELLS)
     if "pandas" in sys.modules:
         cells += DATA_CELLS
     if "matplotlib.pyplot" in sys.modules:
         cells += PLOT_CELLS
     for n, code in enumerate(cells, 1):
-        ip.execution_count = n
-        ip.run(code, silent=False, store_history=True, cell_id=None)
-        ip.payload_manager.clear_payload()
+        runner.rehearse_cell(n, code)
     from . import completion
 
+    ip = _shell
     for text in ("import o", "os.pa", "df."):
         completion.complete(ip, text, len(text))
     completion.inspect(ip, "print", 5, 0)
     completion.is_complete(ip, "for i in x:")
 
 
-def forget(runner: Any) -> None:
+def forget() -> None:
     """The shell as it was before the cells."""
     from . import figures
 
@@ -222,8 +203,7 @@ def preload() -> None:
         _import_all(MODULES, LIBRARIES)
         build()
         _import_all((), INTEGRATIONS)
-        run_cells(_Alone())
-        forget(None)
+        _rehearse()
     except BaseException:
         import traceback
 
@@ -246,6 +226,27 @@ def _close_fonts() -> None:
     manager = sys.modules.get("matplotlib.font_manager")
     if manager is not None:
         manager._get_font.cache_clear()
+
+
+def _rehearse() -> None:
+    """Live a context's life without one: its paths are then imported, specialised and cached in shared pages."""
+    from . import refork, runner
+
+    life = runner.Runner(_shell)
+    run_cells(life)
+    for n in range(20):
+        life.rehearse_cell(n, "1+1")
+        life.loop.close()
+        refork.after_fork()
+        enter_context()
+        life.loop.renew()
+    life.loop.close()
+    forget()
+    runner.prepared = life
+    while "" in sys.path:
+        sys.path.remove("")
+    for name in ("TERM", "CLICOLOR", "PAGER", "GIT_PAGER"):
+        os.environ.pop(name, None)
 
 
 def _import_all(needed: tuple[str, ...], wanted: tuple[str, ...]) -> None:
