@@ -247,9 +247,12 @@ void context_on_message(struct context *c, const struct proto_message *m)
 void context_on_event(void *user, const struct context_event *ev)
 {
     struct context *c = user;
-    publish(c, ev);
+    if (ev->type == EVENT_ERROR && ev->typed && ev->request)
+        ev->request->failed = true;
+    /* Whoever gets the reply sees a request that is done. */
     if (ev->type == EVENT_REPLY && ev->request)
         request_finished(c, ev->request, ev->status);
+    publish(c, ev);
 }
 
 static void became_ready(struct context *c)

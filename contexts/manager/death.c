@@ -138,7 +138,8 @@ static void end_requests(struct context *c)
     }
     if (c->running)
         request_end(c, c->running, FRAME_FAILED, reply.len && !reply.err ? buf_str(&reply) : "{\"status\":\"error\"}");
-    request_abort_queue(c, NULL);
+    if (strcmp(d->code, "RESTARTED") != 0) /* there, what waits was asked for after the restart */
+        request_abort_queue(c, NULL);
 }
 
 /* The reasons that a user asked for are no loss to tell. */

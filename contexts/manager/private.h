@@ -88,7 +88,7 @@ struct request {
     enum request_state state;
     char id[37];
     bool silent, no_history, allow_stdin, stop_on_error;
-    bool timed_out, wants_input, truncated, stdin_offered;
+    bool timed_out, failed, wants_input, truncated, stdin_offered;
     uint32_t timeout_ms, execution_count, status;
     uint64_t record, started_record; /* journal offsets */
     struct projector_point start;

@@ -275,6 +275,7 @@ void context_restart(struct context *c)
     }
     context_death_set(c, "RESTARTED", "ContextRestarted", "{}", "the context was restarted");
     c->restart_wanted = true;
+    request_abort_queue(c, NULL);
     struct proto_section s = {(const uint8_t *)"{\"restart\":true}", 16};
     context_set_state(c, CONTEXT_RESTARTING, "");
     if (c->running) /* a busy cell would sit in front of the atexit hooks */

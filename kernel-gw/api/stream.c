@@ -146,7 +146,7 @@ static void put_fields(struct stream *s, struct buf *b, const struct context_eve
         break;
     case EVENT_REPLY:
         put_done(b, s->request);
-        return;
+        break;
     default:
         break;
     }
