@@ -192,8 +192,8 @@ static int serve(const char *file, const char *language, const char *sandbox)
         json_decref(connection);
         return fail(STATUS_USAGE, "%s is not a Jupyter connection file", file);
     }
-    CLEANUP_JSON json_t *body = must(json_pack("{s:o, s:s, s:n, s:{}}", "connection", connection,
-                                               "language", language, "cwd", "env"));
+    CLEANUP_JSON json_t *body =
+        must(json_pack("{s:o, s:s}", "connection", connection, "language", language));
     if (sandbox && *sandbox)
         json_object_set_new(body, "sandbox", json_string(sandbox));
     k.signals = open_signals();
