@@ -23,7 +23,7 @@ typedef struct {
 static PyObject *request_var;
 static PyTypeObject *stream_type, *buffer_type;
 
-/* One long write at a time: others queue behind it. Only touched with the GIL. */
+/* Who writes; turn_owner is only touched with the GIL. */
 static PyThread_type_lock turn;
 static unsigned long turn_owner;
 
@@ -103,40 +103,47 @@ static int child_write(int stream, const char *data, size_t len)
 }
 
 /* The rest of a write that did not fit at once. */
-static int emit_slowly(int stream, uint64_t req, const char *data, size_t len)
+static int emit_rest(int stream, uint64_t req, const char *data, size_t len)
 {
-    unsigned long me = PyThread_get_thread_ident();
-    bool mine = turn_owner != me;
-    int ret = 0;
-
-    if (mine) {
-        Py_BEGIN_ALLOW_THREADS
-        PyThread_acquire_lock(turn, WAIT_LOCK);
-        Py_END_ALLOW_THREADS
-        turn_owner = me;
-    }
-    while (len && !host.detached) {
-        size_t n = outring_try_write(&host.ring, req, stream, data, len);
-        data += n;
-        len -= n;
-        if (!len)
-            break;
+    while (!host.detached) {
         int r;
         Py_BEGIN_ALLOW_THREADS
         r = outring_wait_room(&host.ring, WAIT_MS);
         Py_END_ALLOW_THREADS
         if (r == -EPIPE)
             break;
-        if (PyErr_CheckSignals() < 0) {
-            ret = -1;
+        if (PyErr_CheckSignals() < 0)
+            return -1;
+        size_t n = outring_try_write(&host.ring, req, stream, data, len);
+        data += n;
+        len -= n;
+        if (!len)
             break;
-        }
     }
-    if (mine) {
-        turn_owner = 0;
-        PyThread_release_lock(turn);
+    return 0;
+}
+
+/*
+ * One write at a time: a long one gives up the GIL in between, and others queue behind it. A signal handler that prints
+ * while its own thread is in a long write goes through.
+ */
+static bool take_turn(unsigned long me)
+{
+    if (turn_owner == me)
+        return false;
+    if (!PyThread_acquire_lock(turn, NOWAIT_LOCK)) {
+        Py_BEGIN_ALLOW_THREADS
+        PyThread_acquire_lock(turn, WAIT_LOCK);
+        Py_END_ALLOW_THREADS
     }
-    return ret;
+    turn_owner = me;
+    return true;
+}
+
+static void give_turn(void)
+{
+    turn_owner = 0;
+    PyThread_release_lock(turn);
 }
 
 int stream_emit(int stream, uint64_t req, const char *data, size_t len)
@@ -152,14 +159,14 @@ int stream_emit(int stream, uint64_t req, const char *data, size_t len)
         Py_END_ALLOW_THREADS
     }
     line_start[stream] = data[len - 1] == '\n';
-    if (!turn_owner) {
-        size_t n = outring_try_write(&host.ring, req, stream, data, len);
-        if (n == len)
-            return 0;
-        data += n;
-        len -= n;
-    }
-    return emit_slowly(stream, req, data, len);
+    bool taken = take_turn(PyThread_get_thread_ident());
+    int ret = 0;
+    size_t n = outring_try_write(&host.ring, req, stream, data, len);
+    if (n < len)
+        ret = emit_rest(stream, req, data + n, len - n);
+    if (taken)
+        give_turn();
+    return ret;
 }
 
 int stream_sync(int timeout_ms)

@@ -116,6 +116,7 @@ class ResultHook(DisplayHook):
         return ";" in cell and bool(self.semicolon_at_end_of_expression(cell))
 
     def start_displayhook(self) -> None:
+        self._is_active = True
         self._pending = None
 
     def write_output_prompt(self) -> None:
@@ -133,6 +134,7 @@ class ResultHook(DisplayHook):
 
     def finish_displayhook(self) -> None:
         content, self._pending = self._pending, None
+        self._is_active = False
         if content is not None and self._own_hooks.hooks:
             content = self._own_hooks.run("execute_result", content)
         if content is None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from typing import Any
 
 import _cellbox
@@ -38,9 +39,22 @@ def reseed() -> None:
         process._current_process._config["authkey"] = process.AuthenticationString(os.urandom(32))
 
 
+def here() -> None:
+    """multiprocessing starts its children where the program was when it was imported."""
+    process: Any = sys.modules.get("multiprocessing.process")
+    if process is not None:
+        try:
+            process.ORIGINAL_DIR = os.getcwd()
+        except OSError:
+            process.ORIGINAL_DIR = None
+
+
 def after_fork() -> None:
     """The process is new: environment, caches of paths, generators."""
     refresh_environ()
     reseed()
+    here()
+    if "TZ" in os.environ:
+        time.tzset()
     threading: Any = sys.modules["threading"]
     threading.main_thread()._set_native_id()

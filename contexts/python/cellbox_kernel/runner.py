@@ -135,6 +135,7 @@ class Runner:
         shell.kernel.set_request(options.get("msg_id") or cell or "", "execute_request")
         self.stdin.allowed[req] = bool(options.get("allow_stdin", False))
         content: dict[str, Any] | None = None
+        self._interrupted = False
         try:
             with contextlib.ExitStack() as stack:
                 if options.get("env"):
@@ -183,7 +184,7 @@ class Runner:
         if failed is None and result is not None:
             failed = result.error_before_exec or result.error_in_exec
         payload = shell.payload_manager.read_payload()
-        if failed is None:
+        if failed is None and shell.failed_display is None:
             if not payload and not values:
                 return None
             shell.payload_manager.clear_payload()
@@ -193,7 +194,8 @@ class Runner:
             leave_child(failed.code if isinstance(failed, SystemExit) else 1)
         if shell.error is None:
             shell.show_plain(failed)
-        return {"status": "error", **(shell.error or {}), "user_expressions": {}, "payload": payload}
+        error = shell.failed_display or shell.error or {}
+        return {"status": "error", **error, "user_expressions": {}, "payload": payload}
 
     def run_marked(self, function: Callable[..., Any], *args: Any) -> Any:
         """A cell without await: in the loop's name, not in the loop."""
@@ -238,6 +240,10 @@ class Runner:
     def _cancel(self, task: asyncio.Task[Any]) -> None:
         self._interrupted = True
         task.cancel("interrupted")
+
+    def was_interrupted(self) -> bool:
+        """Whether the running cell's task was cancelled by an interrupt."""
+        return self._interrupted
 
     def _on_sigint(self, signum: int, frame: Any) -> None:
         """SIGINT while an async cell runs (main thread, between bytecodes)."""
@@ -302,6 +308,7 @@ class Runner:
             time.tzset()
         if options.get("cwd"):
             os.chdir(options["cwd"])
+            refork.here()
         protocol.send(protocol.DONE, protocol.OK, req, (b'{"status":"ok"}',))
 
     def _warmup(self, req: int, sections: list[bytes]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import linecache
 import os
 import subprocess
@@ -67,6 +68,7 @@ class Shell(InteractiveShell):
         self.keepkernel_on_exit = None
         self.runner: Any = None
         self.error: dict[str, Any] | None = None  # content of the cell's last ERROR
+        self.failed_display: dict[str, Any] | None = None  # the same, when the value of the cell could not be shown
         super().__init__(**kwargs)
         # tqdm.auto looks for this to know that it draws into a notebook.
         self.config.IPKernelApp.tqdm = "cellbox"
@@ -142,7 +144,7 @@ class Shell(InteractiveShell):
 
     def run(self, code: str, *, silent: bool, store_history: bool, cell_id: str | None) -> Any:
         """Run one cell to its end; the ExecutionResult, or None when even that could not be made."""
-        self.error = None
+        self.error = self.failed_display = None
         result = None
         failed = None
         try:
@@ -175,42 +177,65 @@ class Shell(InteractiveShell):
 
     # Errors
 
-    def showtraceback(self, *args: Any, **kwargs: Any) -> None:
+    def showtraceback(  # type: ignore[override]
+        self,
+        exc_tuple: Any = None,
+        filename: str | None = None,
+        tb_offset: int | None = None,
+        exception_only: bool = False,
+        running_compiled_code: bool = False,
+    ) -> None:
+        """Send the exception as ERROR. Formatting runs the user's code: it may raise, hang and be interrupted."""
         if _cellbox.is_detached():
             self._leave_child()
-        try:
-            self._show(*args, **kwargs)
-        except KeyboardInterrupt:
-            self.show_plain(sys.exc_info()[1])
-
-    def _show(self, exc_tuple: Any = None, *args: Any, **kwargs: Any) -> None:
         try:
             etype, value, tb = self._get_exc_info(exc_tuple)
         except ValueError:
             print("No traceback available to show.", file=sys.stderr)
             return
-        if etype is not UsageError and not issubclass(etype, SyntaxError) and _has_group(value):
-            self._showtraceback(etype, value, traceback.format_exception(etype, value, _below_shell(tb)))
-            return
-        before = self.error
+        if issubclass(etype, asyncio.CancelledError) and self.runner.was_interrupted():
+            etype, value = KeyboardInterrupt, KeyboardInterrupt()
         try:
-            super().showtraceback((etype, value, _shorten(tb)), *args, **kwargs)
+            if issubclass(etype, SyntaxError):
+                self.showsyntaxerror(filename, running_compiled_code)
+            elif etype is UsageError:
+                self.show_usage_error(value)
+            else:
+                self._showtraceback(etype, value, self._lines(etype, value, tb, tb_offset, exception_only))
+                if self.call_pdb:
+                    self.debugger(force=True)
+        except KeyboardInterrupt:
+            name = _name_of(etype)
+            self._send_error(name, "<interrupted>", [f"{name}: <interrupted while its traceback was formatted>"])
         except Exception:  # noqa: BLE001 - the formatter met a hostile object
-            pass
-        if self.error is before:
             self.show_plain(value)
+
+    def _lines(self, etype: Any, value: Any, tb: Any, tb_offset: int | None, exception_only: bool) -> list[str]:
+        if exception_only:
+            lines = ["An exception has occurred, use %tb to see the full traceback.\n"]
+            return lines + self.InteractiveTB.get_exception_only(etype, value)
+        if _has_group(value):  # which IPython's formatter does not know
+            return traceback.format_exception(etype, value, _below_shell(tb))
+        if hasattr(value, "_render_traceback_"):
+            return value._render_traceback_()
+        return self.InteractiveTB.structured_traceback(etype, value, _shorten(tb), tb_offset=tb_offset)
 
     def show_plain(self, value: BaseException | None) -> None:
         """An ERROR without frames of the stack, for when the formatter could not make one."""
-        etype = type(value)
-        self._showtraceback(etype, value, [f"{etype.__name__}: {_safe_str(value)}"])
+        name, text = _name_of(type(value)), _safe_str(value)
+        self._send_error(name, text, [f"{name}: {text}"])
 
     def show_usage_error(self, exc: Any) -> None:
         self._showtraceback(UsageError, exc, [f"UsageError: {_safe_str(exc)}"])
 
     def _showtraceback(self, etype: Any, evalue: Any, stb: Any) -> None:
         lines = [str(line) for line in stb] if isinstance(stb, (list, tuple)) else [str(stb)]
-        self.error = {"ename": str(etype.__name__), "evalue": _safe_str(evalue), "traceback": lines}
+        self._send_error(_name_of(etype), _safe_str(evalue), lines)
+
+    def _send_error(self, name: str, text: str, lines: list[str]) -> None:
+        self.error = {"ename": name, "evalue": text, "traceback": lines}
+        if self.displayhook.is_active:
+            self.failed_display = self.error
         protocol.send_json(protocol.ERROR, _cellbox.current_request(), self.error)
 
     def _format_exception_for_storage(self, exception: Any, filename: Any = None, running_compiled_code: Any = False) -> Any:
@@ -223,6 +248,10 @@ class Shell(InteractiveShell):
             leave_child(value.code if isinstance(value, SystemExit) else 0)
         traceback.print_exc()
         leave_child(1)
+
+
+def _name_of(etype: type) -> str:
+    return str(type.__getattribute__(etype, "__name__"))
 
 
 def leave_child(code: Any) -> None:

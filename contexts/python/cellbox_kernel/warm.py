@@ -284,6 +284,8 @@ def _forget_places() -> None:
     from . import completion
 
     completion.forget()
+    for name in ("ipython_dir", "profile_dir"):
+        _shell._trait_values.pop(name, None)
     matplotlib: Any = sys.modules.get("matplotlib")
     if matplotlib is not None:
         for function in (matplotlib.get_configdir, matplotlib.get_cachedir):

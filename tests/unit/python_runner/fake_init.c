@@ -16,6 +16,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -86,9 +87,7 @@ static void round_of(struct context *c)
 
 static void ended(struct context *c)
 {
-    siginfo_t info = {0};
     int status = 0;
-    (void)info;
     waitpid(c->pid, &status, 0);
     round_of(c);
     round_of(c);
@@ -122,9 +121,9 @@ static _Noreturn void child(struct context *c, int out, int err, const char *req
     apply_environment(request, request + len);
     if (warm) {
         struct context_boot boot = {.frame_fd = c->frame, .ring = c->ring};
-        int keep[] = {c->frame, c->ring.doorbell};
-        (void)keep;
-        fd_set_nonblock(c->frame, 0);
+        boot.frame_fd = fcntl(c->frame, F_DUPFD_CLOEXEC, 3000);
+        boot.ring.doorbell = fcntl(c->ring.doorbell, F_DUPFD_CLOEXEC, 3000);
+        close_range(3, 2999, 0);
         _exit(python_ops()->context_main(&boot));
     }
     int frame = fcntl(c->frame, F_DUPFD, 100), ring = fcntl(c->memfd, F_DUPFD, 100),
@@ -236,6 +235,8 @@ int main(int argc, char **argv)
     warm = !strcmp(argv[1], "warm");
     program = argv[3];
     signal(SIGPIPE, SIG_IGN);
+    struct rlimit files = {4096, 4096};
+    setrlimit(RLIMIT_NOFILE, &files);
     int64_t t = now_us();
     if (warm && python_ops()->preload() < 0)
         return 1;

@@ -14,11 +14,11 @@ def test_complete(context: Context) -> None:
     reply = context.ask(h.COMPLETE, {"cursor_pos": 8}, b"import o")
     assert reply["status"] == "ok" and "os" in reply["matches"] and (reply["cursor_start"], reply["cursor_end"]) == (7, 8)
     assert {"text", "type", "start", "end", "signature"} <= set(reply["metadata"][TYPES][0])
-    context.run("import pandas as pd; df = pd.DataFrame({'alpha': [1]}); variable_é = 'x'")
+    context.run("import pandas as pd; df = pd.DataFrame({'alpha': [1]}); valuable_é = 'x'")
     reply = context.ask(h.COMPLETE, {"cursor_pos": 3}, b"df.")
     assert "groupby" in reply["matches"] and "alpha" in reply["matches"]
-    reply = context.ask(h.COMPLETE, {"cursor_pos": 6}, "'é'+va".encode())
-    assert reply["matches"] == ["variable_é"] and reply["cursor_start"] == 4
+    reply = context.ask(h.COMPLETE, {"cursor_pos": 7}, "'é'+val".encode())
+    assert reply["matches"] == ["valuable_é"] and reply["cursor_start"] == 4
     reply = context.ask(h.COMPLETE, {"cursor_pos": 4}, b"%tim")
     assert "%timeit" in reply["matches"]
     assert context.ask(h.COMPLETE, {"cursor_pos": 999}, b"zzzz")["matches"] == []
