@@ -107,17 +107,23 @@ static char *missing_controllers(const char *have, const char *const *need)
     return str_take(&missing);
 }
 
-/* Names of the enabled controllers of /proc/cgroups (version 1), separated by blanks. */
+/*
+ * Names of the enabled controllers of /proc/cgroups (version 1), separated by blanks. Its lines are
+ * "name hierarchy groups enabled"; hierarchy 0 is not mounted, or version 2.
+ */
 static char *v1_controllers(void)
 {
     struct str out = {0};
-    char line[200], name[64];
-    int hierarchy, groups, enabled;
+    char line[200];
     FILE *f = fopen("/proc/cgroups", "re");
-    while (f && fgets(line, sizeof line, f))
-        if (sscanf(line, "%63s %d %d %d", name, &hierarchy, &groups, &enabled) == 4 && enabled &&
-            hierarchy)
-            str_addf(&out, "%s ", name);
+    while (f && fgets(line, sizeof line, f)) {
+        size_t name = strcspn(line, " \t#");
+        char *at = line + name;
+        long hierarchy = strtol(at, &at, 10), groups = strtol(at, &at, 10),
+             enabled = strtol(at, &at, 10);
+        if (name && hierarchy > 0 && groups > 0 && enabled == 1)
+            str_addf(&out, "%.*s ", (int)name, line);
+    }
     if (f)
         fclose(f);
     return str_take(&out);
@@ -172,10 +178,9 @@ static void probe_landlock(struct probe *p)
 static void probe_kernel(struct probe *p)
 {
     struct utsname u;
-    int major = 0, minor = 0;
+    char *end;
     uname(&u);
-    if (sscanf(u.release, "%d.%d", &major, &minor) != 2)
-        major = 0;
+    long major = strtol(u.release, &end, 10), minor = *end == '.' ? strtol(end + 1, NULL, 10) : 0;
     bool ok = major > 5 || (major == 5 && minor >= 19);
     FOUND(p, "Linux %.60s", u.release);
     verdict(p, ok, PROBE_MISSING, "overlays on id-mapped mounts need Linux 5.19 or newer");

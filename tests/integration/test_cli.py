@@ -30,7 +30,9 @@ def cli(server: Any, tmp_path: Path) -> Cli:
     def run(*args: str, **kw: Any) -> subprocess.CompletedProcess[str]:
         env = kw.pop("env", None) or environment(server)
         kw.setdefault("input", "")
-        return subprocess.run([CELLBOX, *args], text=True, capture_output=True, cwd=tmp_path, env=env, timeout=100, **kw)
+        return subprocess.run(
+            [CELLBOX, *args], text=True, capture_output=True, cwd=tmp_path, env=env, timeout=100, **kw
+        )
 
     return run
 
@@ -69,7 +71,9 @@ def write(tmp_path: Path, name: str, code: str) -> str:
 
 @pytest.mark.smoke
 def test_run_shows_output_and_keeps_state(cli: Cli, box: str, tmp_path: Path) -> None:
-    program = write(tmp_path, "one.py", "import sys\nx = 20\nprint('å', end='')\nprint('warned', file=sys.stderr)\nx + 1\n")
+    program = write(
+        tmp_path, "one.py", "import sys\nx = 20\nprint('å', end='')\nprint('warned', file=sys.stderr)\nx + 1\n"
+    )
     first = cli("run", box, program)
     assert (first.returncode, first.stdout, first.stderr) == (0, "å\n21\n", "warned\n")
     second = cli("run", box, "-", input="x * 2")
@@ -240,7 +244,9 @@ def test_input_on_a_terminal(server: Any, box: str, tmp_path: Path) -> None:
 
 def test_ctrl_c_at_a_question_gives_the_echo_back(server: Any, box: str, tmp_path: Path) -> None:
     write(tmp_path, "ask.py", "import getpass\ngetpass.getpass('secret? ')")
-    t = Terminal(["sh", "-c", f"trap : INT; {CELLBOX} run {box} ask.py; echo status $?; stty -a"], environment(server), tmp_path)
+    t = Terminal(
+        ["sh", "-c", f"trap : INT; {CELLBOX} run {box} ask.py; echo status $?; stty -a"], environment(server), tmp_path
+    )
     try:
         t.expect(r"secret\? ")
         t.type("\x03")
@@ -255,7 +261,9 @@ def test_ctrl_c_at_a_question_gives_the_echo_back(server: Any, box: str, tmp_pat
 def test_a_killed_gateway_is_survived(own_server: Any, started: Any, tmp_path: Path) -> None:
     server = own_server()
     lines = 400
-    write(tmp_path, "long.py", f"import time\nfor i in range({lines}):\n    print(i, flush=True); time.sleep(.01)\n'end'")
+    write(
+        tmp_path, "long.py", f"import time\nfor i in range({lines}):\n    print(i, flush=True); time.sleep(.01)\n'end'"
+    )
     p = started("run", "survivor", "long.py", env=environment(server))
     assert line(p) == "0\n"
     server.gateway().kill()
@@ -269,7 +277,7 @@ def test_ls_and_rm(cli: Cli, box: str) -> None:
     cli("run", box, "-", input="1")
     rows = [row.split() for row in cli("ls").stdout.splitlines()]
     assert rows[0][:3] == ["NAME", "STATE", "IMAGE"]
-    assert [row for row in rows if row[0] == box][0][1] == "running"
+    assert next(row for row in rows if row[0] == box)[1] == "running"
     listed = json.loads(cli("ls", "--json").stdout)
     assert box in [b["name"] for b in listed]
     assert cli("rm", box).returncode == 0
