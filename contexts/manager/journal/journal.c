@@ -65,9 +65,30 @@ static void window_unmap(struct window *w)
     *w = (struct window){0};
 }
 
-/* Walks to the first record that is not whole. Reads only headers. */
+struct window_read {
+    uint8_t bytes[4096];
+    uint64_t at;
+    size_t len;
+};
+
+/* Many small records share one read; of long ones only the head is read. */
+static bool read_head(const struct journal *j, struct window_read *w, uint64_t at, struct record_head *ret)
+{
+    if (at < w->at || at + sizeof *ret > w->at + w->len) {
+        ssize_t n = pread(j->fd, w->bytes, sizeof w->bytes, (off_t)at);
+        w->at = at;
+        w->len = n > 0 ? (size_t)n : 0;
+    }
+    if (w->len < at - w->at + sizeof *ret)
+        return false;
+    memcpy(ret, w->bytes + (at - w->at), sizeof *ret);
+    return true;
+}
+
+/* Walks to the first record that is not whole. */
 static int find_end(struct journal *j)
 {
+    struct window_read window = {.len = 0};
     struct stat st;
     if (fstat(j->fd, &st) < 0)
         return -errno;
@@ -80,7 +101,7 @@ static int find_end(struct journal *j)
     at = j->floor;
     while (at + sizeof(struct record_head) < size) {
         struct record_head h;
-        if (pread(j->fd, &h, sizeof h, (off_t)at) != sizeof h)
+        if (!read_head(j, &window, at, &h))
             return -EIO;
         if (h.state == RECORD_PENDING && h.kind == j->packet_kind && h.len && at + sizeof h + h.len <= size) {
             uint8_t byte = 0, kept = RECORD_KEPT;
