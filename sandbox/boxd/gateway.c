@@ -19,7 +19,7 @@
 #include "sandbox/base/log.h"
 #include "sandbox/boxd/server.h"
 
-enum { LINK_FD = 3, QUEUE_MAX = 100000, RESTART_MS = 20, RESTART_SLOW_MS = 1000 };
+enum { LINK_FD = 3, QUEUE_MAX = 100000, RESTART_MS = 20, RESTART_SLOW_MS = 1000, EARLY_DEATHS_MAX = 5 };
 
 struct queued {
     struct list link;
@@ -38,6 +38,7 @@ struct gateway {
     size_t queued;
     uv_timer_t restart;
     uint64_t started_at;
+    unsigned early_deaths; /* in a row */
 };
 
 static void start(struct gateway *g);
@@ -69,6 +70,11 @@ static void poll_closed(uv_handle_t *h)
     drop_queue(g);
     uv_update_time(&g->server->loop);
     uint64_t lived = uv_now(&g->server->loop) - g->started_at;
+    g->early_deaths = lived < RESTART_SLOW_MS ? g->early_deaths + 1 : 0;
+    if (!g->server->announced && g->early_deaths == EARLY_DEATHS_MAX) {
+        server_give_up(g->server, "start gateway", "it dies while starting; see the log above");
+        return;
+    }
     if (!g->server->stopping)
         uv_timer_start(&g->restart, on_restart,
                        lived < RESTART_SLOW_MS ? RESTART_SLOW_MS / 4 : RESTART_MS, 0);

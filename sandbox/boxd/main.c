@@ -22,6 +22,7 @@
 #include "sandbox/boxd/discovery.h"
 #include "sandbox/boxd/listen.h"
 #include "sandbox/boxd/server.h"
+#include "sandbox/fs/mount.h"
 #include "sandbox/ns/userns.h"
 #include "sandbox/seccomp/filter.h"
 
@@ -117,6 +118,25 @@ static int own_mounts(struct err *err)
     return 0;
 }
 
+/*
+ * G's state stands inside a directory that G's uid may not be able to reach (a home, a temporary directory): in B's mount
+ * namespace, which G shares, it has a second place that everybody can.
+ */
+static int mount_gateway_state(struct server *s, struct err *err)
+{
+    char path[300];
+    CLEANUP_FD int mount_fd = -1;
+    snprintf(path, sizeof path, "%s/gateway", s->config.state_dir);
+    snprintf(s->gateway_state, sizeof s->gateway_state, "/run/cellbox/gateway-%d", (int)getpid());
+    int r = mkdir("/run/cellbox", 0755) < 0 && errno != EEXIST ? -errno : 0;
+    if (r == 0 && mkdir(s->gateway_state, 0700) < 0 && errno != EEXIST)
+        r = -errno;
+    if (r < 0)
+        return err_set(err, r, "make directory", "%s: %s", s->gateway_state, strerror(-r));
+    r = mount_clone(AT_FDCWD, path, 0, &mount_fd, err);
+    return r < 0 ? r : mount_attach(mount_fd, s->gateway_state, err);
+}
+
 static void raise_limits(void)
 {
     struct rlimit l = {1 << 20, 1 << 20};
@@ -160,6 +180,13 @@ static void stop(struct server *s)
     uv_stop(&s->loop);
 }
 
+void server_give_up(struct server *s, const char *step, const char *text)
+{
+    fprintf(stderr, "kernel-gw: cannot go on: %s: %s\n", step, text);
+    s->exit_status = 1;
+    stop(s);
+}
+
 static void on_signal(uv_signal_t *h, int signum)
 {
     (void)signum;
@@ -172,6 +199,8 @@ static void wind_up(struct server *s)
     while (!list_empty(&s->boxes))
         uv_run(&s->loop, UV_RUN_ONCE);
     discovery_withdraw(s->config.state_dir);
+    umount2(s->gateway_state, MNT_DETACH);
+    rmdir(s->gateway_state);
     while (waitpid(-1, NULL, 0) > 0 || errno == EINTR)
         ;
     cgroup_root_close(s->cgroups);
@@ -189,6 +218,8 @@ static int prepare(struct server *s, struct err *err)
         r = make_state(s, err);
     if (r == 0)
         r = lock_state(s, err);
+    if (r == 0)
+        r = mount_gateway_state(s, err);
     if (r == 0)
         r = listen_open(s->config.listen, &s->listen_fd, s->listen_text, sizeof s->listen_text,
                         err);
@@ -241,5 +272,5 @@ int main(int argc, char **argv)
     }
     uv_run(&s.loop, UV_RUN_DEFAULT);
     wind_up(&s);
-    return 0;
+    return s.exit_status;
 }

@@ -30,7 +30,9 @@ struct server {
     struct zygotes *zygotes;
     struct gateway *gateway;
     uv_signal_t sigterm, sigint, sigchld;
+    char gateway_state[64]; /* G's directory as G sees it */
     bool stopping, announced;
+    int exit_status;
 };
 
 /* zygotes.c */
@@ -72,3 +74,5 @@ void request_hand_over(struct server *s); /* HELLO and everything that lives, to
 /* server.c */
 struct box *server_find_box(struct server *s, uint64_t number);
 void server_gateway_ready(struct server *s);
+/* The server cannot go on: says so on stderr and ends the loop. */
+void server_give_up(struct server *s, const char *step, const char *text);

@@ -1,7 +1,8 @@
 /*
- * Indices grow without bound and wrap at 2^32, which OUTRING_SIZE divides. Sleep and wake-up are Dekker's pattern: each
- * side stores its own word (head, idle; tail and busy, want) and then loads the other's, all sequentially consistent,
- * so that at least one of them sees the other and no wake-up is lost.
+ * Indices grow without bound and wrap at 2^32, which OUTRING_SIZE divides. Sleep and wake-up are
+ * Dekker's pattern: each side stores its own word (head, idle; tail and busy, want) and then loads
+ * the other's, all sequentially consistent, so that at least one of them sees the other and no
+ * wake-up is lost.
  */
 #include "sandbox/init/outring.h"
 
@@ -17,7 +18,8 @@
 
 enum { HEAD = 16, BELL_AT = OUTRING_SIZE / 4, SLICE_MS = 100 };
 
-static_assert(sizeof(struct outring_shared) == 64 + OUTRING_SIZE, "layout is shared between processes");
+static_assert(sizeof(struct outring_shared) == 64 + OUTRING_SIZE,
+              "layout is shared between processes");
 
 struct record {
     uint32_t length;
@@ -171,11 +173,13 @@ static int pipe_is_empty(int fd)
 }
 
 /*
- * Pipes and ring first, `busy` last: bytes that left them were announced in `busy` before they left.
+ * Pipes and ring first, `busy` last: bytes that left them were announced in `busy` before they
+ * left.
  */
 static int is_settled(const struct outring *r, int out_fd, int err_fd, uint32_t mask)
 {
-    return pipe_is_empty(out_fd) && pipe_is_empty(err_fd) && !(atomic_load(&r->shared->busy) & mask);
+    return pipe_is_empty(out_fd) && pipe_is_empty(err_fd) &&
+           !(atomic_load(&r->shared->busy) & mask);
 }
 
 int outring_is_drained(const struct outring *r, int out_fd, int err_fd)
@@ -185,8 +189,8 @@ int outring_is_drained(const struct outring *r, int out_fd, int err_fd)
 }
 
 /*
- * Waits for: the ring consumed up to `head` and everything sent. Two ticks after the ring was seen consumed are enough
- * whatever the pipes hold by then: a whole round began after the call.
+ * Waits for: the ring consumed up to `head` and everything sent. Two ticks after the ring was seen
+ * consumed are enough whatever the pipes hold by then: a whole round began after the call.
  */
 static int wait_sent(struct outring *r, int out_fd, int err_fd, uint32_t mask, int timeout_ms)
 {
@@ -232,7 +236,8 @@ int outring_settle(struct outring *r, int out_fd, int err_fd, int timeout_ms)
     return wait_sent(r, out_fd, err_fd, OUTRING_BUSY_PIPE, timeout_ms);
 }
 
-ssize_t outring_read(struct outring *r, uint32_t *tail, uint64_t *ret_req, int *ret_stream, void *out, size_t cap)
+ssize_t outring_read(struct outring *r, uint32_t *tail, uint64_t *ret_req, int *ret_stream,
+                     void *out, size_t cap)
 {
     struct outring_shared *s = r->shared;
     uint32_t at = *tail;
