@@ -13,11 +13,12 @@
 #include <unistd.h>
 
 #define PYTHON_PREFIX "/opt/venv"
-#define RUNTIME_LIB "/opt/cellbox/lib"
+#define RUNTIME_LIB   "/opt/cellbox/lib"
 
-/* Numeric libraries start their threads at import; a process that will be forked has one. Taken back after preload. */
-static const char *const single_threaded[] = {"OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS",
-                                              "NUMEXPR_NUM_THREADS"};
+/* Numeric libraries start their threads at import; a process that will be forked has one. Taken
+ * back after preload. */
+static const char *const single_threaded[] = {"OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS",
+                                              "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"};
 
 static const char *env_or(const char *name, const char *otherwise)
 {
@@ -32,8 +33,8 @@ static int fail(const char *step, const char *why)
 }
 
 /*
- * Like the python command of the virtual environment, sys.executable included. A fresh context honours PYTHON* of its
- * environment: that is why it is fresh.
+ * Like the python command of the virtual environment, sys.executable included. A fresh context
+ * honours PYTHON* of its environment: that is why it is fresh.
  */
 static int python_init(bool use_environment)
 {
@@ -51,7 +52,8 @@ static int python_init(bool use_environment)
         return fail("Python pre-initialisation", status.err_msg);
     if (module_register() < 0)
         return fail("register module", NULL);
-    snprintf(program, sizeof program, "%s/bin/python", env_or("CELLBOX_PYTHON_PREFIX", PYTHON_PREFIX));
+    snprintf(program, sizeof program, "%s/bin/python",
+             env_or("CELLBOX_PYTHON_PREFIX", PYTHON_PREFIX));
     PyConfig_InitPythonConfig(&config);
     config.use_environment = use_environment;
     config.parse_argv = 0;
@@ -67,7 +69,8 @@ static int python_init(bool use_environment)
     return PyStatus_Exception(status) ? fail("Python initialisation", status.err_msg) : 0;
 }
 
-/* cellbox_kernel by its place; sys.path stays the user's. Kept: a forked context need not look for it. */
+/* cellbox_kernel by its place; sys.path stays the user's. Kept: a forked context need not look for
+ * it. */
 static PyObject *package;
 
 static PyObject *import_package(void)
@@ -110,8 +113,9 @@ static int preload(void)
 }
 
 /*
- * Python's locks are taken once per process image: init is a clone made between before_fork and after_fork_parent and
- * forks again from that state. Taking the import lock twice would leave it held in the context.
+ * Python's locks are taken once per process image: init is a clone made between before_fork and
+ * after_fork_parent and forks again from that state. Taking the import lock twice would leave it
+ * held in the context.
  */
 static pid_t forking;
 
@@ -134,14 +138,16 @@ static void after_fork_parent(void)
 static void plain_signals(void)
 {
     sigset_t none;
+    struct sigaction dfl = {.sa_handler = SIG_DFL};
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
-    signal(SIGCHLD, SIG_DFL);
+    sigaction(SIGCHLD, &dfl, NULL);
 }
 
 static _Noreturn void run(const struct context_boot *boot)
 {
-    PyObject *status = import_package() ? PyObject_CallMethod(package, "main", "i", boot->fresh) : NULL;
+    PyObject *status =
+        import_package() ? PyObject_CallMethod(package, "main", "i", boot->fresh) : NULL;
     if (!status) {
         PyErr_Print();
         _exit(1);
@@ -169,9 +175,11 @@ static int context_main(const struct context_boot *boot)
 
 int python_fresh_main(void)
 {
-    struct context_boot boot = {.frame_fd = CONTEXT_FD_FRAME, .ring = {.doorbell = CONTEXT_FD_DOORBELL}, .fresh = 1};
+    struct context_boot boot = {
+        .frame_fd = CONTEXT_FD_FRAME, .ring = {.doorbell = CONTEXT_FD_DOORBELL}, .fresh = 1};
 
-    void *p = mmap(NULL, sizeof(struct outring_shared), PROT_READ | PROT_WRITE, MAP_SHARED, CONTEXT_FD_RING, 0);
+    void *p = mmap(NULL, sizeof(struct outring_shared), PROT_READ | PROT_WRITE, MAP_SHARED,
+                   CONTEXT_FD_RING, 0);
     if (p == MAP_FAILED) {
         fail("map the output ring", strerror(errno));
         return 1;

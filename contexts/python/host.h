@@ -1,9 +1,11 @@
 /*
- * Python host: the process that is a Python context. C around libpython: frame socket, output streams, interrupt,
- * fork hygiene; the interpreter's behaviour is the package cellbox_kernel beside it.
+ * Python host: the process that is a Python context. C around libpython: frame socket, output
+ * streams, interrupt, fork hygiene; the interpreter's behaviour is the package cellbox_kernel
+ * beside it.
  *
- * Processes: preload/before_fork/after_fork_parent run in the zygote (and in init, its cold clone), everything else in
- * the context. The GIL is held on entry to every function unless it says otherwise.
+ * Processes: preload/before_fork/after_fork_parent run in the zygote (and in init, its cold clone),
+ * everything else in the context. The GIL is held on entry to every function unless it says
+ * otherwise.
  */
 #pragma once
 
@@ -25,7 +27,8 @@ int module_register(void);
 /* module.c: descriptors of this context, once known. Moves them out of the way of user code. */
 int module_attach(const struct context_boot *boot);
 
-/* seal.c: fills the holes of pymalloc so that children do not write to shared pages. Returns the blocks used. */
+/* seal.c: fills the holes of pymalloc so that children do not write to shared pages. Returns the
+ * blocks used. */
 size_t seal_heap(void);
 
 /* reseed.c: what fork duplicated below Python: numpy's global generator, OpenBLAS' thread pool. */
@@ -43,7 +46,8 @@ struct section {
 /* One message, cut into packets. Blocks; EINTR never breaks a message. Negative errno. */
 int link_send(const struct link *l, uint16_t type, uint32_t arg, uint64_t req, unsigned nsections,
               const struct section *sections);
-/* One packet into buf (PACKET_MAX bytes) without blocking. Length; 0 = closed by the peer; -EAGAIN. */
+/* One packet into buf (PACKET_MAX bytes) without blocking. Length; 0 = closed by the peer; -EAGAIN.
+ */
 ssize_t link_recv(const struct link *l, uint8_t *buf);
 
 /* interrupt.c: SIGINT. */
@@ -55,7 +59,8 @@ uint64_t interrupt_running(void);
 
 /* stream.c: types of sys.stdout, sys.stderr and their .buffer. */
 int stream_add_types(PyObject *module);
-PyObject *stream_request_var(void); /* borrowed: the context variable with the request of this task or thread */
+PyObject *stream_request_var(
+    void); /* borrowed: the context variable with the request of this task or thread */
 /* 0 when the text is in the ring (or was dropped on purpose), -1 with an exception. */
 int stream_emit(int stream, uint64_t req, const char *data, size_t len);
 uint64_t stream_current_request(void);

@@ -1,7 +1,8 @@
 /*
- * SIGINT of a context (docs/protocol.md, "Interrupt"). Init queues SIGINT with the low 32 bits of the request as value
- * and then signals the children of the cell plainly. A queued signal for another request is late; a plain one from
- * pid 1 was meant for the children; outside of a cell nobody is there to be interrupted.
+ * SIGINT of a context (docs/protocol.md, "Interrupt"). Init queues SIGINT with the low 32 bits of
+ * the request as value and then signals the children of the cell plainly. A queued signal for
+ * another request is late; a plain one from pid 1 was meant for the children; outside of a cell
+ * nobody is there to be interrupted.
  */
 #include "contexts/python/host.h"
 
@@ -41,7 +42,8 @@ int interrupt_install(void)
 bool interrupt_is_installed(void)
 {
     struct sigaction sa;
-    return sigaction(SIGINT, NULL, &sa) == 0 && (sa.sa_flags & SA_SIGINFO) && sa.sa_sigaction == on_sigint;
+    return sigaction(SIGINT, NULL, &sa) == 0 && (sa.sa_flags & SA_SIGINFO) &&
+           sa.sa_sigaction == on_sigint;
 }
 
 void interrupt_set_running(uint64_t req)

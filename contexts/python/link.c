@@ -50,7 +50,8 @@ int link_send(const struct link *l, uint16_t type, uint32_t arg, uint64_t req, u
     part[0] = (struct iovec){.iov_base = head, .iov_len = MESSAGE_HEAD + 4u * nsections};
     for (unsigned i = 0; i < nsections; i++) {
         put_le(head + MESSAGE_HEAD + 4u * i, sections[i].len, 4);
-        part[1 + i] = (struct iovec){.iov_base = (void *)sections[i].data, .iov_len = sections[i].len};
+        part[1 + i] =
+            (struct iovec){.iov_base = (void *)sections[i].data, .iov_len = sections[i].len};
     }
     while (at < nparts) {
         uint8_t packet_head[PACKET_HEAD] = {0};

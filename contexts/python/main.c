@@ -1,6 +1,6 @@
 /*
- * cbx-python: --zygote = the warm process that boxes are cloned from; --context = one context, executed fresh because
- * its box or environment differs from what the zygote loaded.
+ * cbx-python: --zygote = the warm process that boxes are cloned from; --context = one context,
+ * executed fresh because its box or environment differs from what the zygote loaded.
  */
 #include "contexts/python/host.h"
 

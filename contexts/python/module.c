@@ -13,8 +13,9 @@
 #include "contexts/proto/frame.h"
 
 /*
- * Descriptors live above what loops like os.closerange(3, 256) and select() users care about: user code starts at 3.
- * SYNC_MS bounds the wait for init: a gateway that does not read holds the cell at its next output anyway.
+ * Descriptors live above what loops like os.closerange(3, 256) and select() users care about: user
+ * code starts at 3. SYNC_MS bounds the wait for init: a gateway that does not read holds the cell
+ * at its next output anyway.
  */
 enum { FD_FLOOR = 512, SYNC_MS = 2000, MESSAGE_MAX = 64 << 20 };
 
@@ -35,15 +36,15 @@ static int move_up(int fd)
 
 int module_attach(const struct context_boot *boot)
 {
-    int floor = FD_FLOOR;
-
+    if (boot->frame_fd == CONTEXT_FD_FRAME)
+        close(CONTEXT_FD_RING); /* mapped already; inherited by a forked context too */
     host.link.fd = move_up(boot->frame_fd);
     host.ring = boot->ring;
     host.ring.doorbell = move_up(boot->ring.doorbell);
     if (host.link.fd < 0 || host.ring.doorbell < 0)
         return -EBADF;
-    host.out_fd = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, floor);
-    host.err_fd = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, floor);
+    host.out_fd = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, FD_FLOOR);
+    host.err_fd = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, FD_FLOOR);
     host.detached = host.muted = false;
     host.attached = true;
     return 0;
@@ -113,12 +114,10 @@ static PyObject *send_message(PyObject *self, PyObject *const *args, Py_ssize_t 
         stream_sync(SYNC_MS);
     int r;
     PyObject *keep = Py_NewRef(args[3]);
-    Py_BEGIN_ALLOW_THREADS
-    PyThread_acquire_lock(send_turn, WAIT_LOCK);
+    Py_BEGIN_ALLOW_THREADS PyThread_acquire_lock(send_turn, WAIT_LOCK);
     r = link_send(&host.link, (uint16_t)type, (uint32_t)arg, req, (unsigned)n, sections);
     PyThread_release_lock(send_turn);
-    Py_END_ALLOW_THREADS
-    Py_DECREF(keep);
+    Py_END_ALLOW_THREADS Py_DECREF(keep);
     if (r < 0) {
         errno = -r;
         return PyErr_SetFromErrno(PyExc_OSError);
@@ -126,7 +125,8 @@ static PyObject *send_message(PyObject *self, PyObject *const *args, Py_ssize_t 
     Py_RETURN_NONE;
 }
 
-/* wait(fd, timeout_ms) -> bits: 1 = a frame can be received (or the peer closed), 2 = fd is readable. */
+/* wait(fd, timeout_ms) -> bits: 1 = a frame can be received (or the peer closed), 2 = fd is
+ * readable. */
 static PyObject *wait_input(PyObject *self, PyObject *args)
 {
     int fd, timeout;
@@ -136,11 +136,8 @@ static PyObject *wait_input(PyObject *self, PyObject *args)
     struct pollfd p[2] = {{.fd = host.link.fd, .events = POLLIN}, {.fd = fd, .events = POLLIN}};
     int r;
     do {
-        Py_BEGIN_ALLOW_THREADS
-        r = poll(p, 2, timeout);
-        Py_END_ALLOW_THREADS
-        if (r < 0 && errno != EINTR)
-            return PyErr_SetFromErrno(PyExc_OSError);
+        Py_BEGIN_ALLOW_THREADS r = poll(p, 2, timeout);
+        Py_END_ALLOW_THREADS if (r < 0 && errno != EINTR) return PyErr_SetFromErrno(PyExc_OSError);
         if (r < 0 && PyErr_CheckSignals() < 0)
             return NULL;
     } while (r < 0);
@@ -173,7 +170,9 @@ static PyObject *parse_message(const uint8_t *p, size_t len)
         return NULL;
     for (unsigned i = 0; i < n; i++) {
         size_t size = get_le(p + MESSAGE_HEAD + 4u * i, 4);
-        PyObject *b = size <= len - at ? PyBytes_FromStringAndSize((const char *)p + at, (Py_ssize_t)size) : NULL;
+        PyObject *b = size <= len - at
+                          ? PyBytes_FromStringAndSize((const char *)p + at, (Py_ssize_t)size)
+                          : NULL;
         if (!b) {
             Py_DECREF(sections);
             return PyErr_Occurred() ? NULL : bad_message();
@@ -181,8 +180,8 @@ static PyObject *parse_message(const uint8_t *p, size_t len)
         PyList_SET_ITEM(sections, i, b);
         at += size;
     }
-    return Py_BuildValue("IkKN", type, (unsigned long)get_le(p + 4, 4), (unsigned long long)get_le(p + 8, 8),
-                         sections);
+    return Py_BuildValue("IkKN", type, (unsigned long)get_le(p + 4, 4),
+                         (unsigned long long)get_le(p + 8, 8), sections);
 }
 
 static int rx_append(const uint8_t *p, size_t n)
@@ -202,7 +201,8 @@ static int rx_append(const uint8_t *p, size_t n)
     return 0;
 }
 
-/* recv() -> (type, arg, req, [bytes]) or None when no whole message is there; EOFError when the peer has gone. */
+/* recv() -> (type, arg, req, [bytes]) or None when no whole message is there; EOFError when the
+ * peer has gone. */
 static PyObject *recv_message(PyObject *self, PyObject *unused)
 {
     (void)self;
@@ -252,7 +252,8 @@ static PyObject *begin(PyObject *self, PyObject *req)
     Py_RETURN_NONE;
 }
 
-/* end() -> whether an interrupt came too late to be raised. After it no KeyboardInterrupt is raised by us. */
+/* end() -> whether an interrupt came too late to be raised. After it no KeyboardInterrupt is raised
+ * by us. */
 static PyObject *end(PyObject *self, PyObject *unused)
 {
     (void)self;
@@ -328,7 +329,8 @@ static PyObject *reseed(PyObject *self, PyObject *unused)
 }
 
 static PyMethodDef methods[] = {
-    {"send", (PyCFunction)(void (*)(void))send_message, METH_FASTCALL, "send(type, arg, req, sections)"},
+    {"send", (PyCFunction)(void (*)(void))send_message, METH_FASTCALL,
+     "send(type, arg, req, sections)"},
     {"recv", recv_message, METH_NOARGS, "recv() -> (type, arg, req, sections) or None"},
     {"wait", wait_input, METH_VARARGS, "wait(fd, timeout_ms) -> bits"},
     {"frame_fd", frame_fd, METH_NOARGS, NULL},
@@ -346,8 +348,8 @@ static PyMethodDef methods[] = {
     {NULL, NULL, 0, NULL},
 };
 
-static struct PyModuleDef definition = {
-    PyModuleDef_HEAD_INIT, .m_name = "_cellbox", .m_size = -1, .m_methods = methods};
+static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, .m_name = "_cellbox", .m_size = -1,
+                                        .m_methods = methods};
 
 static PyObject *init_module(void)
 {

@@ -1,7 +1,8 @@
 /*
- * State below Python that a fork duplicates. numpy.random.seed() in the child costs 0.5 ms of copied pages; writing the
- * Mersenne Twister's words from the kernel's generator is the same thing in microseconds. OpenBLAS was imported with
- * one thread; its pool is told the number of CPUs without being started: it starts with the first product worth it.
+ * State below Python that a fork duplicates. numpy.random.seed() in the child costs 0.5 ms of
+ * copied pages; writing the Mersenne Twister's words from the kernel's generator is the same thing
+ * in microseconds. OpenBLAS was imported with one thread; its pool is told the number of CPUs
+ * without being started: it starts with the first product worth it.
  */
 #include "contexts/python/host.h"
 

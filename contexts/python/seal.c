@@ -1,7 +1,8 @@
 /*
- * After the imports pymalloc holds thousands of half-full pools. The small allocations of a child would fill their
- * holes, and each would copy another shared page: 3.6 MiB and 2 ms for a context that has done nothing yet. So the
- * holes of every size class are filled before the fork; the blocks are never freed.
+ * After the imports pymalloc holds thousands of half-full pools. The small allocations of a child
+ * would fill their holes, and each would copy another shared page: 3.6 MiB and 2 ms for a context
+ * that has done nothing yet. So the holes of every size class are filled before the fork; the
+ * blocks are never freed.
  */
 #include "contexts/python/host.h"
 
@@ -16,8 +17,8 @@ static uintptr_t pool_size(void)
 enum { POOL_HEADER = 48, CLASS_STEP = 16, CLASS_MAX = 512, BLOCKS_MAX = 2000000 };
 
 /*
- * Takes blocks of one size until a whole pool was handed out in one go: then no used pool with a hole is left. That
- * last pool is given back, so that the child's first blocks come from there.
+ * Takes blocks of one size until a whole pool was handed out in one go: then no used pool with a
+ * hole is left. That last pool is given back, so that the child's first blocks come from there.
  */
 static size_t seal_class(size_t size, void **run)
 {

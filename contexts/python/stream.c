@@ -1,7 +1,8 @@
 /*
- * sys.stdout and sys.stderr. print() calls write() here; the text goes into the output ring with the request of the
- * calling task or thread: no system call, no Python frame. When the ring is full the GIL is given up until init has
- * made room, and signals are looked at, so that a blocked print can be interrupted.
+ * sys.stdout and sys.stderr. print() calls write() here; the text goes into the output ring with
+ * the request of the calling task or thread: no system call, no Python frame. When the ring is full
+ * the GIL is given up until init has made room, and signals are looked at, so that a blocked print
+ * can be interrupted.
  */
 #include "contexts/python/host.h"
 
@@ -13,8 +14,7 @@
 enum { WAIT_MS = 200, CHILD_LINE_MAX = 8192 };
 
 typedef struct {
-    PyObject_HEAD
-    PyObject *dict;
+    PyObject_HEAD PyObject *dict;
     PyObject *weakrefs;
     int number; /* 1 stdout, 2 stderr */
     PyObject *buffer;
@@ -66,10 +66,9 @@ static int write_all(int fd, const char *data, size_t len)
 {
     while (len) {
         ssize_t n;
-        Py_BEGIN_ALLOW_THREADS
-        n = write(fd, data, len);
-        Py_END_ALLOW_THREADS
-        if (n < 0 && errno == EINTR) {
+        Py_BEGIN_ALLOW_THREADS n = write(fd, data, len);
+        Py_END_ALLOW_THREADS if (n < 0 && errno == EINTR)
+        {
             if (PyErr_CheckSignals() < 0)
                 return -1;
             continue;
@@ -107,11 +106,8 @@ static int emit_rest(int stream, uint64_t req, const char *data, size_t len)
 {
     while (!host.detached) {
         int r;
-        Py_BEGIN_ALLOW_THREADS
-        r = outring_wait_room(&host.ring, WAIT_MS);
-        Py_END_ALLOW_THREADS
-        if (r == -EPIPE)
-            break;
+        Py_BEGIN_ALLOW_THREADS r = outring_wait_room(&host.ring, WAIT_MS);
+        Py_END_ALLOW_THREADS if (r == -EPIPE) break;
         if (PyErr_CheckSignals() < 0)
             return -1;
         size_t n = outring_try_write(&host.ring, req, stream, data, len);
@@ -124,16 +120,15 @@ static int emit_rest(int stream, uint64_t req, const char *data, size_t len)
 }
 
 /*
- * One write at a time: a long one gives up the GIL in between, and others queue behind it. A signal handler that prints
- * while its own thread is in a long write goes through.
+ * One write at a time: a long one gives up the GIL in between, and others queue behind it. A signal
+ * handler that prints while its own thread is in a long write goes through.
  */
 static bool take_turn(unsigned long me)
 {
     if (turn_owner == me)
         return false;
     if (!PyThread_acquire_lock(turn, NOWAIT_LOCK)) {
-        Py_BEGIN_ALLOW_THREADS
-        PyThread_acquire_lock(turn, WAIT_LOCK);
+        Py_BEGIN_ALLOW_THREADS PyThread_acquire_lock(turn, WAIT_LOCK);
         Py_END_ALLOW_THREADS
     }
     turn_owner = me;
@@ -154,8 +149,7 @@ int stream_emit(int stream, uint64_t req, const char *data, size_t len)
         return child_write(stream, data, len);
     /* At the start of a line: text of a subprocess that is still in a pipe goes first. */
     if (line_start[stream] && outring_settle(&host.ring, host.out_fd, host.err_fd, 0) < 0) {
-        Py_BEGIN_ALLOW_THREADS
-        outring_settle(&host.ring, host.out_fd, host.err_fd, WAIT_MS);
+        Py_BEGIN_ALLOW_THREADS outring_settle(&host.ring, host.out_fd, host.err_fd, WAIT_MS);
         Py_END_ALLOW_THREADS
     }
     line_start[stream] = data[len - 1] == '\n';
@@ -175,16 +169,15 @@ int stream_sync(int timeout_ms)
 
     if (!host.attached || outring_is_drained(&host.ring, host.out_fd, host.err_fd))
         return 0;
-    Py_BEGIN_ALLOW_THREADS
-    r = outring_sync(&host.ring, host.out_fd, host.err_fd, timeout_ms);
-    Py_END_ALLOW_THREADS
-    return r;
+    Py_BEGIN_ALLOW_THREADS r = outring_sync(&host.ring, host.out_fd, host.err_fd, timeout_ms);
+    Py_END_ALLOW_THREADS return r;
 }
 
 static PyObject *stream_write(stream_object *self, PyObject *text)
 {
     if (!PyUnicode_Check(text))
-        return PyErr_Format(PyExc_TypeError, "write() argument must be str, not %s", Py_TYPE(text)->tp_name);
+        return PyErr_Format(PyExc_TypeError, "write() argument must be str, not %s",
+                            Py_TYPE(text)->tp_name);
     Py_ssize_t len;
     const char *data = PyUnicode_AsUTF8AndSize(text, &len);
     int r;
@@ -263,7 +256,8 @@ static PyObject *return_false(PyObject *self, PyObject *unused)
     Py_RETURN_FALSE;
 }
 
-/* close(): the stream belongs to the context; library code that closes it must not silence the rest of it. */
+/* close(): the stream belongs to the context; library code that closes it must not silence the rest
+ * of it. */
 static PyObject *return_none(PyObject *self, PyObject *args, PyObject *kwargs)
 {
     (void)self;
@@ -365,14 +359,15 @@ static PyObject *stream_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
     return (PyObject *)self;
 }
 
-#define COMMON_METHODS                                                                             \
-    {"flush", (PyCFunction)stream_flush, METH_NOARGS, NULL},                                       \
-        {"fileno", (PyCFunction)stream_fileno, METH_NOARGS, NULL},                                 \
-        {"isatty", return_false, METH_NOARGS, NULL}, {"readable", return_false, METH_NOARGS, NULL}, \
-        {"writable", return_true, METH_NOARGS, NULL},                                              \
-        {"seekable", return_false, METH_NOARGS, NULL},                                             \
-    {                                                                                              \
-        "close", (PyCFunction)(void (*)(void))return_none, METH_VARARGS | METH_KEYWORDS, NULL      \
+#define COMMON_METHODS                                                                        \
+    {"flush", (PyCFunction)stream_flush, METH_NOARGS, NULL},                                  \
+        {"fileno", (PyCFunction)stream_fileno, METH_NOARGS, NULL},                            \
+        {"isatty", return_false, METH_NOARGS, NULL},                                          \
+        {"readable", return_false, METH_NOARGS, NULL},                                        \
+        {"writable", return_true, METH_NOARGS, NULL},                                         \
+        {"seekable", return_false, METH_NOARGS, NULL},                                        \
+    {                                                                                         \
+        "close", (PyCFunction)(void (*)(void))return_none, METH_VARARGS | METH_KEYWORDS, NULL \
     }
 
 static PyMethodDef stream_methods[] = {
@@ -403,10 +398,8 @@ static PyGetSetDef stream_getset[] = {
 };
 
 static PyGetSetDef buffer_getset[] = {
-    {"mode", get_text, NULL, NULL, "wb"},
-    {"name", (getter)get_name, NULL, NULL, NULL},
-    {"closed", get_false, NULL, NULL, NULL},
-    {"raw", (getter)get_buffer, NULL, NULL, NULL},
+    {"mode", get_text, NULL, NULL, "wb"},    {"name", (getter)get_name, NULL, NULL, NULL},
+    {"closed", get_false, NULL, NULL, NULL}, {"raw", (getter)get_buffer, NULL, NULL, NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 
@@ -417,15 +410,16 @@ static PyMemberDef members[] = {
 };
 
 static PyType_Slot stream_slots[] = {
-    {Py_tp_new, stream_new},         {Py_tp_dealloc, stream_dealloc}, {Py_tp_traverse, stream_traverse},
-    {Py_tp_clear, stream_clear},     {Py_tp_methods, stream_methods}, {Py_tp_getset, stream_getset},
-    {Py_tp_members, members},        {Py_tp_repr, stream_repr},       {0, NULL},
+    {Py_tp_new, stream_new},     {Py_tp_dealloc, stream_dealloc}, {Py_tp_traverse, stream_traverse},
+    {Py_tp_clear, stream_clear}, {Py_tp_methods, stream_methods}, {Py_tp_getset, stream_getset},
+    {Py_tp_members, members},    {Py_tp_repr, stream_repr},       {0, NULL},
 };
 
 static PyType_Slot buffer_slots[] = {
-    {Py_tp_new, stream_new},         {Py_tp_dealloc, stream_dealloc}, {Py_tp_traverse, stream_traverse},
-    {Py_tp_clear, stream_clear},     {Py_tp_methods, buffer_methods}, {Py_tp_getset, buffer_getset},
-    {Py_tp_members, members},        {0, NULL},
+    {Py_tp_new, stream_new},           {Py_tp_dealloc, stream_dealloc},
+    {Py_tp_traverse, stream_traverse}, {Py_tp_clear, stream_clear},
+    {Py_tp_methods, buffer_methods},   {Py_tp_getset, buffer_getset},
+    {Py_tp_members, members},          {0, NULL},
 };
 
 static PyType_Spec stream_spec = {.name = "_cellbox.Stream",

@@ -12,11 +12,12 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "unit/python_runner"))
 
-import harness  # noqa: E402
+import harness
 
 
 def us(function: Callable[[], object]) -> float:
@@ -45,18 +46,18 @@ def starts(init: harness.Init, count: int) -> None:
     hello, forks, first, second, third = [], [], [], [], []
     contexts = []
     for _ in range(count):
-        holder: list[harness.Context] = []
-        hello.append(us(lambda h=holder: h.append(init.context())))
-        context = holder[0]
+        start = time.perf_counter()
+        context = init.context()
+        hello.append((time.perf_counter() - start) * 1e6)
         contexts.append(context)
         forks.append(float(context.fork_us))
     ready = [memory(c.pid) for c in contexts]
     for context in contexts:
-        first.append(us(lambda c=context: c.run("1+1")))
+        first.append(us(partial(context.run, "1+1")))
     used = [memory(c.pid) for c in contexts]
     for context in contexts:
-        second.append(us(lambda c=context: c.run("1+1")))
-        third.append(us(lambda c=context: c.run("1+1")))
+        second.append(us(partial(context.run, "1+1")))
+        third.append(us(partial(context.run, "1+1")))
     print(f"fork in the zygote, us      {p50(forks)}")
     print(f"start to HELLO, us          {p50(hello)}")
     print(f"first 1+1, us               {p50(first)}")
@@ -123,7 +124,7 @@ def main() -> None:
         context.run("1+1")
         context = init.context()
         context.ask(harness.WARMUP)
-        warmed.append(us(lambda c=context: c.run("1+1")))
+        warmed.append(us(partial(context.run, "1+1")))
     print(f"first 1+1 after WARMUP, us  {p50(warmed)}")
     init.close()
 

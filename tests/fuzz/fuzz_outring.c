@@ -1,5 +1,6 @@
 /* LINK: cbx_outring */
-/* Consumer of the output ring against arbitrary shared memory: it must end, stay in bounds and make progress. */
+/* Consumer of the output ring against arbitrary shared memory: it must end, stay in bounds and make
+ * progress. */
 #include <stdlib.h>
 #include <string.h>
 

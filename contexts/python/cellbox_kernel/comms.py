@@ -6,10 +6,9 @@ import asyncio
 import uuid
 from typing import Any
 
+import _cellbox
 import comm
 from comm.base_comm import BaseComm, CommManager
-
-import _cellbox
 
 from . import protocol
 

@@ -24,7 +24,7 @@ def _prepare() -> None:
         cache = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
         parso.cache._default_cache_path = cache / "parso"  # type: ignore[attr-defined]
         jedi.settings.cache_directory = str(cache / "jedi")
-    except Exception:  # noqa: BLE001 - completion works without a cache
+    except Exception:
         pass
 
 

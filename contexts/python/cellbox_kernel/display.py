@@ -6,12 +6,11 @@ import builtins
 import threading
 from typing import Any
 
+import _cellbox
 from IPython.core.displayhook import DisplayHook
 from IPython.core.displaypub import DisplayPublisher
 from IPython.core.formatters import DisplayFormatter
 from IPython.lib import pretty
-
-import _cellbox
 
 from . import protocol
 from .encode import bundle, dump
@@ -73,11 +72,12 @@ class Publisher(DisplayPublisher):
         metadata = metadata or {}
         self._validate_data(data, metadata)
         name = "update_display_data" if update else "display_data"
-        content: dict[str, Any] | None = {"data": data, "metadata": metadata, "transient": transient or {}}
+        content: dict[str, Any] = {"data": data, "metadata": metadata, "transient": transient or {}}
         if self._own_hooks.hooks:
-            content = self._own_hooks.run(name, content)
-            if content is None:
+            kept = self._own_hooks.run(name, content)
+            if kept is None:
                 return
+            content = kept
         if _cellbox.is_detached():
             print(data.get("text/plain", ""))
             return
@@ -94,6 +94,9 @@ class Publisher(DisplayPublisher):
 class ResultHook(DisplayHook):
     """sys.displayhook of a cell: its value becomes the RESULT frame."""
 
+    _: Any
+    __: Any
+    ___: Any
     exec_result: Any = None  # a plain attribute: it changes twice with every cell
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -154,7 +157,7 @@ class ResultHook(DisplayHook):
         if self.do_full_cache and len(outputs) >= self.cache_size:
             self.cull_cache()
         ours = all(
-            ns[name] is (hidden[name] if name in hidden else last)
+            ns[name] is hidden.get(name, last)
             for name, last in (("_", self._), ("__", self.__), ("___", self.___))
             if name in ns
         )

@@ -61,7 +61,7 @@ def _clean(value: Any, depth: int) -> Any:
         if convert is not None:
             try:
                 return _clean(convert(value), DEPTH_MAX)
-            except Exception:  # noqa: BLE001 - a user's class
+            except Exception:
                 break
     raise Unencodable
 
@@ -91,7 +91,9 @@ def clean(value: Any) -> Any:
 def bundle(data: Mapping[str, Any]) -> bytes:
     """JSON of a MIME bundle. Binary data becomes base64; what is too large is named, not sent."""
     if any(isinstance(v, (bytes, bytearray, memoryview)) for v in data.values()):
-        data = {k: b64encode(v).decode() if isinstance(v, (bytes, bytearray, memoryview)) else v for k, v in data.items()}
+        data = {
+            k: b64encode(v).decode() if isinstance(v, (bytes, bytearray, memoryview)) else v for k, v in data.items()
+        }
     out = dump(data)
     if len(out) <= MIME_MAX:
         return out

@@ -83,8 +83,13 @@ class MemoryHistory(HistoryManager):
         return [self._entry(line, raw, output) for line in (lines[-count:] if count else [])]
 
     def search(  # type: ignore[override]
-        self, pattern: str = "*", raw: bool = True, search_raw: bool = True, output: bool = False,
-        n: int | None = None, unique: bool = False,
+        self,
+        pattern: str = "*",
+        raw: bool = True,
+        search_raw: bool = True,
+        output: bool = False,
+        n: int | None = None,
+        unique: bool = False,
     ) -> list[tuple[int, int, Any]]:
         texts = self.input_hist_raw if search_raw else self.input_hist_parsed
         lines = [line for line in self._lines() if fnmatch(texts[line], pattern or "*")]
@@ -102,9 +107,7 @@ class MemoryHistory(HistoryManager):
             return []
         return self._get_range_session(start, stop, raw, output)
 
-    def get_range_by_str(
-        self, rangestr: str, raw: bool = True, output: bool = False
-    ) -> Iterable[tuple[int, int, Any]]:
+    def get_range_by_str(self, rangestr: str, raw: bool = True, output: bool = False) -> Iterable[tuple[int, int, Any]]:
         return super().get_range_by_str(rangestr, raw, output)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import _cellbox
@@ -44,7 +45,7 @@ def here() -> None:
     process: Any = sys.modules.get("multiprocessing.process")
     if process is not None:
         try:
-            process.ORIGINAL_DIR = os.getcwd()
+            process.ORIGINAL_DIR = str(Path.cwd())
         except OSError:
             process.ORIGINAL_DIR = None
 

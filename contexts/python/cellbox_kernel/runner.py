@@ -109,7 +109,7 @@ class Runner:
         except KeyboardInterrupt as e:  # in a request that runs no cell
             _cellbox.end()
             self._failed(req, e)
-        except Exception as e:  # noqa: BLE001 - every request is answered
+        except Exception as e:
             _cellbox.end()
             self._failed(req, e)
 
@@ -178,7 +178,7 @@ class Runner:
                 _cellbox.end()
         except Leave:
             self._leaving = True
-        except BaseException as e:  # noqa: BLE001 - raised beside the cell: an interrupt, a hook, SystemExit
+        except BaseException as e:
             _cellbox.end()
             failed = e
         if failed is None and result is not None:
@@ -379,6 +379,6 @@ def main(fresh: bool) -> int:
     _cellbox.begin(0)
     try:
         runner.close()
-    except BaseException:  # noqa: BLE001 - a user's atexit hook
+    except BaseException:
         status = 1
     return status

@@ -11,6 +11,7 @@ import traceback
 from types import TracebackType
 from typing import Any
 
+import _cellbox
 from IPython.core import page
 from IPython.core.async_helpers import _pseudo_sync_runner
 from IPython.core.autocall import ZMQExitAutocall
@@ -20,8 +21,6 @@ from IPython.core.profiledir import ProfileDir
 from IPython.paths import get_ipython_dir
 from traitlets import Any as AnyTrait
 from traitlets import CBool, Instance, Type, default
-
-import _cellbox
 
 from . import protocol
 from .display import Formatter, Publisher, ResultHook
@@ -34,7 +33,7 @@ SOURCES_MAX = 5000
 def _safe_str(value: object) -> str:
     try:
         return str(value)
-    except Exception:  # noqa: BLE001 - a user's __str__
+    except Exception:
         return "<exception str() failed>"
 
 
@@ -114,7 +113,7 @@ class Shell(InteractiveShell):
         cmd = self.var_expand(cmd, depth=1)
         status = -2
         try:
-            status = subprocess.call(cmd, shell=True, executable=os.environ.get("SHELL"))  # noqa: S602
+            status = subprocess.call(cmd, shell=True, executable=os.environ.get("SHELL"))
         finally:
             self.user_ns["_exit_code"] = status if status <= 128 else 128 - status
         if self.system_raise_on_error and status != 0:
@@ -149,12 +148,16 @@ class Shell(InteractiveShell):
         failed = None
         try:
             transformed = self.transform_cell(code)
-        except Exception:  # noqa: BLE001 - shown as the cell's error
+        except Exception:
             transformed, failed = code, sys.exc_info()
         try:
             coro = self.run_cell_async(
-                code, store_history=store_history, silent=silent, transformed_cell=transformed,
-                preprocessing_exc_tuple=failed, cell_id=cell_id,
+                code,
+                store_history=store_history,
+                silent=silent,
+                transformed_cell=transformed,
+                preprocessing_exc_tuple=failed,
+                cell_id=cell_id,
             )
             if self.should_run_async(code, transformed_cell=transformed, preprocessing_exc_tuple=failed):
                 result = self.runner.run_task(coro)
@@ -207,7 +210,7 @@ class Shell(InteractiveShell):
         except KeyboardInterrupt:
             name = _name_of(etype)
             self._send_error(name, "<interrupted>", [f"{name}: <interrupted while its traceback was formatted>"])
-        except Exception:  # noqa: BLE001 - the formatter met a hostile object
+        except Exception:
             self.show_plain(value)
 
     def _lines(self, etype: Any, value: Any, tb: Any, tb_offset: int | None, exception_only: bool) -> list[str]:
@@ -238,7 +241,9 @@ class Shell(InteractiveShell):
             self.failed_display = self.error
         protocol.send_json(protocol.ERROR, _cellbox.current_request(), self.error)
 
-    def _format_exception_for_storage(self, exception: Any, filename: Any = None, running_compiled_code: Any = False) -> Any:
+    def _format_exception_for_storage(
+        self, exception: Any, filename: Any = None, running_compiled_code: Any = False
+    ) -> Any:
         return None  # IPython would format every traceback a second time, for %notebook
 
     def _leave_child(self) -> None:

@@ -8,9 +8,8 @@ import queue
 import threading
 from typing import Any
 
-from IPython.core.error import StdinNotImplementedError
-
 import _cellbox
+from IPython.core.error import StdinNotImplementedError
 
 from . import protocol
 

@@ -31,8 +31,12 @@ class Guard:
         shell = self._shell
         manager, prefilter = shell.input_transformer_manager, shell.prefilter_manager
         return (
-            manager.cleanup_transforms, manager.line_transforms, manager.token_transformers,
-            shell.input_transformers_post, prefilter._transformers, prefilter._checkers,
+            manager.cleanup_transforms,
+            manager.line_transforms,
+            manager.token_transformers,
+            shell.input_transformers_post,
+            prefilter._transformers,
+            prefilter._checkers,
         )
 
     def is_noop(self, cell: str) -> bool:

@@ -10,6 +10,7 @@ import shutil
 import sys
 import tempfile
 import warnings
+from pathlib import Path
 from typing import Any
 
 import _cellbox
@@ -29,20 +30,63 @@ CELLS = (
     "import json, re\nre.sub('a', 'b', json.dumps({'a': 1}))",
 )
 DATA_CELLS = (
-    "import pandas as pd, numpy as np\n"
-    "df = pd.DataFrame({'a': np.arange(3), 'b': list('xyz')})\ndf",
+    "import pandas as pd, numpy as np\ndf = pd.DataFrame({'a': np.arange(3), 'b': list('xyz')})\ndf",
     "df.groupby('b').a.sum().reset_index().describe()",
     "np.random.default_rng(0).normal(size=10).mean()",
     "undefined_name",
 )
 PLOT_CELLS = ("import matplotlib.pyplot as plt\nplt.plot([1, 2, 3])\nplt.title('t')\nplt.show()",)
 MODULES = (
-    "asyncio", "base64", "collections", "concurrent.futures.thread", "contextlib", "csv", "dataclasses", "datetime",
-    "decimal", "email.message", "functools", "getpass", "glob", "hashlib", "http.client", "inspect", "io", "itertools",
-    "json", "logging", "math", "multiprocessing.process", "operator", "pathlib", "pickle", "platform", "pprint", "random",
-    "re", "secrets", "shlex", "shutil", "socket", "ssl", "statistics", "string", "subprocess", "tempfile", "textwrap",
-    "threading", "time", "traceback", "types", "typing", "unicodedata", "urllib.parse", "urllib.request", "uuid",
-    "warnings", "zipfile",
+    "asyncio",
+    "base64",
+    "collections",
+    "concurrent.futures.thread",
+    "contextlib",
+    "csv",
+    "dataclasses",
+    "datetime",
+    "decimal",
+    "email.message",
+    "functools",
+    "getpass",
+    "glob",
+    "hashlib",
+    "http.client",
+    "inspect",
+    "io",
+    "itertools",
+    "json",
+    "logging",
+    "math",
+    "multiprocessing.process",
+    "operator",
+    "pathlib",
+    "pickle",
+    "platform",
+    "pprint",
+    "random",
+    "re",
+    "secrets",
+    "shlex",
+    "shutil",
+    "socket",
+    "ssl",
+    "statistics",
+    "string",
+    "subprocess",
+    "tempfile",
+    "textwrap",
+    "threading",
+    "time",
+    "traceback",
+    "types",
+    "typing",
+    "unicodedata",
+    "urllib.parse",
+    "urllib.request",
+    "uuid",
+    "warnings",
+    "zipfile",
 )
 LIBRARIES = ("numpy", "pandas", "matplotlib", "matplotlib.pyplot", "jedi")
 INTEGRATIONS = ("matplotlib_inline.backend_inline",)  # look for the shell when they are imported
@@ -222,7 +266,7 @@ def preload() -> None:
 
 
 def _close_fonts() -> None:
-    """matplotlib keeps font files open and closes those descriptor numbers after a fork, when they mean something else."""
+    """matplotlib keeps font files open, and would close their numbers after a fork, when they mean something else."""
     manager = sys.modules.get("matplotlib.font_manager")
     if manager is not None:
         manager._get_font.cache_clear()
@@ -297,6 +341,6 @@ def _forget_places() -> None:
 
 
 def _check_alone() -> None:
-    threads_now = os.listdir("/proc/self/task")
+    threads_now = list(Path("/proc/self/task").iterdir())
     if len(threads_now) != 1:
         raise RuntimeError(f"{len(threads_now)} threads after the imports: a zygote must have one")

@@ -1,11 +1,12 @@
 /*
- * Plays init for the tests of the Python runner: starts contexts, forked from its own warm image or executed fresh, and
- * carries their output as init does.
+ * Plays init for the tests of the Python runner: starts contexts, forked from its own warm image or
+ * executed fresh, and carries their output as init does.
  *
  *   fake_init warm|fresh CONTROL_FD CBX_PYTHON
  *
- * CONTROL_FD is a SEQPACKET socket. A request is "cwd\0NAME=VALUE\0…" with one descriptor, the runner's end of the frame
- * socket; the answer is the decimal pid, then the microseconds that fork took. The socket's end is the end.
+ * CONTROL_FD is a SEQPACKET socket. A request is "cwd\0NAME=VALUE\0…" with one descriptor, the
+ * runner's end of the frame socket; the answer is the decimal pid, then the microseconds that fork
+ * took. The socket's end is the end.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -48,15 +49,15 @@ static void die(const char *what)
     exit(1);
 }
 
-static void send_packet(struct context *c, uint16_t type, uint32_t arg, uint64_t req, int stream, const void *data,
-                        size_t len)
+static void send_packet(struct context *c, uint16_t type, uint32_t arg, uint64_t req, int stream,
+                        const void *data, size_t len)
 {
     static uint8_t packet[PACKET_MAX];
     uint8_t s = (uint8_t)stream;
     const void *sections[] = {&s, data};
     uint32_t lengths[] = {1, (uint32_t)len};
-    size_t n = packet_build(packet, PACKET_FIRST | PACKET_LAST | PACKET_INIT, type, arg, req, stream ? 2 : 0, sections,
-                            lengths);
+    size_t n = packet_build(packet, PACKET_FIRST | PACKET_LAST | PACKET_INIT, type, arg, req,
+                            stream ? 2 : 0, sections, lengths);
     ssize_t r = fd_send_wait(c->frame, packet, n, NULL, 0, 60000);
     if (r < 0 && r != -EPIPE && r != -ECONNRESET)
         fprintf(stderr, "fake_init: send: %s\n", strerror((int)-r));
@@ -154,7 +155,8 @@ static void start(int control, const char *request, size_t len, int frame)
     c->memfd = memfd_create("ring", MFD_CLOEXEC);
     if (ftruncate(c->memfd, sizeof *c->ring.shared) < 0)
         die("ring");
-    c->ring.shared = mmap(NULL, sizeof *c->ring.shared, PROT_READ | PROT_WRITE, MAP_SHARED, c->memfd, 0);
+    c->ring.shared =
+        mmap(NULL, sizeof *c->ring.shared, PROT_READ | PROT_WRITE, MAP_SHARED, c->memfd, 0);
     c->ring.doorbell = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     fd_set_nonblock(out[0], 1);
     fd_set_nonblock(err[0], 1);
@@ -234,13 +236,14 @@ int main(int argc, char **argv)
         return 2;
     warm = !strcmp(argv[1], "warm");
     program = argv[3];
-    signal(SIGPIPE, SIG_IGN);
+    struct sigaction ignore = {.sa_handler = SIG_IGN};
+    sigaction(SIGPIPE, &ignore, NULL);
     struct rlimit files = {4096, 4096};
     setrlimit(RLIMIT_NOFILE, &files);
     int64_t t = now_us();
     if (warm && python_ops()->preload() < 0)
         return 1;
-    int control = atoi(argv[2]);
+    int control = (int)strtol(argv[2], NULL, 10);
     char ready[64];
     snprintf(ready, sizeof ready, "ready %lld", (long long)(now_us() - t));
     fd_send(control, ready, strlen(ready), NULL, 0);

@@ -186,7 +186,8 @@ class Init:
                 self.base[name] = os.environ[name]
         self.process = subprocess.Popen(
             [BUILD / "tests/fake_init", mode, str(theirs.fileno()), runtime / "bin/cbx-python"],
-            pass_fds=[theirs.fileno()], env=self.base,
+            pass_fds=[theirs.fileno()],
+            env=self.base,
         )
         theirs.close()
         self.control.settimeout(LIMIT)

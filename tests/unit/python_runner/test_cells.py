@@ -19,7 +19,10 @@ def test_both_ways_of_starting(init: Init, tmp_path: Path) -> None:
     assert context.run("1+1").plain == "2"
     run = context.run("import os, sys; print(os.getcwd(), os.environ['HOME'], sys.argv, repr(sys.path[0]), __name__)")
     assert run.text() == f"{tmp_path} {tmp_path} [''] '' __main__\n"
-    assert context.run("import sys; sys.executable.startswith(sys.prefix) and sys.prefix != sys.base_prefix").plain == "True"
+    assert (
+        context.run("import sys; sys.executable.startswith(sys.prefix) and sys.prefix != sys.base_prefix").plain
+        == "True"
+    )
     assert context.run("%time 1").plain == "1"
     assert context.run("import asyncio; await asyncio.sleep(0.01); 'slept'").plain == "'slept'"
     assert "cellbox" not in context.run("import sys; print(sys.path)").text().replace(str(tmp_path), "").replace(
@@ -112,7 +115,9 @@ def test_traceback_shows_cell_lines(context: Context) -> None:
     text = "\n".join(run.error["traceback"])
     plain = __import__("re").sub(r"\x1b\[[0-9;]*m", "", text)
     assert "\x1b[" in text
-    assert "Cell In[2], line 2" in plain and "Cell In[1], line 2, in f(n)" in plain and "----> 2     return 1 / n" in plain
+    assert (
+        "Cell In[2], line 2" in plain and "Cell In[1], line 2, in f(n)" in plain and "----> 2     return 1 / n" in plain
+    )
     assert "interactiveshell" not in plain and "cellbox_kernel" not in plain
 
 
@@ -161,7 +166,8 @@ def test_figures_without_preloaded_pyplot(fresh: Init, tmp_path: Path) -> None:
 def test_values_that_json_dislikes(context: Context) -> None:
     run = context.run(
         "from IPython.display import display\n"
-        "display({'application/json': {'n': float('nan'), 'i': [float('inf')], 'b': b'x', 'o': object(), 's': '\\ud800'},\n"
+        "display({'application/json': {'n': float('nan'), 'i': [float('inf')], 'b': b'x', 'o': object(),"
+        " 's': '\\ud800'},\n"
         "         'text/plain': 'kept'}, raw=True)"
     )
     data = run.of(h.DISPLAY)[0].json[0]
@@ -205,17 +211,87 @@ def test_value_that_cannot_be_shown(context: Context) -> None:
 
 def test_transformation_shortcut_agrees_with_ipython(context: Context) -> None:
     corpus = [
-        "1+1", "x = 5", "x", "ls", "cd ..", "pwd", "exit", "quit", "print('a')\nprint('b')", "%time 1", "a = %time 1",
-        "!ls", "a = !ls", "print?", "?print", "a ? b", ",f a b", ";f a b", "/f a b", "/f", ">>> 1\n1", "In [1]: 1", "...: 1",
-        "  1", "\n1", "1\n  \n2", "if 1:\n    2\n\t\n", "if x:\n    %time 1", "'''\n%no\n'''", "'%s' % 3", "f'{x!r}'",
-        "x != 3", "# comment", "1 # PYTHON-MODE", "a\\\n  = 3", "for i in x:\n  ,i", "%%bash\nls", "%%timeit\n1",
-        "lambda: 0", "f(x)\n", "f(x)\n\n", "f(x)\n\n\ny", "def f():\n    return 1\n", "\tx", "x\r\ny", "x\x0cy", "x\u2028y",
-        "macro1", "alias x y", "who", "who = 3", "who", "timeit", "a.b.c", "a.b c", "sum [1]", "print 3", "...", "...\nx",
-        "x = 1;", "''' \n '''", "''' \n   \n'''", "x = [\n1,\n,2]", "@dec\ndef f(): pass", "async def f():\n    await g()",
-        "await g()", "ll", "man ls", "reset -f", "load_ext x", "x%%3", "time", "   ", "", "\\alpha", "history", "rm x",
+        "1+1",
+        "x = 5",
+        "x",
+        "ls",
+        "cd ..",
+        "pwd",
+        "exit",
+        "quit",
+        "print('a')\nprint('b')",
+        "%time 1",
+        "a = %time 1",
+        "!ls",
+        "a = !ls",
+        "print?",
+        "?print",
+        "a ? b",
+        ",f a b",
+        ";f a b",
+        "/f a b",
+        "/f",
+        ">>> 1\n1",
+        "In [1]: 1",
+        "...: 1",
+        "  1",
+        "\n1",
+        "1\n  \n2",
+        "if 1:\n    2\n\t\n",
+        "if x:\n    %time 1",
+        "'''\n%no\n'''",
+        "'%s' % 3",
+        "f'{x!r}'",
+        "x != 3",
+        "# comment",
+        "1 # PYTHON-MODE",
+        "a\\\n  = 3",
+        "for i in x:\n  ,i",
+        "%%bash\nls",
+        "%%timeit\n1",
+        "lambda: 0",
+        "f(x)\n",
+        "f(x)\n\n",
+        "f(x)\n\n\ny",
+        "def f():\n    return 1\n",
+        "\tx",
+        "x\r\ny",
+        "x\x0cy",
+        "x\u2028y",
+        "macro1",
+        "alias x y",
+        "who",
+        "who = 3",
+        "who",
+        "timeit",
+        "a.b.c",
+        "a.b c",
+        "sum [1]",
+        "print 3",
+        "...",
+        "...\nx",
+        "x = 1;",
+        "''' \n '''",
+        "''' \n   \n'''",
+        "x = [\n1,\n,2]",
+        "@dec\ndef f(): pass",
+        "async def f():\n    await g()",
+        "await g()",
+        "ll",
+        "man ls",
+        "reset -f",
+        "load_ext x",
+        "x%%3",
+        "time",
+        "   ",
+        "",
+        "\\alpha",
+        "history",
+        "rm x",
     ]
     code = (
-        "import json\nfrom IPython.core.interactiveshell import InteractiveShell as S\nip = get_ipython()\nbad = []; fast = 0\n"
+        "import json\nfrom IPython.core.interactiveshell import InteractiveShell as S\n"
+        "ip = get_ipython()\nbad = []; fast = 0\n"
         f"for cell in json.loads({json.dumps(json.dumps(corpus))}):\n"
         "    if ip._guard.is_noop(cell):\n"
         "        fast += 1\n"
@@ -264,7 +340,10 @@ def test_cell_environment(context: Context) -> None:
 
 
 def test_asyncio(context: Context) -> None:
-    context.run("import asyncio\nlog = []\nasync def work():\n    for i in range(3):\n        await asyncio.sleep(0.01); log.append(i)")
+    context.run(
+        "import asyncio\nlog = []\nasync def work():\n    for i in range(3):\n"
+        "        await asyncio.sleep(0.01); log.append(i)"
+    )
     context.run("task = asyncio.create_task(work())")  # in a cell without await, as in Jupyter
     h.eventually(lambda: context.run("len(log)").plain == "3")
     assert context.run("async def f(): return 9\nasyncio.run(f())").plain == "9"

@@ -27,7 +27,10 @@ def interrupted(context: Context, code: str, text: str = "go") -> Run:
         "import time; print('go'); time.sleep(60)",
         "import subprocess; print('go'); subprocess.run(['sleep', '60'])",
         "import asyncio; print('go'); await asyncio.sleep(60)",
-        "import asyncio\nasync def f():\n    await asyncio.gather(asyncio.sleep(60), asyncio.sleep(60))\nprint('go'); await f()",
+        (
+            "import asyncio\nasync def f():\n"
+            "    await asyncio.gather(asyncio.sleep(60), asyncio.sleep(60))\nprint('go'); await f()"
+        ),
         "import asyncio\nprint('go')\nawait asyncio.sleep(0)\nwhile True: pass",
         "import threading; print('go'); threading.Event().wait(60)",
         "import select; print('go'); select.select([], [], [], 60)",
@@ -46,7 +49,10 @@ def test_interrupt_stops(context: Context, code: str) -> None:
 
 
 def test_interrupt_of_await_keeps_other_tasks(context: Context) -> None:
-    context.run("import asyncio\nticks = 0\nasync def tick():\n    global ticks\n    while True: ticks += 1; await asyncio.sleep(0.01)\nt = asyncio.create_task(tick())")
+    context.run(
+        "import asyncio\nticks = 0\nasync def tick():\n    global ticks\n"
+        "    while True: ticks += 1; await asyncio.sleep(0.01)\nt = asyncio.create_task(tick())"
+    )
     run = interrupted(context, "try:\n    print('go'); await asyncio.sleep(60)\nfinally: print('cleaned')")
     assert "cleaned" in run.text() and run.error is not None
     before = int(context.run("ticks").plain)
@@ -117,7 +123,9 @@ def test_interrupt_of_a_blocked_print(context: Context) -> None:
 
 
 def test_interrupt_of_completion(context: Context) -> None:
-    context.run("class D:\n    def __dir__(self):\n        import time; print('go'); time.sleep(30); return []\nd = D()")
+    context.run(
+        "class D:\n    def __dir__(self):\n        import time; print('go'); time.sleep(30); return []\nd = D()"
+    )
     req = context.send(h.COMPLETE, [b'{"cursor_pos": 2}', b"d."])
     run = Run(req)
     context.wait_text(run, "go")

@@ -12,7 +12,9 @@ TYPES = "_jupyter_types_experimental"
 
 def test_complete(context: Context) -> None:
     reply = context.ask(h.COMPLETE, {"cursor_pos": 8}, b"import o")
-    assert reply["status"] == "ok" and "os" in reply["matches"] and (reply["cursor_start"], reply["cursor_end"]) == (7, 8)
+    assert (
+        reply["status"] == "ok" and "os" in reply["matches"] and (reply["cursor_start"], reply["cursor_end"]) == (7, 8)
+    )
     assert {"text", "type", "start", "end", "signature"} <= set(reply["metadata"][TYPES][0])
     context.run("import pandas as pd; df = pd.DataFrame({'alpha': [1]}); valuable_é = 'x'")
     reply = context.ask(h.COMPLETE, {"cursor_pos": 3}, b"df.")
@@ -111,14 +113,20 @@ def comm(context: Context, kind: str, content: dict[str, object], *buffers: byte
 def test_comms(context: Context) -> None:
     context.run(
         "from comm import create_comm, get_comm_manager\ngot = []\n"
-        "def target(c, msg):\n    c.on_msg(lambda m: (got.append((m['content']['data'], [bytes(b) for b in m['buffers']])), c.send({'echo': 1}, buffers=[b'bb'])))\n"
+        "def target(c, msg):\n"
+        "    c.on_msg(lambda m: (got.append((m['content']['data'], [bytes(b) for b in m['buffers']])), "
+        "c.send({'echo': 1}, buffers=[b'bb'])))\n"
         "get_comm_manager().register_target('t', target)"
     )
     comm(context, "comm_open", {"comm_id": "c1", "target_name": "t", "data": {}})
     assert context.ask(h.COMM_INFO, {}) == {"status": "ok", "comms": {"c1": {"target_name": "t"}}}
     run = comm(context, "comm_msg", {"comm_id": "c1", "data": {"x": 1}}, b"\0\1")
     out = run.of(h.COMM_OUT)[0]
-    assert out.json[0] == {"msg_type": "comm_msg"} and out.json[1] == {"data": {"echo": 1}, "comm_id": "c1"} and out.buffers == [b"bb"]
+    assert (
+        out.json[0] == {"msg_type": "comm_msg"}
+        and out.json[1] == {"data": {"echo": 1}, "comm_id": "c1"}
+        and out.buffers == [b"bb"]
+    )
     assert context.run("got").plain == "[({'x': 1}, [b'\\x00\\x01'])]"
     run = comm(context, "comm_open", {"comm_id": "c2", "target_name": "unknown", "data": {}})
     assert run.of(h.COMM_OUT)[0].json[0] == {"msg_type": "comm_close"}
@@ -134,7 +142,9 @@ def test_ipywidgets(context: Context) -> None:
     assert any(m.json[1].get("target_name") == "jupyter.widget" for m in run.of(h.COMM_OUT))
     assert "application/vnd.jupyter.widget-view+json" in run.result
     model = context.run("s.model_id").plain.strip("'")
-    comm(context, "comm_msg", {"comm_id": model, "data": {"method": "update", "state": {"value": 8}, "buffer_paths": []}})
+    comm(
+        context, "comm_msg", {"comm_id": model, "data": {"method": "update", "state": {"value": 8}, "buffer_paths": []}}
+    )
     assert context.run("s.value").plain == "8"
     run = context.run("out = ipywidgets.Output()\nwith out:\n    print('captured'); display('x')", msg_id="m-2")
     assert any(m.json[1].get("data", {}).get("state", {}).get("msg_id") == "m-2" for m in run.of(h.COMM_OUT))
