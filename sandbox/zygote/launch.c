@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -101,9 +102,13 @@ static void run(const struct zygote_launch *l, int link)
                                 (char *)"PYTHONDONTWRITEBYTECODE=1",
                                 NULL};
     char *argv[] = {(char *)"cbx-zygote", (char *)"--zygote", NULL};
+    /* 1, not 0: at 1 the kernel starts no core helper of the host's for a box. seccomp/filter.c
+     * keeps it there. */
+    static const struct rlimit core = {1, 1};
     struct err err = {0};
     sigset_t none;
 
+    setrlimit(RLIMIT_CORE, &core);
     /* The namespace descriptor must be reachable after the root is gone; the link gets its fixed
      * number. */
     int r = build_root(l, &err);
