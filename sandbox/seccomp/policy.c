@@ -3,7 +3,8 @@
  * widens the attack surface towards the host: no new namespaces and mounts, no io_uring, no bpf,
  * perf, keys, kexec, modules, userfaultfd, no clock setting. Calls in neither list (unknown, newer
  * than this list) get ENOSYS, so that libraries fall back. Calls with conditions on arguments
- * (socket, clone, clone3, unshare, personality, ioctl, prctl) are in filter.c.
+ * (socket, clone, clone3, unshare, personality, ioctl, prctl,
+ * setrlimit, prlimit64) are in filter.c.
  */
 #include "sandbox/seccomp/policy.h"
 
@@ -35,15 +36,14 @@ const char *const policy_allowed[] = {
     "get_thread_area", "getcpu", "getegid", "geteuid", "getgid", "getgroups", "getpgid", "getpgrp",
     "getpid", "getppid", "getpriority", "getresgid", "getresuid", "getrlimit", "getrusage",
     "getsid", "gettid", "getuid", "kill", "pidfd_getfd", "pidfd_open", "pidfd_send_signal",
-    "prlimit64", "process_vm_readv", "process_vm_writev", "ptrace", "rseq",
-    "sched_get_priority_max", "sched_get_priority_min", "sched_getaffinity", "sched_getattr",
-    "sched_getparam", "sched_getscheduler", "sched_rr_get_interval", "sched_setaffinity",
-    "sched_setattr", "sched_setparam", "sched_setscheduler", "sched_yield", "set_robust_list",
-    "set_thread_area", "set_tid_address", "setfsgid", "setfsuid", "setgid", "setgroups", "setpgid",
-    "setpriority", "setregid", "setresgid", "setresuid", "setreuid", "setrlimit", "setsid",
-    "setuid", "sysinfo", "tgkill", "time", "times", "tkill", "uname", "vfork", "wait4", "waitid",
-    "kcmp", "landlock_add_rule", "landlock_create_ruleset", "landlock_restrict_self", "seccomp",
-    "ioprio_get", "ioprio_set",
+    "process_vm_readv", "process_vm_writev", "ptrace", "rseq", "sched_get_priority_max",
+    "sched_get_priority_min", "sched_getaffinity", "sched_getattr", "sched_getparam",
+    "sched_getscheduler", "sched_rr_get_interval", "sched_setaffinity", "sched_setattr",
+    "sched_setparam", "sched_setscheduler", "sched_yield", "set_robust_list", "set_thread_area",
+    "set_tid_address", "setfsgid", "setfsuid", "setgid", "setgroups", "setpgid", "setpriority",
+    "setregid", "setresgid", "setresuid", "setreuid", "setsid", "setuid", "sysinfo", "tgkill",
+    "time", "times", "tkill", "uname", "vfork", "wait4", "waitid", "kcmp", "landlock_add_rule",
+    "landlock_create_ruleset", "landlock_restrict_self", "seccomp", "ioprio_get", "ioprio_set",
     /* signals, time, events */
     "alarm", "clock_getres", "clock_gettime", "clock_nanosleep", "epoll_create", "epoll_create1",
     "epoll_ctl", "epoll_pwait", "epoll_pwait2", "epoll_wait", "eventfd", "eventfd2", "getitimer",
