@@ -54,7 +54,14 @@ static int erofs_try(const char *source, int *ret_fd)
 
 int mount_erofs(const char *image_path, int *ret_fd, struct err *err)
 {
-    int r = erofs_try(image_path, ret_fd);
+    /* The source's name is shown to boxes in /proc/self/mountinfo: a descriptor tells nothing of
+     * the host's paths. */
+    char source[32];
+    CLEANUP_FD int file = open(image_path, O_RDONLY | O_CLOEXEC);
+    if (file < 0)
+        return err_set(err, -errno, "mount image", "%s: %s", image_path, strerror(errno));
+    snprintf(source, sizeof source, "/proc/self/fd/%d", file);
+    int r = erofs_try(source, ret_fd);
     if (r == 0)
         return 0;
     if (r == -ENODEV)
