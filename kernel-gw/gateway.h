@@ -23,14 +23,16 @@ struct gateway {
     struct {
         uint64_t requests, by_class[6]; /* responses by first digit of their status */
     } http;
-    void *jupyter; /* of the Jupyter door, if it is compiled in */
+    void *jupyter;              /* of the Jupyter door, if it is compiled in */
     struct stream_set *streams; /* kernel-gw/api/stream.c */
 };
 
 /*
- * Adds the Jupyter door: its routes (router_add), its hooks (manager_set_hooks). Defined in kernel-gw/jupyter; called by
- * main once the configuration is known and before contexts are adopted. Returns 0 or a negative errno.
+ * Adds the Jupyter door: its routes (router_add), its hooks (manager_set_hooks). Defined in
+ * kernel-gw/jupyter; called by main once the configuration is known and before contexts are
+ * adopted. Returns 0 or a negative errno.
  */
 int jupyter_attach(struct gateway *gw);
-/* Restricts the process once nothing more is opened at start. Weak in main; replaced where a filter is compiled in. */
+/* Restricts the process once nothing more is opened at start. Weak in main; replaced where a filter
+ * is compiled in. */
 int gateway_seccomp(void);

@@ -1,6 +1,7 @@
 /*
- * G: the process that speaks with the network. Started by B with descriptor 3 = link to B, an own uid and nothing else.
- * B says what it is called for (HELLO), hands over what lives (ADOPT_*), and from then on answers requests.
+ * G: the process that speaks with the network. Started by B with descriptor 3 = link to B, an own
+ * uid and nothing else. B says what it is called for (HELLO), hands over what lives (ADOPT_*), and
+ * from then on answers requests.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -22,13 +23,6 @@
 #define MOD "gateway"
 
 enum { LINK_FD = 3, CONNECTIONS_MAX = 10000, BODY_MAX = 32 << 20, HEAD_MAX = 64 << 10 };
-
-/* Defined where the Jupyter door is compiled in. */
-__attribute__((weak)) int jupyter_attach(struct gateway *gw)
-{
-    (void)gw;
-    return 0;
-}
 
 /* Restricts the process once nothing more is opened at start; B's build provides the filter. */
 __attribute__((weak)) int gateway_seccomp(void)
@@ -73,7 +67,8 @@ static void make_store(struct gateway *gw)
     char path[4096];
     struct err e = {0};
     snprintf(path, sizeof path, "%s/registry.db", gw->state_dir);
-    if (store_open(gw->loop, path, &gw->store, &e) < 0 || store_load(gw->store, gw->manager, &e) < 0)
+    if (store_open(gw->loop, path, &gw->store, &e) < 0 ||
+        store_load(gw->store, gw->manager, &e) < 0)
         fatal(e.step, e.text);
     store_follow(gw->store, gw->manager);
 }
@@ -111,7 +106,8 @@ static char *text_of(const json_t *config, const char *key)
 
 static void on_hello(struct gateway *gw, const struct wire_message *m)
 {
-    json_t *config = json_loadb((const char *)(m->head + 1), m->len - sizeof *m->head, JSON_DISABLE_EOF_CHECK, NULL);
+    json_t *config = json_loadb((const char *)(m->head + 1), m->len - sizeof *m->head,
+                                JSON_DISABLE_EOF_CHECK, NULL);
     if (!config || gw->manager)
         fatal("hello", "malformed configuration");
     gw->auth.token = text_of(config, "token");
@@ -158,7 +154,8 @@ static void on_closed(void *user)
     exit(0);
 }
 
-static const struct boxes_ops boxes_ops = {.gone = on_gone, .message = on_message, .closed = on_closed};
+static const struct boxes_ops boxes_ops = {
+    .gone = on_gone, .message = on_message, .closed = on_closed};
 
 static void prepare_process(void)
 {

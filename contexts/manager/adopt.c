@@ -12,7 +12,8 @@
 
 static json_t *blob(const struct wire_message *msg, size_t head)
 {
-    return msg->len > head ? json_loadb((const char *)msg->head + head, msg->len - head, 0, NULL) : NULL;
+    return msg->len > head ? json_loadb((const char *)msg->head + head, msg->len - head, 0, NULL)
+                           : NULL;
 }
 
 static const char *text(const json_t *o, const char *key)
@@ -134,7 +135,8 @@ static void adopt_context(struct manager *m, const struct wire_message *msg)
                                 .language = text(o, "language"),
                                 .cwd = text(o, "cwd"),
                                 .env = env ? env : "{}",
-                                .timeout_ms = (uint32_t)json_integer_value(json_object_get(o, "timeout"))};
+                                .timeout_ms =
+                                    (uint32_t)json_integer_value(json_object_get(o, "timeout"))};
     struct context *c = context_new(sb, &spec, &e);
     free(env);
     if (c) {
@@ -151,7 +153,8 @@ static void adopt_context(struct manager *m, const struct wire_message *msg)
         c->runner = runner_link_new(m->config.loop, STEAL_FD(msg->fds[0]), &context_runner_ops, c);
         c->broken |= !c->runner;
         MANAGER_HOOK(m, context_opened, c);
-        log_info(MOD, "context adopted", "context=%s running=%d queued=%u", c->id, c->running != NULL, c->nqueue);
+        log_info(MOD, "context adopted", "context=%s running=%d queued=%u", c->id,
+                 c->running != NULL, c->nqueue);
         go_on(c);
     }
     json_decref(o);

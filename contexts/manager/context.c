@@ -1,7 +1,7 @@
 /*
- * One context: what it is, how its journal is written and how each record takes effect. Everything that changes a
- * context goes through context_record / the runner's packets, is on file first and then applied, so that a restarted
- * gateway that applies the file again ends in the same state.
+ * One context: what it is, how its journal is written and how each record takes effect. Everything
+ * that changes a context goes through context_record / the runner's packets, is on file first and
+ * then applied, so that a restarted gateway that applies the file again ends in the same state.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -145,7 +145,8 @@ void context_apply(struct context *c, const struct journal_record *rec)
         c->applying = false;
 }
 
-int context_record(struct context *c, enum journal_kind kind, const struct iovec *iov, int n, uint64_t *ret_offset)
+int context_record(struct context *c, enum journal_kind kind, const struct iovec *iov, int n,
+                   uint64_t *ret_offset)
 {
     struct journal_record rec;
     int r = journal_append(c->journal, kind, iov, n, &rec);
@@ -217,7 +218,8 @@ static void on_closed(void *user, int error)
     context_unref(c);
 }
 
-const struct runner_link_ops context_runner_ops = {.reserve = on_reserve, .packet = on_packet, .closed = on_closed};
+const struct runner_link_ops context_runner_ops = {
+    .reserve = on_reserve, .packet = on_packet, .closed = on_closed};
 
 static void take_hello(struct context *c, const struct proto_section *s)
 {

@@ -11,7 +11,8 @@
 #include "sandbox/base/log.h"
 
 /* The first cause wins: what follows is usually its consequence. */
-void context_death_set(struct context *c, const char *code, const char *ename, const char *details, const char *fmt, ...)
+void context_death_set(struct context *c, const char *code, const char *ename, const char *details,
+                       const char *fmt, ...)
 {
     struct death *d = &c->death;
     va_list ap;
@@ -26,7 +27,8 @@ void context_death_set(struct context *c, const char *code, const char *ename, c
     va_end(ap);
 }
 
-int manager_error_json(struct buf *out, const char *ename, const char *evalue, const char *code, const char *details)
+int manager_error_json(struct buf *out, const char *ename, const char *evalue, const char *code,
+                       const char *details)
 {
     CLEANUP_BUF struct buf line = {0};
     buf_printf(&line, "%s: %s", ename, evalue);
@@ -47,26 +49,30 @@ static void name_exit(struct context *c)
     int st = (int)c->exit_status;
     if (WIFSIGNALED(st)) {
         const char *name = sigabbrev_np(WTERMSIG(st));
-        snprintf(details, sizeof details, "{\"cause\":\"signal\",\"signal\":\"SIG%s\"}", name ? name : "?");
-        context_death_set(c, "CONTEXT_DIED", "ContextDied", details, "the interpreter was killed by SIG%s%s",
-                          name ? name : "?", WTERMSIG(st) == SIGSEGV ? " (segmentation fault)" : "");
+        snprintf(details, sizeof details, "{\"cause\":\"signal\",\"signal\":\"SIG%s\"}",
+                 name ? name : "?");
+        context_death_set(c, "CONTEXT_DIED", "ContextDied", details,
+                          "the interpreter was killed by SIG%s%s", name ? name : "?",
+                          WTERMSIG(st) == SIGSEGV ? " (segmentation fault)" : "");
         return;
     }
     snprintf(details, sizeof details, "{\"cause\":\"exit\",\"exitCode\":%d}", WEXITSTATUS(st));
-    context_death_set(c, "CONTEXT_DIED", "ContextDied", details, "the interpreter exited with status %d",
-                      WEXITSTATUS(st));
+    context_death_set(c, "CONTEXT_DIED", "ContextDied", details,
+                      "the interpreter exited with status %d", WEXITSTATUS(st));
 }
 
 static void on_oom_stat(void *user, const struct err *error, const struct wire_message *m)
 {
     struct context *c = user;
-    const struct wire_box_stat *st = m && m->len >= sizeof *st ? (const struct wire_box_stat *)m->head : NULL;
+    const struct wire_box_stat *st =
+        m && m->len >= sizeof *st ? (const struct wire_box_stat *)m->head : NULL;
     (void)error;
     c->stat_pending = false;
     if (st && c->sandbox && st->oom_kills > c->sandbox->oom_kills) {
         c->sandbox->oom_kills = st->oom_kills;
         c->manager->stats.oom_kills++;
-        context_death_set(c, "OUT_OF_MEMORY", "OutOfMemoryError", "{\"cause\":\"memory\",\"signal\":\"SIGKILL\"}",
+        context_death_set(c, "OUT_OF_MEMORY", "OutOfMemoryError",
+                          "{\"cause\":\"memory\",\"signal\":\"SIGKILL\"}",
                           "the sandbox ran out of memory and the interpreter was killed");
     }
     context_ref(c);
@@ -85,11 +91,12 @@ static bool find_cause(struct context *c)
         if (c->live.decoder.error) {
             c->manager->stats.protocol_errors++;
             context_death_set(c, "PROTOCOL_ERROR", "ContextDied", "{\"cause\":\"protocol\"}",
-                              "the interpreter broke the frame protocol (%s)", c->live.decoder.error);
+                              "the interpreter broke the frame protocol (%s)",
+                              c->live.decoder.error);
         } else {
             context_death_set(c, "CONTEXT_DIED", "ContextDied", "{\"cause\":\"closed\"}",
-                              "the interpreter closed its connection%s%s", c->broken_why ? ": " : "",
-                              c->broken_why ? c->broken_why : "");
+                              "the interpreter closed its connection%s%s",
+                              c->broken_why ? ": " : "", c->broken_why ? c->broken_why : "");
         }
         return true;
     }
@@ -137,7 +144,8 @@ static void end_requests(struct context *c)
         buf_printf(&reply, "{\"status\":\"error\",%s", (const char *)json.data + 1);
     }
     if (c->running)
-        request_end(c, c->running, FRAME_FAILED, reply.len && !reply.err ? buf_str(&reply) : "{\"status\":\"error\"}");
+        request_end(c, c->running, FRAME_FAILED,
+                    reply.len && !reply.err ? buf_str(&reply) : "{\"status\":\"error\"}");
     if (strcmp(d->code, "RESTARTED") != 0) /* there, what waits was asked for after the restart */
         request_abort_queue(c, NULL);
 }
@@ -148,7 +156,8 @@ static bool expected(const struct death *d)
     return !strcmp(d->code, "RESTARTED") || !strcmp(d->code, "REMOVED");
 }
 
-/* May be called when there is no interpreter (a start that failed). Needs c referenced by the caller. */
+/* May be called when there is no interpreter (a start that failed). Needs c referenced by the
+ * caller. */
 void context_died(struct context *c)
 {
     if (c->removed || (c->stat_pending && c->exited && !c->death.pending))
@@ -159,7 +168,8 @@ void context_died(struct context *c)
     const char *code = c->death.code;
     bool told = expected(&c->death);
     if (!told) {
-        log_info(MOD, "context died", "context=%s cause=%s text=%s", c->id, code, log_quote(c->death.text));
+        log_info(MOD, "context died", "context=%s cause=%s text=%s", c->id, code,
+                 log_quote(c->death.text));
         c->manager->stats.contexts_died++;
     }
     context_close_runner(c, true);

@@ -3,7 +3,8 @@
 
 #include "contexts/manager/private.h"
 
-void request_end(struct context *c, struct request *r, enum frame_status status, const char *content)
+void request_end(struct context *c, struct request *r, enum frame_status status,
+                 const char *content)
 {
     uint64_t head[2] = {r->number, status};
     struct iovec iov[] = {{head, sizeof head}, {(void *)content, strlen(content)}};
@@ -47,7 +48,8 @@ void request_finished(struct context *c, struct request *r, uint32_t status)
         list_remove(&r->queued);
         c->nqueue--;
     }
-    if (r->kind == REQUEST_EXECUTE || r->kind == REQUEST_COMM) { /* background output is shown there */
+    if (r->kind == REQUEST_EXECUTE ||
+        r->kind == REQUEST_COMM) { /* background output is shown there */
         request_ref(r);
         request_unref(c->last);
         c->last = r;
@@ -64,7 +66,7 @@ void request_finished(struct context *c, struct request *r, uint32_t status)
 /* Queued executes of one client session, or everything (session NULL), end without having run. */
 void request_abort_queue(struct context *c, const struct proto_section *session)
 {
-    LIST_FOREACH_SAFE(it, &c->queue) {
+    LIST_FOREACH_SAFE (it, &c->queue) {
         struct request *r = LIST_ENTRY(it, struct request, queued);
         if (session && (r->kind != REQUEST_EXECUTE || r->session.len != session->len ||
                         memcmp(r->session.data, session->data, session->len) != 0))
@@ -75,7 +77,8 @@ void request_abort_queue(struct context *c, const struct proto_section *session)
 
 struct request *execution_next(struct context *c, const struct request *after)
 {
-    for (struct list *it = after ? after->item.prev : c->requests.prev; it != &c->requests; it = it->prev) {
+    for (struct list *it = after ? after->item.prev : c->requests.prev; it != &c->requests;
+         it = it->prev) {
         struct request *r = LIST_ENTRY(it, struct request, item);
         if (r->kind == REQUEST_EXECUTE)
             return r;
@@ -99,14 +102,14 @@ static uint64_t needed_from(const struct context *c)
     uint64_t from = journal_end(c->journal);
     if (proto_decoder_open(&c->live.decoder) && c->live.message_start < from)
         from = c->live.message_start;
-    LIST_FOREACH(it, &c->requests) {
+    LIST_FOREACH (it, &c->requests) {
         const struct request *r = LIST_ENTRY(it, struct request, item);
         if (r->record < from)
             from = r->record;
         if (r->started_us && r->start.scan < from)
             from = r->start.scan;
     }
-    LIST_FOREACH(it, &c->subscriptions) {
+    LIST_FOREACH (it, &c->subscriptions) {
         const struct subscription *s = LIST_ENTRY(it, struct subscription, item);
         if (s->cancelled || !(s->reading || s->full))
             continue;
@@ -119,7 +122,7 @@ static uint64_t needed_from(const struct context *c)
 
 static struct request *oldest_done(struct context *c)
 {
-    LIST_FOREACH(it, &c->requests) {
+    LIST_FOREACH (it, &c->requests) {
         struct request *r = LIST_ENTRY(it, struct request, item);
         if (r->kind == REQUEST_EXECUTE && r->state == REQUEST_DONE)
             return r;
@@ -131,7 +134,8 @@ void context_trim(struct context *c)
 {
     const struct manager_config *cfg = &c->manager->config;
     struct request *old;
-    if (c->running && !c->truncating && journal_end(c->journal) - c->running->started_record > cfg->execution_max)
+    if (c->running && !c->truncating &&
+        journal_end(c->journal) - c->running->started_record > cfg->execution_max)
         c->running->truncated = c->truncating = true;
     bool many = c->nexecutions > cfg->executions_max + c->nqueue;
     bool big = journal_end(c->journal) - journal_floor(c->journal) > cfg->journal_max;

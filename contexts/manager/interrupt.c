@@ -1,6 +1,6 @@
 /*
- * Interrupts and time limits. A run that exceeds its limit is interrupted first; only one that ignores that for the
- * grace period is killed. A plain interrupt never kills.
+ * Interrupts and time limits. A run that exceeds its limit is interrupted first; only one that
+ * ignores that for the grace period is killed. A plain interrupt never kills.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -33,14 +33,16 @@ static void kill_runner(struct context *c)
 static void on_grace(struct context *c)
 {
     context_death_set(c, "TIMEOUT", "TimeoutError", "{\"cause\":\"timeout\"}",
-                      "the run took longer than %u ms, ignored the interrupt and was killed; the context's state is lost",
+                      "the run took longer than %u ms, ignored the interrupt and was killed; the "
+                      "context's state is lost",
                       c->running ? c->running->timeout_ms : 0);
     kill_runner(c);
     context_died(c);
 }
 
 /*
- * The error comes before the interrupt is sent, so that it precedes whatever the cell makes of its KeyboardInterrupt.
+ * The error comes before the interrupt is sent, so that it precedes whatever the cell makes of its
+ * KeyboardInterrupt.
  */
 static void on_limit(struct context *c)
 {
@@ -49,7 +51,8 @@ static void on_limit(struct context *c)
     struct request *r = c->running;
     c->manager->stats.timeouts++;
     r->timed_out = true;
-    snprintf(text, sizeof text, "the run took longer than %u ms and was interrupted", r->timeout_ms);
+    snprintf(text, sizeof text, "the run took longer than %u ms and was interrupted",
+             r->timeout_ms);
     manager_error_json(&json, "TimeoutError", text, "TIMEOUT", "{\"cause\":\"timeout\"}");
     struct iovec iov[] = {{&r->number, 8}, {json.data, json.len}};
     if (!json.err)
@@ -87,7 +90,8 @@ void context_arm_timeout(struct context *c)
     uint64_t ms = r->timeout_ms;
     if (!ms)
         return;
-    uint64_t gone = (manager_now_us() - r->started_us) / 1000; /* more than nothing after a restart of G */
+    uint64_t gone =
+        (manager_now_us() - r->started_us) / 1000; /* more than nothing after a restart of G */
     c->timer_for = TIMER_RUN;
     uv_timer_start(&c->timer, on_timer, gone < ms ? ms - gone : 0, 0);
 }

@@ -1,14 +1,17 @@
 /*
- * Sandboxes and their contexts, as every door (Jupyter, /v1) sees them. Runs in G on one libuv loop; nothing blocks.
+ * Sandboxes and their contexts, as every door (Jupyter, /v1) sees them. Runs in G on one libuv
+ * loop; nothing blocks.
  *
- * A sandbox is a named box: it may be stopped (only its disk exists), and starts when something is asked of it. A
- * context is one interpreter in it. Requests of a context run one at a time, in order. Whatever happens becomes an
- * event: of a request (busy ... idle around each, also when the interpreter dies) or of the context (restarting, dead).
- * Events are composed from the context's journal, so that a reader may be slow, late, or come back: it costs no memory
- * and misses nothing that is still on file.
+ * A sandbox is a named box: it may be stopped (only its disk exists), and starts when something is
+ * asked of it. A context is one interpreter in it. Requests of a context run one at a time, in
+ * order. Whatever happens becomes an event: of a request (busy ... idle around each, also when the
+ * interpreter dies) or of the context (restarting, dead). Events are composed from the context's
+ * journal, so that a reader may be slow, late, or come back: it costs no memory and misses nothing
+ * that is still on file.
  *
- * Objects are borrowed pointers, valid while they exist; *_ref/_unref where said. Callbacks come from the loop, and some
- * from inside a call where the comment says so. Calling back into the manager from a callback is allowed.
+ * Objects are borrowed pointers, valid while they exist; *_ref/_unref where said. Callbacks come
+ * from the loop, and some from inside a call where the comment says so. Calling back into the
+ * manager from a callback is allowed.
  */
 #pragma once
 
@@ -33,20 +36,30 @@ struct subscription;
 enum context_event_type {
     EVENT_STATUS = 1, /* state; request NULL: of the context itself */
     EVENT_INPUT,      /* execute_input: code, execution_count */
-    EVENT_STREAM,     /* stream, text; text never ends inside a UTF-8 character, but may hold bytes that are none */
-    EVENT_DISPLAY,    /* sections: data, metadata, transient, buffers... */
+    EVENT_STREAM, /* stream, text; text never ends inside a UTF-8 character, but may hold bytes that
+                     are none */
+    EVENT_DISPLAY, /* sections: data, metadata, transient, buffers... */
     EVENT_UPDATE_DISPLAY,
-    EVENT_RESULT, /* sections: data, metadata; execution_count */
+    EVENT_RESULT,       /* sections: data, metadata; execution_count */
     EVENT_CLEAR_OUTPUT, /* arg: 1 = wait */
-    EVENT_ERROR,        /* sections: {ename, evalue, traceback[]}; typed: also code and details, made by the manager */
-    EVENT_COMM,         /* sections: {msg_type}, content, metadata, buffers... */
-    EVENT_NOTICE,       /* text: a sentence for the user, e.g. that the state of a restarted context was lost */
+    EVENT_ERROR,  /* sections: {ename, evalue, traceback[]}; typed: also code and details, made by
+                     the manager */
+    EVENT_COMM,   /* sections: {msg_type}, content, metadata, buffers... */
+    EVENT_NOTICE, /* text: a sentence for the user, e.g. that the state of a restarted context was
+                     lost */
     /* To the asker of the request and to subscriptions of that request only: */
     EVENT_STDIN, /* sections: {prompt, password} */
-    EVENT_REPLY, /* sections: reply content without execution_count; status. The last event of a request but idle */
+    EVENT_REPLY, /* sections: reply content without execution_count; status. The last event of a
+                    request but idle */
 };
 
-enum context_state { CONTEXT_STARTING, CONTEXT_IDLE, CONTEXT_BUSY, CONTEXT_RESTARTING, CONTEXT_DEAD };
+enum context_state {
+    CONTEXT_STARTING,
+    CONTEXT_IDLE,
+    CONTEXT_BUSY,
+    CONTEXT_RESTARTING,
+    CONTEXT_DEAD
+};
 
 struct context_event {
     enum context_event_type type;
@@ -65,8 +78,9 @@ struct context_event {
 };
 
 /*
- * The content of the Jupyter message that this event is (event_message_type names it), appended to out; buffers are
- * sections 3 and up of DISPLAY and COMM. STDIN and REPLY give input_request and *_reply.
+ * The content of the Jupyter message that this event is (event_message_type names it), appended to
+ * out; buffers are sections 3 and up of DISPLAY and COMM. STDIN and REPLY give input_request and
+ * *_reply.
  */
 int event_put_content(const struct context_event *ev, struct buf *out);
 const char *event_message_type(const struct context_event *ev);
@@ -84,34 +98,39 @@ enum request_kind {
     REQUEST_COMM = FRAME_COMM,
 };
 
-/* Who asked. Both may be NULL. request->user in callbacks is this user; a vanished client calls request_detach. */
+/* Who asked. Both may be NULL. request->user in callbacks is this user; a vanished client calls
+ * request_detach. */
 struct request_asker {
     void (*stdin_wanted)(void *user, const struct context_event *ev);
-    void (*reply)(void *user, const struct context_event *ev); /* exactly once; the request is done after it */
+    void (*reply)(void *user,
+                  const struct context_event *ev); /* exactly once; the request is done after it */
     void *user;
 };
 
 struct request_spec {
     enum request_kind kind;
     /*
-     * Sections as docs/protocol.md has them for this kind. EXECUTE: options without execution_count and cell (a JSON
-     * object; "{}" at least), code.
+     * Sections as docs/protocol.md has them for this kind. EXECUTE: options without execution_count
+     * and cell (a JSON object; "{}" at least), code.
      */
     const struct proto_section *sections;
     unsigned nsections;
     bool silent, no_history, allow_stdin, stop_on_error; /* EXECUTE; must agree with the options */
-    uint32_t timeout_ms; /* 0 = none; counts from the start of the run */
-    struct proto_section parent;  /* raw header of the Jupyter request, {} or empty for none */
-    struct proto_section route;   /* opaque bytes of the asker, at most 64 KiB; on file, so they survive G */
-    struct proto_section session; /* client session: an error aborts its queued executes if stop_on_error */
+    uint32_t timeout_ms;         /* 0 = none; counts from the start of the run */
+    struct proto_section parent; /* raw header of the Jupyter request, {} or empty for none */
+    struct proto_section
+        route; /* opaque bytes of the asker, at most 64 KiB; on file, so they survive G */
+    struct proto_section
+        session; /* client session: an error aborts its queued executes if stop_on_error */
     struct request_asker asker;
 };
 
 enum { REQUEST_E_QUEUE_FULL = 1, REQUEST_E_GONE = 2 };
 
 /*
- * Queues a request; starts context and sandbox if need be. The reply and events may come before it returns. The
- * returned request is referenced for the caller: request_unref. REQUEST_E_*, -ENOMEM, -EMSGSIZE.
+ * Queues a request; starts context and sandbox if need be. The reply and events may come before it
+ * returns. The returned request is referenced for the caller: request_unref. REQUEST_E_*, -ENOMEM,
+ * -EMSGSIZE.
  */
 int context_submit(struct context *c, const struct request_spec *spec, struct request **ret);
 void request_ref(struct request *r);
@@ -121,40 +140,45 @@ void request_detach(struct request *r); /* no more callbacks to its asker; it ru
 enum request_state { REQUEST_QUEUED, REQUEST_RUNNING, REQUEST_DONE };
 
 struct request_info {
-    const char *id; /* UUID; the execution id of EXECUTE */
+    const char *id;          /* UUID; the execution id of EXECUTE */
     struct context *context; /* NULL when the context was removed */
     enum request_kind kind;
     enum request_state state;
     uint64_t number;
     struct proto_section parent, route, session;
-    uint32_t execution_count; /* 0 while queued */
-    uint32_t status;          /* enum frame_status, once done */
+    uint32_t execution_count;                 /* 0 while queued */
+    uint32_t status;                          /* enum frame_status, once done */
     uint64_t queued_us, started_us, ended_us; /* 0 = not yet */
-    bool truncated; /* output beyond the limit was not kept */
-    bool fresh_state; /* first run after the context lost its state */
-    const char *lost_reason; /* then: why */
-    bool allow_stdin, wants_input; /* wants_input: a STDIN event is unanswered */
+    bool truncated;                           /* output beyond the limit was not kept */
+    bool fresh_state;                         /* first run after the context lost its state */
+    const char *lost_reason;                  /* then: why */
+    bool allow_stdin, wants_input;            /* wants_input: a STDIN event is unanswered */
 };
 void request_get_info(const struct request *r, struct request_info *ret);
 /* The code of an EXECUTE, read back from the journal. */
 int request_get_code(const struct request *r, struct buf *out);
 
-/* Answers STDIN of the running request. -ENOENT when nothing waits. r may be NULL: whatever runs. */
+/* Answers STDIN of the running request. -ENOENT when nothing waits. r may be NULL: whatever runs.
+ */
 int context_input(struct context *c, const struct request *r, const void *value, size_t len);
 /* Interrupts what runs now (nothing: 0 as well). */
 int context_interrupt(struct context *c);
-/* Replies of requests that were read back after a restart of G and have no asker go to the manager's orphan hook. */
+/* Replies of requests that were read back after a restart of G and have no asker go to the
+ * manager's orphan hook. */
 
 /* ---- executions: EXECUTE requests, the last ones of a context ---- */
 struct request *execution_get(struct context *c, const char *id); /* borrowed; NULL */
-struct request *execution_next(struct context *c, const struct request *after); /* newest first; NULL starts */
+struct request *execution_next(struct context *c,
+                               const struct request *after); /* newest first; NULL starts */
 
 /*
- * Reads the events of one request from its start, as far as they have come. _step: 1 = one more record was looked at (it
- * may have called event), 0 = nothing more now (after REPLY: for ever), negative errno. -ENOMEM from _open.
+ * Reads the events of one request from its start, as far as they have come. _step: 1 = one more
+ * record was looked at (it may have called event), 0 = nothing more now (after REPLY: for ever),
+ * negative errno. -ENOMEM from _open.
  */
 struct execution_reader;
-int execution_reader_open(struct request *r, void (*event)(void *user, const struct context_event *ev), void *user,
+int execution_reader_open(struct request *r,
+                          void (*event)(void *user, const struct context_event *ev), void *user,
                           struct execution_reader **ret);
 int execution_reader_step(struct execution_reader *rd);
 void execution_reader_close(struct execution_reader *rd);
@@ -162,18 +186,23 @@ void execution_reader_close(struct execution_reader *rd);
 /* ---- subscriptions ---- */
 
 struct subscription_spec {
-    struct request *only; /* events of this request from its start; NULL: all of the context from now on */
+    struct request
+        *only; /* events of this request from its start; NULL: all of the context from now on */
     /*
-     * 0: go on. 1: this event was taken, but no more until subscription_resume: what happens meanwhile is read from the
-     * journal then (events of the same journal record may still follow). Must not keep pointers of the event.
+     * 0: go on. 1: this event was taken, but no more until subscription_resume: what happens
+     * meanwhile is read from the journal then (events of the same journal record may still follow).
+     * Must not keep pointers of the event.
      */
     int (*event)(void *user, const struct context_event *ev);
     void *user;
 };
-/* -ENOMEM. Events of the past come from the loop, not from inside. Keeps the context's journal alive. */
-int context_subscribe(struct context *c, const struct subscription_spec *spec, struct subscription **ret);
+/* -ENOMEM. Events of the past come from the loop, not from inside. Keeps the context's journal
+ * alive. */
+int context_subscribe(struct context *c, const struct subscription_spec *spec,
+                      struct subscription **ret);
 /* The same for a request alone; works after its context was removed, too. */
-int request_subscribe(struct request *r, const struct subscription_spec *spec, struct subscription **ret);
+int request_subscribe(struct request *r, const struct subscription_spec *spec,
+                      struct subscription **ret);
 void subscription_resume(struct subscription *s); /* may deliver from inside */
 void subscription_cancel(struct subscription *s); /* allowed in its own callback; NULL is fine */
 
@@ -190,12 +219,16 @@ struct context_spec {
 enum { CONTEXT_E_LANGUAGE = 1, CONTEXT_E_LIMIT = 2, CONTEXT_E_SANDBOX_GONE = 3 };
 
 /* Makes the context object at once and starts the interpreter behind it. CONTEXT_E_*, -ENOMEM. */
-int context_open(struct sandbox *sb, const struct context_spec *spec, struct context **ret, struct err *e);
+int context_open(struct sandbox *sb, const struct context_spec *spec, struct context **ret,
+                 struct err *e);
 struct context *context_get(struct manager *m, const char *id);
-struct context *sandbox_context_next(struct sandbox *sb, const struct context *after); /* oldest first */
+struct context *sandbox_context_next(struct sandbox *sb,
+                                     const struct context *after); /* oldest first */
 /* The context that runs of no named context go to; made on first use. */
-int sandbox_default_context(struct sandbox *sb, const char *language, struct context **ret, struct err *e);
-/* Ends the interpreter (atexit hooks run) and starts a new one under the same id; counters begin again. */
+int sandbox_default_context(struct sandbox *sb, const char *language, struct context **ret,
+                            struct err *e);
+/* Ends the interpreter (atexit hooks run) and starts a new one under the same id; counters begin
+ * again. */
 void context_restart(struct context *c);
 /* Ends it for good. Running and queued requests are answered. */
 void context_remove(struct context *c);
@@ -207,11 +240,12 @@ struct context_info {
     uint32_t execution_count, timeout_ms;
     unsigned queued; /* running one included */
     uint64_t created_us, last_used_us;
-    const char *dead_reason; /* code like "EXITED", "OUT_OF_MEMORY"; NULL when alive */
+    const char *dead_reason;    /* code like "EXITED", "OUT_OF_MEMORY"; NULL when alive */
     struct proto_section hello; /* info JSON of the runner (kernel_info); len 0 while unknown */
 };
 void context_get_info(const struct context *c, struct context_info *ret);
-/* Calls back once the runner's HELLO is known, or the context failed (ok false). May call from inside. */
+/* Calls back once the runner's HELLO is known, or the context failed (ok false). May call from
+ * inside. */
 int context_when_ready(struct context *c, void (*ready)(void *user, bool ok), void *user);
 void context_forget(struct context *c, void *user); /* drops context_when_ready callbacks of user */
 
@@ -234,22 +268,26 @@ enum { SANDBOX_E_NAME = 1, SANDBOX_E_LIMIT = 2 };
 bool sandbox_name_valid(const char *name);
 struct sandbox *sandbox_get(struct manager *m, const char *name);
 struct sandbox *sandbox_next(struct manager *m, size_t *cursor); /* *cursor starts at 0 */
-/* A new sandbox; its box is taken from the pool or being made when this returns. SANDBOX_E_*, -EEXIST, -ENOMEM. */
+/* A new sandbox; its box is taken from the pool or being made when this returns. SANDBOX_E_*,
+ * -EEXIST, -ENOMEM. */
 int sandbox_create(struct manager *m, const struct sandbox_spec *spec, struct sandbox **ret);
 /* One that exists on disk, from the registry: stopped. */
 int sandbox_define(struct manager *m, const struct sandbox_spec *spec, struct sandbox **ret);
 void sandbox_start(struct sandbox *sb);
 /*
- * Calls back once it runs or failed (error->code != 0). May call from inside when that is known already. Cancel with
- * sandbox_forget.
+ * Calls back once it runs or failed (error->code != 0). May call from inside when that is known
+ * already. Cancel with sandbox_forget.
  */
-int sandbox_when_running(struct sandbox *sb, void (*done)(void *user, const struct err *error), void *user);
+int sandbox_when_running(struct sandbox *sb, void (*done)(void *user, const struct err *error),
+                         void *user);
 /* Destroys box and disk; the object is gone when this returns. done comes when B has answered. */
-void sandbox_remove(struct sandbox *sb, void (*done)(void *user, const struct err *error), void *user);
+void sandbox_remove(struct sandbox *sb, void (*done)(void *user, const struct err *error),
+                    void *user);
 void sandbox_set_labels(struct sandbox *sb, const char *labels);
 int sandbox_set_env(struct sandbox *sb, const char *env); /* for contexts started from now on */
-void sandbox_forget(struct manager *m, void *user); /* drops all callbacks of user */
-int sandbox_stat(struct sandbox *sb, wire_reply_fn *reply, void *user); /* -ENOTCONN when it is not running */
+void sandbox_forget(struct manager *m, void *user);       /* drops all callbacks of user */
+int sandbox_stat(struct sandbox *sb, wire_reply_fn *reply,
+                 void *user); /* -ENOTCONN when it is not running */
 
 struct sandbox_info {
     const char *name, *image, *env, *labels, *disk;
@@ -278,28 +316,32 @@ struct manager_hooks {
     void (*sandbox_removed)(void *user, const char *name);
     void (*context_opened)(void *user, struct context *c); /* also for adopted ones */
     void (*context_removed)(void *user, struct context *c);
-    void (*orphan)(void *user, const struct context_event *ev); /* REPLY or STDIN of a request without an asker */
+    void (*orphan)(
+        void *user,
+        const struct context_event *ev); /* REPLY or STDIN of a request without an asker */
     void *user;
 };
 
 struct manager_config {
     uv_loop_t *loop;
     struct boxes *boxes;
-    int journal_dir;          /* fd of the directory for journals; taken */
-    unsigned pool_warm;       /* boxes kept ready */
-    unsigned queue_max;       /* requests per context, 0 = 1000 */
-    unsigned contexts_max;    /* per sandbox, 0 = 100 */
-    unsigned sandboxes_max;   /* 0 = 10000 */
-    unsigned executions_max;  /* retained per context, 0 = 1000 */
-    uint64_t journal_max;     /* bytes per context, 0 = 1 GiB */
-    uint64_t execution_max;   /* bytes of one execution, 0 = 512 MiB */
-    uint32_t grace_ms;        /* between interrupt and kill after a timeout, 0 = 5000 */
+    int journal_dir;         /* fd of the directory for journals; taken */
+    unsigned pool_warm;      /* boxes kept ready */
+    unsigned queue_max;      /* requests per context, 0 = 1000 */
+    unsigned contexts_max;   /* per sandbox, 0 = 100 */
+    unsigned sandboxes_max;  /* 0 = 10000 */
+    unsigned executions_max; /* retained per context, 0 = 1000 */
+    uint64_t journal_max;    /* bytes per context, 0 = 1 GiB */
+    uint64_t execution_max;  /* bytes of one execution, 0 = 512 MiB */
+    uint32_t grace_ms;       /* between interrupt and kill after a timeout, 0 = 5000 */
 };
 
 struct manager *manager_new(const struct manager_config *config); /* NULL: out of memory */
 void manager_free(struct manager *m); /* for tests: stops everything, boxes live on */
-void manager_set_hooks(struct manager *m, const struct manager_hooks *hooks); /* several sets may be added: 4 */
-/* Messages of B that the manager is for: gone boxes, adoption. manager_adopted: after ADOPT_END; fills the pool. */
+void manager_set_hooks(struct manager *m,
+                       const struct manager_hooks *hooks); /* several sets may be added: 4 */
+/* Messages of B that the manager is for: gone boxes, adoption. manager_adopted: after ADOPT_END;
+ * fills the pool. */
 void manager_box_gone(struct manager *m, uint64_t box, int status);
 void manager_adopt(struct manager *m, const struct wire_message *msg);
 void manager_adopted(struct manager *m);

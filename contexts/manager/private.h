@@ -19,12 +19,12 @@ enum journal_kind {
     JOURNAL_PACKET = 1,
     JOURNAL_REQUEST, /* struct request_record, then its bytes: a request was queued */
     JOURNAL_START,   /* struct start_record: it is being sent to the runner */
-    JOURNAL_ERROR,   /* u64 req, {ename, evalue, traceback, code, details}: an error of the manager */
-    JOURNAL_END,     /* u64 req, u64 status, reply content: ended by the manager, not by DONE */
-    JOURNAL_STATE,   /* u64 enum context_state, reason code: of the context */
-    JOURNAL_RUNNER,  /* u64 number in the box: frames of a new interpreter follow */
-    JOURNAL_HELLO,   /* info JSON that the pool received */
-    JOURNAL_NOTICE,  /* u64 req, text */
+    JOURNAL_ERROR, /* u64 req, {ename, evalue, traceback, code, details}: an error of the manager */
+    JOURNAL_END,   /* u64 req, u64 status, reply content: ended by the manager, not by DONE */
+    JOURNAL_STATE, /* u64 enum context_state, reason code: of the context */
+    JOURNAL_RUNNER, /* u64 number in the box: frames of a new interpreter follow */
+    JOURNAL_HELLO,  /* info JSON that the pool received */
+    JOURNAL_NOTICE, /* u64 req, text */
 };
 
 struct request_record {
@@ -43,19 +43,21 @@ struct start_record {
     uint32_t sent; /* lowest byte: 1 once the runner's socket has all of it */
 };
 
-/* Turns journal records into events; one lives with the context, one in every reader that is not up to date. */
+/* Turns journal records into events; one lives with the context, one in every reader that is not up
+ * to date. */
 struct projector {
     struct proto_decoder decoder;
     struct context *context;
     struct request *running;
-    struct request *hint; /* found before the context's table is asked */
+    struct request *hint;   /* found before the context's table is asked */
     uint64_t message_start; /* record in which the open message began */
     struct {
         uint64_t req;
         size_t len;
         uint8_t bytes[4];
     } tail[2];
-    void (*message)(struct context *c, const struct proto_message *m); /* NULL but for the live one */
+    void (*message)(struct context *c,
+                    const struct proto_message *m); /* NULL but for the live one */
     void (*emit)(void *user, const struct context_event *ev);
     void *user;
     uint64_t time_us;
@@ -79,7 +81,7 @@ void projector_point(const struct projector *p, uint64_t next, struct projector_
 void projector_seek(struct projector *p, const struct projector_point *at);
 
 struct request {
-    struct list item;  /* context->requests */
+    struct list item;   /* context->requests */
     struct list queued; /* context->queue */
     unsigned refs;
     struct context *context;
@@ -146,7 +148,7 @@ struct context {
     struct journal *journal;
     struct projector live;
     uint64_t next_request, setup_request;
-    bool truncating, dropping; /* output of the running execution is over its bound */
+    bool truncating, dropping;  /* output of the running execution is over its bound */
     struct proto_section hello; /* malloc'ed */
     bool exited, stat_pending, kill_sent, restart_wanted, interrupt_pending;
     uint32_t exit_status;
@@ -180,7 +182,7 @@ struct sandbox {
     uint32_t next_context;
     uint64_t oom_kills;
     uint64_t created_us, last_used_us;
-    struct pool_box spare; /* spare.runner: the warm context that came with the box */
+    struct pool_box spare;     /* spare.runner: the warm context that came with the box */
     struct creation *creation; /* BOX_CREATE under way */
     struct list contexts, waiters;
     unsigned ncontexts;
@@ -201,11 +203,11 @@ struct manager {
 };
 
 uint64_t manager_now_us(void);
-#define MANAGER_HOOK(m, name, ...)                                                                 \
-    do {                                                                                           \
-        for (unsigned hook_ = 0; hook_ < (m)->nhooks; hook_++)                                     \
-            if ((m)->hooks[hook_].name)                                                            \
-                (m)->hooks[hook_].name((m)->hooks[hook_].user, __VA_ARGS__);                       \
+#define MANAGER_HOOK(m, name, ...)                                           \
+    do {                                                                     \
+        for (unsigned hook_ = 0; hook_ < (m)->nhooks; hook_++)               \
+            if ((m)->hooks[hook_].name)                                      \
+                (m)->hooks[hook_].name((m)->hooks[hook_].user, __VA_ARGS__); \
     } while (0)
 
 /* context.c */
@@ -213,7 +215,8 @@ struct context *context_new(struct sandbox *sb, const struct context_spec *spec,
 void context_ref(struct context *c);
 void context_unref(struct context *c);
 void context_keep(struct context *c, bool with_fd);
-int context_record(struct context *c, enum journal_kind kind, const struct iovec *iov, int n, uint64_t *ret_offset);
+int context_record(struct context *c, enum journal_kind kind, const struct iovec *iov, int n,
+                   uint64_t *ret_offset);
 void context_apply(struct context *c, const struct journal_record *rec);
 void context_settle(struct context *c); /* after anything happened: death, next request, trimming */
 void context_set_state(struct context *c, enum context_state s, const char *reason);
@@ -232,17 +235,19 @@ struct request *request_from_record(struct context *c, const struct journal_reco
 struct request *request_find(struct context *c, uint64_t number);
 void request_advance(struct context *c);
 void request_resend(struct context *c);
-void request_end(struct context *c, struct request *r, enum frame_status status, const char *content);
+void request_end(struct context *c, struct request *r, enum frame_status status,
+                 const char *content);
 void request_finished(struct context *c, struct request *r, uint32_t status);
 void request_abort_queue(struct context *c, const struct proto_section *session);
 void request_drop(struct request *r);
 
 /* death.c */
 void context_died(struct context *c);
-void context_death_set(struct context *c, const char *code, const char *ename, const char *details, const char *fmt, ...)
-    __attribute__((format(printf, 5, 6)));
+void context_death_set(struct context *c, const char *code, const char *ename, const char *details,
+                       const char *fmt, ...) __attribute__((format(printf, 5, 6)));
 void context_close_runner(struct context *c, bool kill);
-int manager_error_json(struct buf *out, const char *ename, const char *evalue, const char *code, const char *details);
+int manager_error_json(struct buf *out, const char *ename, const char *evalue, const char *code,
+                       const char *details);
 
 /* interrupt.c */
 void context_arm_timeout(struct context *c);

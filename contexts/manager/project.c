@@ -1,6 +1,6 @@
 /*
- * Journal records to events. The same code serves the context itself, as things happen, and every reader that comes
- * later or is slow: both see the same events in the same order.
+ * Journal records to events. The same code serves the context itself, as things happen, and every
+ * reader that comes later or is slow: both see the same events in the same order.
  */
 #include <string.h>
 
@@ -78,13 +78,16 @@ static void flush_tails(struct projector *p)
 }
 
 /*
- * Text, with the kept-back beginning of a character in front. To do that without a copy of the whole chunk the first
- * character is emitted with the tail, the rest as it lies.
+ * Text, with the kept-back beginning of a character in front. To do that without a copy of the
+ * whole chunk the first character is emitted with the tail, the rest as it lies.
  */
 static void on_stream(struct projector *p, const struct proto_message *m)
 {
     int i = m->sections[0].data[0] - 1;
-    uint64_t req = m->req ? m->req : p->running ? p->running->number : p->context->last ? p->context->last->number : 0;
+    uint64_t req = m->req             ? m->req
+                   : p->running       ? p->running->number
+                   : p->context->last ? p->context->last->number
+                                      : 0;
     struct context_event ev = {.type = EVENT_STREAM, .stream = i + 1, .request = find(p, req)};
     struct proto_section text = m->sections[1];
 
@@ -94,7 +97,8 @@ static void on_stream(struct projector *p, const struct proto_message *m)
         uint8_t joined[8];
         size_t n = p->tail[i].len, take = 0;
         memcpy(joined, p->tail[i].bytes, n);
-        while (take < text.len && n < 4 && (text.data[take] & 0xc0) == 0x80 && utf8_incomplete_tail(joined, n))
+        while (take < text.len && n < 4 && (text.data[take] & 0xc0) == 0x80 &&
+               utf8_incomplete_tail(joined, n))
             joined[n++] = text.data[take++];
         text.data += take;
         text.len -= take;
@@ -120,7 +124,8 @@ static void on_stream(struct projector *p, const struct proto_message *m)
     }
 }
 
-static void finish(struct projector *p, struct request *r, uint32_t status, const struct proto_section *content)
+static void finish(struct projector *p, struct request *r, uint32_t status,
+                   const struct proto_section *content)
 {
     struct context_event ev = {.type = EVENT_REPLY,
                                .request = r,
@@ -140,8 +145,9 @@ static void finish(struct projector *p, struct request *r, uint32_t status, cons
 static void on_message(struct projector *p, const struct proto_message *m)
 {
     static const uint8_t types[] = {
-        [FRAME_DISPLAY] = EVENT_DISPLAY, [FRAME_UPDATE_DISPLAY] = EVENT_UPDATE_DISPLAY, [FRAME_RESULT] = EVENT_RESULT,
-        [FRAME_CLEAR_OUTPUT] = EVENT_CLEAR_OUTPUT, [FRAME_ERROR] = EVENT_ERROR, [FRAME_STDIN] = EVENT_STDIN,
+        [FRAME_DISPLAY] = EVENT_DISPLAY, [FRAME_UPDATE_DISPLAY] = EVENT_UPDATE_DISPLAY,
+        [FRAME_RESULT] = EVENT_RESULT,   [FRAME_CLEAR_OUTPUT] = EVENT_CLEAR_OUTPUT,
+        [FRAME_ERROR] = EVENT_ERROR,     [FRAME_STDIN] = EVENT_STDIN,
         [FRAME_COMM_OUT] = EVENT_COMM,
     };
     if (p->message)
@@ -205,7 +211,8 @@ static void on_start(struct projector *p, const struct journal_record *rec)
     }
     emit_status(p, r, CONTEXT_BUSY);
     if (r->kind == REQUEST_EXECUTE && !r->silent) {
-        struct context_event ev = {.type = EVENT_INPUT, .request = r, .execution_count = s.execution_count};
+        struct context_event ev = {
+            .type = EVENT_INPUT, .request = r, .execution_count = s.execution_count};
         emit(p, &ev);
     }
 }
@@ -228,7 +235,8 @@ static void on_numbered(struct projector *p, const struct journal_record *rec)
         return;
     }
     if (rec->kind == JOURNAL_ERROR) {
-        struct context_event ev = {.type = EVENT_ERROR, .request = r, .typed = true, .nsections = 1, .sections = &rest};
+        struct context_event ev = {
+            .type = EVENT_ERROR, .request = r, .typed = true, .nsections = 1, .sections = &rest};
         emit(p, &ev);
         return;
     }

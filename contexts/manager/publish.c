@@ -19,7 +19,8 @@ static void tell_asker(struct context *c, const struct context_event *ev)
 {
     struct request *r = ev->request;
     struct request_asker *a = &r->asker;
-    void (*call)(void *, const struct context_event *) = ev->type == EVENT_STDIN ? a->stdin_wanted : a->reply;
+    void (*call)(void *, const struct context_event *) =
+        ev->type == EVENT_STDIN ? a->stdin_wanted : a->reply;
     if (ev->type == EVENT_STDIN)
         r->wants_input = true;
     if (c->replaying) {
@@ -106,7 +107,7 @@ void publish_settle(struct context *c, uint64_t next)
 {
     if (list_empty(&c->subscriptions))
         return;
-    LIST_FOREACH_SAFE(it, &c->subscriptions) {
+    LIST_FOREACH_SAFE (it, &c->subscriptions) {
         struct subscription *s = LIST_ENTRY(it, struct subscription, item);
         if (s->full && !s->cancelled && !s->reading) {
             struct projector_point at;
@@ -208,7 +209,8 @@ static void enlist(struct context *c)
     uv_idle_start(&c->manager->pump, on_idle);
 }
 
-int context_subscribe(struct context *c, const struct subscription_spec *spec, struct subscription **ret)
+int context_subscribe(struct context *c, const struct subscription_spec *spec,
+                      struct subscription **ret)
 {
     struct subscription *s = calloc(1, sizeof *s);
     if (!s)
@@ -232,7 +234,8 @@ int context_subscribe(struct context *c, const struct subscription_spec *spec, s
     return 0;
 }
 
-int request_subscribe(struct request *r, const struct subscription_spec *spec, struct subscription **ret)
+int request_subscribe(struct request *r, const struct subscription_spec *spec,
+                      struct subscription **ret)
 {
     struct subscription_spec mine = *spec;
     mine.only = r;

@@ -23,7 +23,8 @@ static void on_event(void *user, const struct context_event *ev)
     rd->done = ev->type == EVENT_REPLY;
 }
 
-int execution_reader_open(struct request *r, void (*event)(void *user, const struct context_event *ev), void *user,
+int execution_reader_open(struct request *r,
+                          void (*event)(void *user, const struct context_event *ev), void *user,
                           struct execution_reader **ret)
 {
     struct context *c = r->context;

@@ -101,7 +101,8 @@ struct request *request_from_record(struct context *c, const struct journal_reco
 }
 
 /* {"execution_count":N,"cell":"id",<options without the brace> */
-static int put_options(struct buf *out, const struct request *r, const struct proto_section *options)
+static int put_options(struct buf *out, const struct request *r,
+                       const struct proto_section *options)
 {
     size_t at = 0;
     while (at < options->len && options->data[at] != '{')
@@ -109,11 +110,13 @@ static int put_options(struct buf *out, const struct request *r, const struct pr
     for (at++; at < options->len && strchr(" \t\r\n", options->data[at]); at++)
         ;
     bool empty = at >= options->len || options->data[at] == '}';
-    buf_printf(out, "{\"execution_count\":%u,\"cell\":\"%s\"%s", r->execution_count, r->id, empty ? "" : ",");
+    buf_printf(out, "{\"execution_count\":%u,\"cell\":\"%s\"%s", r->execution_count, r->id,
+               empty ? "" : ",");
     return empty ? buf_putc(out, '}') : buf_put(out, options->data + at, options->len - at);
 }
 
-static int send_sections(struct context *c, struct request *r, const struct proto_section *sections, unsigned n)
+static int send_sections(struct context *c, struct request *r, const struct proto_section *sections,
+                         unsigned n)
 {
     struct proto_section copy[MESSAGE_SECTIONS_MAX];
     CLEANUP_BUF struct buf options = {0};
@@ -127,8 +130,8 @@ static int send_sections(struct context *c, struct request *r, const struct prot
 }
 
 /* Sections of a request as they are on file; valid while the reader lives. */
-static int read_sections(const struct request *r, struct journal_reader *reader, struct proto_section *sections,
-                         unsigned *ret_n)
+static int read_sections(const struct request *r, struct journal_reader *reader,
+                         struct proto_section *sections, unsigned *ret_n)
 {
     struct journal_record rec;
     struct request_record h;
@@ -162,7 +165,8 @@ int request_get_code(const struct request *r, struct buf *out)
 }
 
 /* Sends what runs. sections NULL: as on file. */
-static void transmit(struct context *c, struct request *r, const struct proto_section *sections, unsigned n)
+static void transmit(struct context *c, struct request *r, const struct proto_section *sections,
+                     unsigned n)
 {
     struct proto_section filed[MESSAGE_SECTIONS_MAX];
     struct journal_reader reader = {0};
@@ -172,16 +176,19 @@ static void transmit(struct context *c, struct request *r, const struct proto_se
     journal_reader_deinit(&reader);
     if (e < 0) {
         log_error(MOD, "send request", "context=%s error=%d", c->id, e);
-        context_death_set(c, "START_FAILED", "ContextDied", "{}", "the request could not be sent: %s", strerror(-e));
+        context_death_set(c, "START_FAILED", "ContextDied", "{}",
+                          "the request could not be sent: %s", strerror(-e));
         c->broken = true;
     } else {
         journal_mark(c->journal, r->started_record, offsetof(struct start_record, sent), 1);
     }
 }
 
-static void start(struct context *c, struct request *r, const struct proto_section *sections, unsigned n)
+static void start(struct context *c, struct request *r, const struct proto_section *sections,
+                  unsigned n)
 {
-    struct start_record s = {.number = r->number, .execution_count = c->execution_count + !r->silent};
+    struct start_record s = {.number = r->number,
+                             .execution_count = c->execution_count + !r->silent};
     struct iovec iov[2] = {{&s, sizeof s}};
     uint64_t at = 0;
     int e = context_record(c, JOURNAL_START, iov, 1, &at);
@@ -205,8 +212,8 @@ static void start(struct context *c, struct request *r, const struct proto_secti
 
 static bool can_start(const struct context *c)
 {
-    return !c->applying && !c->replaying && !c->removed && !c->running && c->runner && !c->death.pending &&
-           !c->broken && !c->exited && !c->restart_wanted;
+    return !c->applying && !c->replaying && !c->removed && !c->running && c->runner &&
+           !c->death.pending && !c->broken && !c->exited && !c->restart_wanted;
 }
 
 void request_advance(struct context *c)
@@ -219,7 +226,8 @@ void request_advance(struct context *c)
         context_died(c);
 }
 
-/* After a restart of G: the request that ran then, if the runner may not have it yet. It ignores a number it has had. */
+/* After a restart of G: the request that ran then, if the runner may not have it yet. It ignores a
+ * number it has had. */
 void request_resend(struct context *c)
 {
     struct request *r = c->running;
@@ -248,7 +256,8 @@ static int check_spec(const struct context *c, const struct request_spec *spec, 
     return len > REQUEST_BYTES_MAX ? -EMSGSIZE : 0;
 }
 
-static int file_request(struct context *c, const struct request_spec *spec, struct journal_record *ret)
+static int file_request(struct context *c, const struct request_spec *spec,
+                        struct journal_record *ret)
 {
     struct request_record h = {.number = c->next_request++,
                                .timeout_ms = spec->timeout_ms,

@@ -135,7 +135,7 @@ void sandbox_attach_box(struct sandbox *sb, const struct pool_box *pb)
     buf_putc(&blob, '}');
     boxes_keep(sb->manager->config.boxes, sb->box, blob.data, blob.len);
     sb->manager->stats.boxes_started++;
-    LIST_FOREACH_SAFE(it, &sb->contexts)
+    LIST_FOREACH_SAFE (it, &sb->contexts)
         context_box_ready(LIST_ENTRY(it, struct context, item));
     MANAGER_HOOK(sb->manager, sandbox_changed, sb);
     tell_waiters(sb, &none);
@@ -143,11 +143,11 @@ void sandbox_attach_box(struct sandbox *sb, const struct pool_box *pb)
 
 static void start_failed(struct sandbox *sb, const struct err *e)
 {
-    log_warn(MOD, "sandbox start failed", "sandbox=%s step=%s error=%s", sb->name, log_quote(e->step),
-             log_quote(e->text));
+    log_warn(MOD, "sandbox start failed", "sandbox=%s step=%s error=%s", sb->name,
+             log_quote(e->step), log_quote(e->text));
     sb->state = SANDBOX_FAILED;
     sb->error = *e;
-    LIST_FOREACH_SAFE(it, &sb->contexts)
+    LIST_FOREACH_SAFE (it, &sb->contexts)
         context_box_failed(LIST_ENTRY(it, struct context, item), e);
     tell_waiters(sb, e);
 }
@@ -194,7 +194,8 @@ static void on_created(void *user, const struct err *error, const struct wire_me
 
 static bool fits_pool(const struct sandbox *sb)
 {
-    return !sb->image[0] && !sb->disk[0] && !sb->limits.memory && !sb->limits.cpu && !sb->limits.pids;
+    return !sb->image[0] && !sb->disk[0] && !sb->limits.memory && !sb->limits.cpu &&
+           !sb->limits.pids;
 }
 
 void sandbox_start(struct sandbox *sb)
@@ -222,7 +223,8 @@ void sandbox_start(struct sandbox *sb)
     boxes_create(m->config.boxes, sb->image, sb->disk, &sb->limits, on_created, sb->creation);
 }
 
-int sandbox_when_running(struct sandbox *sb, void (*done)(void *user, const struct err *error), void *user)
+int sandbox_when_running(struct sandbox *sb, void (*done)(void *user, const struct err *error),
+                         void *user)
 {
     struct err none = {0};
     sandbox_start(sb);
@@ -250,7 +252,7 @@ void sandbox_forget(struct manager *m, void *user)
     struct sandbox *sb;
     boxes_forget(m->config.boxes, user);
     while ((sb = map_next(m->sandboxes, &cursor, NULL))) {
-        LIST_FOREACH(it, &sb->waiters) {
+        LIST_FOREACH (it, &sb->waiters) {
             struct waiter *w = LIST_ENTRY(it, struct waiter, item);
             if (w->user == user)
                 w->done = NULL;
@@ -272,11 +274,12 @@ void sandbox_box_gone(struct sandbox *sb)
     sb->init = NULL;
     sb->box = 0;
     sb->state = SANDBOX_STOPPED;
-    LIST_FOREACH_SAFE(it, &sb->contexts) {
+    LIST_FOREACH_SAFE (it, &sb->contexts) {
         struct context *c = LIST_ENTRY(it, struct context, item);
         if (!c->runner && !c->number)
             continue;
-        context_death_set(c, "BOX_GONE", "ContextDied", "{}", "the sandbox ended unexpectedly; what it wrote to disk is kept");
+        context_death_set(c, "BOX_GONE", "ContextDied", "{}",
+                          "the sandbox ended unexpectedly; what it wrote to disk is kept");
         context_died(c);
     }
 }
@@ -294,7 +297,8 @@ static void on_removed(void *user, const struct err *error, const struct wire_me
     free(r);
 }
 
-void sandbox_remove(struct sandbox *sb, void (*done)(void *user, const struct err *error), void *user)
+void sandbox_remove(struct sandbox *sb, void (*done)(void *user, const struct err *error),
+                    void *user)
 {
     struct manager *m = sb->manager;
     struct err gone = {0}, none = {0};

@@ -27,11 +27,11 @@ static json_t *merged_env(const struct context *c)
 /* Whether only a freshly executed interpreter sees these variables. */
 static bool needs_fresh(const json_t *env)
 {
-    static const char *const prefixes[] = {"PYTHON", "LD_", "OMP_", "OPENBLAS_", "MKL_", "NUMEXPR_"};
+    static const char *const prefixes[] = {"PYTHON",    "LD_",  "OMP_",
+                                           "OPENBLAS_", "MKL_", "NUMEXPR_"};
     const char *key;
     json_t *value;
-    json_object_foreach((json_t *)env, key, value)
-    {
+    json_object_foreach ((json_t *)env, key, value) {
         for (size_t i = 0; i < sizeof prefixes / sizeof *prefixes; i++) {
             if (!strncmp(key, prefixes[i], strlen(prefixes[i])))
                 return true;
@@ -58,7 +58,8 @@ static int send_setup(struct context *c, const json_t *env)
     return r < 0 ? r : 0;
 }
 
-/* The runner is there (or will read what is sent once it is): everything that a new interpreter begins with. */
+/* The runner is there (or will read what is sent once it is): everything that a new interpreter
+ * begins with. */
 static void begin(struct context *c, const json_t *env)
 {
     uint64_t number = c->number;
@@ -79,8 +80,8 @@ static void begin(struct context *c, const json_t *env)
 static void on_start_timeout(uv_timer_t *t)
 {
     struct context *c = t->data;
-    context_death_set(c, "START_FAILED", "ContextDied", "{}", "the interpreter did not answer within %d s",
-                      START_MAX_MS / 1000);
+    context_death_set(c, "START_FAILED", "ContextDied", "{}",
+                      "the interpreter did not answer within %d s", START_MAX_MS / 1000);
     context_died(c);
 }
 
@@ -92,7 +93,8 @@ static void use_spare(struct context *c, const json_t *env)
     if (c->next_request < spare->next_request)
         c->next_request = spare->next_request;
     free((void *)c->hello.data);
-    c->hello = (struct proto_section){(const uint8_t *)spare->hello, spare->hello ? strlen(spare->hello) : 0};
+    c->hello = (struct proto_section){(const uint8_t *)spare->hello,
+                                      spare->hello ? strlen(spare->hello) : 0};
     spare->hello = NULL;
     runner_link_set_ops(c->runner, &context_runner_ops, c);
     begin(c, env);
@@ -107,8 +109,8 @@ static void on_started(void *user, const struct err *error, const struct wire_me
     (void)m;
     if (!error->code)
         return;
-    context_death_set(c, "START_FAILED", "ContextDied", "{}", "the interpreter could not be started: %s: %s",
-                      error->step, error->text);
+    context_death_set(c, "START_FAILED", "ContextDied", "{}",
+                      "the interpreter could not be started: %s: %s", error->step, error->text);
     context_ref(c);
     context_died(c);
     context_settle(c);
@@ -120,8 +122,7 @@ static int put_environ(struct buf *out, const struct context *c, const json_t *e
     const char *key;
     json_t *value;
     pool_put_environ(out, c->cwd);
-    json_object_foreach((json_t *)env, key, value)
-    {
+    json_object_foreach ((json_t *)env, key, value) {
         const char *s = json_string_value(value);
         if (!s || strlen(key) + strlen(s) + 2 + out->len > WIRE_MSG_MAX - 256)
             continue; /* what does not fit comes with SETUP */
@@ -148,7 +149,8 @@ static int spawn(struct context *c, bool fresh, const json_t *env)
     if (r < 0)
         return r;
     c->number = c->sandbox->next_context++;
-    init_context_start(c->sandbox->init, c->number, fresh, block.data, block.len, theirs, on_started, c);
+    init_context_start(c->sandbox->init, c->number, fresh, block.data, block.len, theirs,
+                       on_started, c);
     return 0;
 }
 
@@ -165,8 +167,8 @@ static void launch(struct context *c, bool packages_changed)
     }
     int r = spawn(c, fresh, env);
     if (r < 0) {
-        context_death_set(c, "START_FAILED", "ContextDied", "{}", "the interpreter could not be started: %s",
-                          strerror(-r));
+        context_death_set(c, "START_FAILED", "ContextDied", "{}",
+                          "the interpreter could not be started: %s", strerror(-r));
         context_died(c);
     } else {
         begin(c, env);
@@ -206,8 +208,8 @@ void context_box_ready(struct context *c)
 
 void context_box_failed(struct context *c, const struct err *e)
 {
-    context_death_set(c, "START_FAILED", "ContextDied", "{}", "the sandbox could not be started: %s: %s", e->step,
-                      e->text);
+    context_death_set(c, "START_FAILED", "ContextDied", "{}",
+                      "the sandbox could not be started: %s: %s", e->step, e->text);
     context_ref(c);
     context_died(c);
     context_unref(c);
@@ -227,7 +229,8 @@ void context_start(struct context *c)
         sandbox_start(sb);
 }
 
-int context_open(struct sandbox *sb, const struct context_spec *spec, struct context **ret, struct err *e)
+int context_open(struct sandbox *sb, const struct context_spec *spec, struct context **ret,
+                 struct err *e)
 {
     if (strcmp(spec->language, "python") != 0)
         return CONTEXT_E_LANGUAGE;
@@ -249,9 +252,10 @@ struct context *sandbox_context_next(struct sandbox *sb, const struct context *a
     return next == &sb->contexts ? NULL : LIST_ENTRY(next, struct context, item);
 }
 
-int sandbox_default_context(struct sandbox *sb, const char *language, struct context **ret, struct err *e)
+int sandbox_default_context(struct sandbox *sb, const char *language, struct context **ret,
+                            struct err *e)
 {
-    LIST_FOREACH(it, &sb->contexts) {
+    LIST_FOREACH (it, &sb->contexts) {
         struct context *c = LIST_ENTRY(it, struct context, item);
         if (c->is_default && !strcmp(c->language, language)) {
             *ret = c;
@@ -341,7 +345,7 @@ int context_when_ready(struct context *c, void (*ready)(void *user, bool ok), vo
 
 void context_forget(struct context *c, void *user)
 {
-    LIST_FOREACH(it, &c->waiters) {
+    LIST_FOREACH (it, &c->waiters) {
         struct waiter *w = LIST_ENTRY(it, struct waiter, item);
         if (w->user == user)
             w->ready = NULL;

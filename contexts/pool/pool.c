@@ -13,7 +13,15 @@
 
 #define MOD "pool"
 
-enum { QUIET_MS = 20, PATIENCE_MS = 200, RETRY_MIN_MS = 500, RETRY_MAX_MS = 30000, WARM_MAX_MS = 30000, SETUP_REQ = 1, WARMUP_REQ = 2 };
+enum {
+    QUIET_MS = 20,
+    PATIENCE_MS = 200,
+    RETRY_MIN_MS = 500,
+    RETRY_MAX_MS = 30000,
+    WARM_MAX_MS = 30000,
+    SETUP_REQ = 1,
+    WARMUP_REQ = 2
+};
 
 struct entry {
     struct list item;
@@ -81,7 +89,7 @@ void pool_free(struct pool *p)
 {
     if (!p)
         return;
-    LIST_FOREACH_SAFE(it, &p->entries) {
+    LIST_FOREACH_SAFE (it, &p->entries) {
         struct entry *e = LIST_ENTRY(it, struct entry, item);
         boxes_forget(p->boxes, e);
         pool_box_discard(p->boxes, &e->b);
@@ -146,7 +154,8 @@ static void on_packet(void *user, const uint8_t *packet, size_t len)
         return;
     if (m.type == FRAME_HELLO && !e->b.hello) {
         e->b.hello = strndup((const char *)m.sections[0].data, m.sections[0].len);
-    } else if (m.type == FRAME_DONE && m.req == WARMUP_REQ && m.arg == FRAME_OK && e->b.hello && !e->ready) {
+    } else if (m.type == FRAME_DONE && m.req == WARMUP_REQ && m.arg == FRAME_OK && e->b.hello &&
+               !e->ready) {
         ready(e);
     } else if (m.type == MESSAGE_EXITED) {
         failed(e, "warm up", "the interpreter ended");
@@ -159,7 +168,8 @@ static void on_closed(void *user, int error)
     failed(user, "warm up", "the interpreter closed its socket");
 }
 
-static const struct runner_link_ops runner_ops = {.reserve = on_reserve, .packet = on_packet, .closed = on_closed};
+static const struct runner_link_ops runner_ops = {
+    .reserve = on_reserve, .packet = on_packet, .closed = on_closed};
 
 static void on_init_closed(void *user)
 {
@@ -171,9 +181,12 @@ static const struct wire_link_ops init_ops = {.closed = on_init_closed};
 int pool_put_environ(struct buf *out, const char *cwd)
 {
     static const char *const defaults[] = {
-        "HOME=/home/user",      "PATH=/opt/venv/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-        "LANG=C.UTF-8",         "USER=user",
-        "TERM=xterm-256color", "SHELL=/bin/bash",
+        "HOME=/home/user",
+        "PATH=/opt/venv/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        "LANG=C.UTF-8",
+        "USER=user",
+        "TERM=xterm-256color",
+        "SHELL=/bin/bash",
     };
     buf_put(out, cwd, strlen(cwd) + 1);
     for (size_t i = 0; i < sizeof defaults / sizeof *defaults; i++)
@@ -192,7 +205,8 @@ static int start_context(struct entry *e)
 {
     int fds[2];
     CLEANUP_BUF struct buf env = {0};
-    struct proto_section setup = {(const uint8_t *)"{\"env\":{}}", 10}, warmup = {(const uint8_t *)"{}", 2};
+    struct proto_section setup = {(const uint8_t *)"{\"env\":{}}", 10},
+                         warmup = {(const uint8_t *)"{}", 2};
     int r = fd_seqpacket_pair(fds);
     if (r < 0)
         return r;
@@ -234,7 +248,8 @@ static void refill(uv_timer_t *t)
     struct pool *p = t->data;
     unsigned have = 0, starting = 0;
     if (p->making && !p->making->b.box) {
-        uv_timer_start(&p->timer, refill, WARM_MAX_MS, 0); /* B answers in the end; the box must not be forgotten */
+        uv_timer_start(&p->timer, refill, WARM_MAX_MS,
+                       0); /* B answers in the end; the box must not be forgotten */
         return;
     }
     if (p->making) {
@@ -266,7 +281,7 @@ void pool_start(struct pool *p)
 
 bool pool_take(struct pool *p, struct pool_box *ret)
 {
-    LIST_FOREACH(it, &p->entries) {
+    LIST_FOREACH (it, &p->entries) {
         struct entry *e = LIST_ENTRY(it, struct entry, item);
         if (!e->ready)
             continue;
@@ -291,7 +306,7 @@ void pool_activity(struct pool *p)
 
 bool pool_gone(struct pool *p, uint64_t box)
 {
-    LIST_FOREACH(it, &p->entries) {
+    LIST_FOREACH (it, &p->entries) {
         struct entry *e = LIST_ENTRY(it, struct entry, item);
         if (e->b.box != box)
             continue;
@@ -305,7 +320,7 @@ bool pool_gone(struct pool *p, uint64_t box)
 void pool_count(const struct pool *p, unsigned *ret_ready, unsigned *ret_starting)
 {
     *ret_ready = *ret_starting = 0;
-    LIST_FOREACH(it, &p->entries) {
+    LIST_FOREACH (it, &p->entries) {
         if (LIST_ENTRY(it, struct entry, item)->ready)
             (*ret_ready)++;
         else

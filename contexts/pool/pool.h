@@ -1,7 +1,8 @@
 /*
- * Warm boxes: made in advance with the default image and limits, one Python context in each, its first cells run. A
- * create then costs no more than handing one over. Refilled one at a time, and only when no request has come for a
- * moment, so that refilling does not slow the requests that emptied it. Runs in G, on the loop.
+ * Warm boxes: made in advance with the default image and limits, one Python context in each, its
+ * first cells run. A create then costs no more than handing one over. Refilled one at a time, and
+ * only when no request has come for a moment, so that refilling does not slow the requests that
+ * emptied it. Runs in G, on the loop.
  */
 #pragma once
 
@@ -21,15 +22,17 @@ struct pool_box {
     char *hello;                /* info JSON, malloc'ed */
 };
 
-struct pool *pool_new(uv_loop_t *loop, struct boxes *boxes, unsigned warm); /* NULL: out of memory */
+struct pool *pool_new(uv_loop_t *loop, struct boxes *boxes,
+                      unsigned warm); /* NULL: out of memory */
 void pool_free(struct pool *p);
 void pool_start(struct pool *p);
 bool pool_take(struct pool *p, struct pool_box *ret); /* false: none ready */
-void pool_activity(struct pool *p); /* a request came: refill later */
-bool pool_gone(struct pool *p, uint64_t box); /* true: it was one of its boxes */
+void pool_activity(struct pool *p);                   /* a request came: refill later */
+bool pool_gone(struct pool *p, uint64_t box);         /* true: it was one of its boxes */
 void pool_count(const struct pool *p, unsigned *ret_ready, unsigned *ret_starting);
 /* Destroys what a pool_box holds and asks B to destroy the box. */
 void pool_box_discard(struct boxes *b, struct pool_box *pb);
 
-/* Environment block of WIRE_CONTEXT_START with the defaults of every context, e.g. PATH and HOME; more may be added. */
+/* Environment block of WIRE_CONTEXT_START with the defaults of every context, e.g. PATH and HOME;
+ * more may be added. */
 int pool_put_environ(struct buf *out, const char *cwd);

@@ -36,7 +36,8 @@ const char *proto_decoder_error(const struct proto_decoder *d)
     return d->error;
 }
 
-/* Whole length of the message that starts at p: 0 = the table is not there yet, SIZE_MAX = over a cap. */
+/* Whole length of the message that starts at p: 0 = the table is not there yet, SIZE_MAX = over a
+ * cap. */
 static size_t message_length(const uint8_t *p, size_t len)
 {
     if (len < MESSAGE_HEAD)
@@ -70,7 +71,8 @@ static int deliver(struct proto_decoder *d, const uint8_t *p, bool init, struct 
     return bad ? broken(d, -EPROTO, bad) : 1;
 }
 
-static int single(struct proto_decoder *d, const uint8_t *p, size_t len, bool init, struct proto_message *ret)
+static int single(struct proto_decoder *d, const uint8_t *p, size_t len, bool init,
+                  struct proto_message *ret)
 {
     size_t total = message_length(p, len);
     if (total != len || len < MESSAGE_HEAD)
@@ -84,7 +86,8 @@ static int append(struct proto_decoder *d, const uint8_t *p, size_t len)
         return broken(d, -ENOMEM, "too much unfinished output in all contexts");
     int r = buf_put(&d->partial, p, len);
     if (r < 0)
-        return broken(d, r == -EMSGSIZE ? -EPROTO : r, r == -EMSGSIZE ? "message too long" : "out of memory");
+        return broken(d, r == -EMSGSIZE ? -EPROTO : r,
+                      r == -EMSGSIZE ? "message too long" : "out of memory");
     if (d->quota)
         d->quota->used += len;
     if (!d->total)
@@ -96,7 +99,8 @@ static int append(struct proto_decoder *d, const uint8_t *p, size_t len)
     return 0;
 }
 
-int proto_decoder_feed(struct proto_decoder *d, const uint8_t *packet, size_t len, struct proto_message *ret)
+int proto_decoder_feed(struct proto_decoder *d, const uint8_t *packet, size_t len,
+                       struct proto_message *ret)
 {
     if (d->error)
         return -EPROTO;
@@ -118,7 +122,8 @@ int proto_decoder_feed(struct proto_decoder *d, const uint8_t *packet, size_t le
         return 0;
     d->resync = false;
     if (((flags & PACKET_FIRST) != 0) == d->open)
-        return broken(d, -EPROTO, d->open ? "message begins inside another" : "packet without a beginning");
+        return broken(d, -EPROTO,
+                      d->open ? "message begins inside another" : "packet without a beginning");
     if (flags == (PACKET_FIRST | PACKET_LAST))
         return single(d, p, len, false, ret);
     d->open = true;

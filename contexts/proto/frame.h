@@ -1,6 +1,7 @@
 /*
- * Frame protocol between G and a runner: message types. The envelope is in sandbox/wire/packet.h, every type with its
- * sections in docs/protocol.md. JSON sections are well-formed UTF-8 JSON objects; text sections are bytes.
+ * Frame protocol between G and a runner: message types. The envelope is in sandbox/wire/packet.h,
+ * every type with its sections in docs/protocol.md. JSON sections are well-formed UTF-8 JSON
+ * objects; text sections are bytes.
  */
 #pragma once
 
@@ -17,19 +18,20 @@ enum frame_type {
     FRAME_HISTORY = 7,     /* history_request content -> DONE */
     FRAME_COMM_INFO = 8,   /* comm_info_request content -> DONE */
     FRAME_COMM = 9,        /* {"msg_type"}, content, metadata, buffers... -> DONE */
-    FRAME_INPUT = 10,      /* value bytes: answers STDIN; no DONE of its own. arg 1 = no client can answer */
-    FRAME_SHUTDOWN = 11,   /* {restart} run atexit hooks, exit 0; no DONE */
+    FRAME_INPUT =
+        10, /* value bytes: answers STDIN; no DONE of its own. arg 1 = no client can answer */
+    FRAME_SHUTDOWN = 11, /* {restart} run atexit hooks, exit 0; no DONE */
 
     /* runner -> G. req = the request it belongs to; 0 = none. */
-    FRAME_HELLO = 33,         /* info JSON: ready for the first request */
-    FRAME_DISPLAY = 34,       /* data, metadata, transient, buffers... */
+    FRAME_HELLO = 33,          /* info JSON: ready for the first request */
+    FRAME_DISPLAY = 34,        /* data, metadata, transient, buffers... */
     FRAME_UPDATE_DISPLAY = 35, /* data, metadata, transient, buffers... */
-    FRAME_RESULT = 36,        /* data, metadata */
-    FRAME_CLEAR_OUTPUT = 37,  /* arg: 1 = wait */
-    FRAME_ERROR = 38,         /* {ename, evalue, traceback[]} */
-    FRAME_STDIN = 39,         /* {prompt, password} then waits for INPUT */
-    FRAME_COMM_OUT = 40,      /* {"msg_type"}, content, metadata, buffers... */
-    FRAME_DONE = 41,          /* reply content JSON; arg: enum frame_status. Exactly one per request */
+    FRAME_RESULT = 36,         /* data, metadata */
+    FRAME_CLEAR_OUTPUT = 37,   /* arg: 1 = wait */
+    FRAME_ERROR = 38,          /* {ename, evalue, traceback[]} */
+    FRAME_STDIN = 39,          /* {prompt, password} then waits for INPUT */
+    FRAME_COMM_OUT = 40,       /* {"msg_type"}, content, metadata, buffers... */
+    FRAME_DONE = 41, /* reply content JSON; arg: enum frame_status. Exactly one per request */
 };
 
 enum frame_status { FRAME_OK = 0, FRAME_FAILED = 1, FRAME_ABORTED = 2 };

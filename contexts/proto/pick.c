@@ -66,7 +66,8 @@ bool json_pick(const void *object, size_t len, const char *key, struct proto_sec
         p = skip_value(p, end);
         if (hit) {
             const uint8_t *last = p;
-            while (last > value && (last[-1] == ' ' || last[-1] == '\n' || last[-1] == '\t' || last[-1] == '\r'))
+            while (last > value &&
+                   (last[-1] == ' ' || last[-1] == '\n' || last[-1] == '\t' || last[-1] == '\r'))
                 last--;
             *ret_value = (struct proto_section){value, (size_t)(last - value)};
             return true;

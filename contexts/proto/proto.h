@@ -1,6 +1,7 @@
 /*
- * Frame protocol, gateway side: packets of a hostile peer in, checked messages out; messages in, packets out. No I/O, no
- * clock. The envelope is described in sandbox/wire/packet.h, the types in contexts/proto/frame.h.
+ * Frame protocol, gateway side: packets of a hostile peer in, checked messages out; messages in,
+ * packets out. No I/O, no clock. The envelope is described in sandbox/wire/packet.h, the types in
+ * contexts/proto/frame.h.
  */
 #pragma once
 
@@ -19,7 +20,7 @@ struct proto_section {
 };
 
 struct proto_message {
-    uint16_t type; /* enum frame_type, MESSAGE_STREAM or MESSAGE_EXITED: always a known one */
+    uint16_t type;  /* enum frame_type, MESSAGE_STREAM or MESSAGE_EXITED: always a known one */
     bool from_init; /* claimed, not proven: the runner shares init's end of the socket */
     uint32_t arg;
     uint64_t req;
@@ -33,23 +34,27 @@ struct proto_quota {
 };
 
 struct proto_decoder {
-    struct buf partial;  /* runner message whose last packet has not come */
-    size_t total;        /* its whole length, 0 while the section table is incomplete */
-    bool open;           /* a first packet came, the last did not */
-    bool clear;          /* partial was handed out; forget it at the next packet */
-    bool resync;         /* begins in the middle of a recording: packets before the first beginning are skipped */
-    const char *error;   /* final: every later packet fails, too */
+    struct buf partial; /* runner message whose last packet has not come */
+    size_t total;       /* its whole length, 0 while the section table is incomplete */
+    bool open;          /* a first packet came, the last did not */
+    bool clear;         /* partial was handed out; forget it at the next packet */
+    bool resync; /* begins in the middle of a recording: packets before the first beginning are
+                    skipped */
+    const char *error; /* final: every later packet fails, too */
     struct proto_quota *quota;
 };
 
-void proto_decoder_init(struct proto_decoder *d, struct proto_quota *quota); /* quota may be NULL; it must outlive d */
+void proto_decoder_init(struct proto_decoder *d,
+                        struct proto_quota *quota); /* quota may be NULL; it must outlive d */
 void proto_decoder_deinit(struct proto_decoder *d);
 /*
- * One packet. 1: a message is complete, *ret filled; its sections point into the packet or the decoder and are valid
- * until the next call. 0: more packets needed. -EPROTO: the peer broke the protocol (proto_decoder_error says how, in a
- * few words without its data); -ENOMEM, also when the quota is used up. Errors are final.
+ * One packet. 1: a message is complete, *ret filled; its sections point into the packet or the
+ * decoder and are valid until the next call. 0: more packets needed. -EPROTO: the peer broke the
+ * protocol (proto_decoder_error says how, in a few words without its data); -ENOMEM, also when the
+ * quota is used up. Errors are final.
  */
-int proto_decoder_feed(struct proto_decoder *d, const uint8_t *packet, size_t len, struct proto_message *ret);
+int proto_decoder_feed(struct proto_decoder *d, const uint8_t *packet, size_t len,
+                       struct proto_message *ret);
 const char *proto_decoder_error(const struct proto_decoder *d);
 /* A message has begun and not ended. */
 static inline bool proto_decoder_open(const struct proto_decoder *d)
@@ -61,9 +66,9 @@ static inline bool proto_decoder_open(const struct proto_decoder *d)
 const char *proto_validate(const struct proto_message *m);
 
 /*
- * One message to send, cut into packets. proto_encoder_init copies; -EMSGSIZE over the caps, -ENOMEM.
- * proto_encoder_next writes the next packet into out (PACKET_MAX bytes of room) and returns its length, 0 = no more;
- * proto_encoder_back undoes the last next (the socket was full).
+ * One message to send, cut into packets. proto_encoder_init copies; -EMSGSIZE over the caps,
+ * -ENOMEM. proto_encoder_next writes the next packet into out (PACKET_MAX bytes of room) and
+ * returns its length, 0 = no more; proto_encoder_back undoes the last next (the socket was full).
  */
 struct proto_encoder {
     struct buf message;
@@ -76,7 +81,8 @@ size_t proto_encoder_next(struct proto_encoder *e, uint8_t *out);
 void proto_encoder_back(struct proto_encoder *e);
 
 /*
- * Raw bytes of one member of a well-formed JSON object (json_check_object was 0), found without building a tree. The
- * key is compared as written: an escaped spelling of it is not found. false: no such member.
+ * Raw bytes of one member of a well-formed JSON object (json_check_object was 0), found without
+ * building a tree. The key is compared as written: an escaped spelling of it is not found. false:
+ * no such member.
  */
 bool json_pick(const void *object, size_t len, const char *key, struct proto_section *ret_value);

@@ -3,14 +3,18 @@
 #include "contexts/proto/proto.h"
 #include "sandbox/base/json.h"
 
-/* kinds: o JSON object, s the stream byte, b bytes; a final '*' allows any number of further byte sections. */
+/* kinds: o JSON object, s the stream byte, b bytes; a final '*' allows any number of further byte
+ * sections. */
 static const struct shape {
     uint16_t type;
     const char *kinds;
 } shapes[] = {
-    {MESSAGE_STREAM, "sb"},   {FRAME_HELLO, "o"},        {FRAME_DISPLAY, "ooo*"}, {FRAME_UPDATE_DISPLAY, "ooo*"},
-    {FRAME_RESULT, "oo"},     {FRAME_CLEAR_OUTPUT, ""},  {FRAME_ERROR, "o"},      {FRAME_STDIN, "o"},
-    {FRAME_COMM_OUT, "ooo*"}, {FRAME_DONE, "o"},         {MESSAGE_EXITED, ""},
+    {MESSAGE_STREAM, "sb"},   {FRAME_HELLO, "o"},
+    {FRAME_DISPLAY, "ooo*"},  {FRAME_UPDATE_DISPLAY, "ooo*"},
+    {FRAME_RESULT, "oo"},     {FRAME_CLEAR_OUTPUT, ""},
+    {FRAME_ERROR, "o"},       {FRAME_STDIN, "o"},
+    {FRAME_COMM_OUT, "ooo*"}, {FRAME_DONE, "o"},
+    {MESSAGE_EXITED, ""},
 };
 
 static const char *check_section(char kind, const struct proto_section *s)
@@ -40,7 +44,8 @@ const char *proto_validate(const struct proto_message *m)
     n -= more;
     if (m->nsections < n || (m->nsections > n && !more))
         return "wrong number of sections";
-    if ((m->type == FRAME_DONE && m->arg > FRAME_ABORTED) || (m->type == FRAME_CLEAR_OUTPUT && m->arg > 1))
+    if ((m->type == FRAME_DONE && m->arg > FRAME_ABORTED) ||
+        (m->type == FRAME_CLEAR_OUTPUT && m->arg > 1))
         return "argument out of range";
     for (size_t i = 0; i < n; i++) {
         const char *bad = check_section(shape->kinds[i], &m->sections[i]);

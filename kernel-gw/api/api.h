@@ -1,4 +1,5 @@
-/* The /v1 interface: one file per resource. Bodies are JSON, errors {"error": {"code", "message", "details"}}. */
+/* The /v1 interface: one file per resource. Bodies are JSON, errors {"error": {"code", "message",
+ * "details"}}. */
 #pragma once
 
 #include <jansson.h>
@@ -11,13 +12,16 @@ int api_attach(struct gateway *gw); /* adds all routes; -ENOMEM */
 void api_handle(void *user, struct exchange *x, struct http_request *r);
 
 /* respond.c */
-void api_error(struct gateway *gw, struct exchange *x, int status, const char *code, const char *fmt, ...)
-    __attribute__((format(printf, 5, 6)));
+void api_error(struct gateway *gw, struct exchange *x, int status, const char *code,
+               const char *fmt, ...) __attribute__((format(printf, 5, 6)));
 /* With details: {key: value}. */
-void api_error_detail(struct gateway *gw, struct exchange *x, int status, const char *code, const char *key,
-                      const char *value, const char *fmt, ...) __attribute__((format(printf, 7, 8)));
-void api_error_err(struct gateway *gw, struct exchange *x, int status, const char *code, const struct err *e);
-void api_json(struct gateway *gw, struct exchange *x, int status, struct buf *body); /* 500 if it overflowed */
+void api_error_detail(struct gateway *gw, struct exchange *x, int status, const char *code,
+                      const char *key, const char *value, const char *fmt, ...)
+    __attribute__((format(printf, 7, 8)));
+void api_error_err(struct gateway *gw, struct exchange *x, int status, const char *code,
+                   const struct err *e);
+void api_json(struct gateway *gw, struct exchange *x, int status,
+              struct buf *body); /* 500 if it overflowed */
 void api_empty(struct gateway *gw, struct exchange *x, int status);
 void api_count(struct gateway *gw, int status);
 int api_put_time(struct buf *out, uint64_t us); /* "2026-01-31T23:59:59.123Z", with quotes */
@@ -25,7 +29,15 @@ int api_put_time(struct buf *out, uint64_t us); /* "2026-01-31T23:59:59.123Z", w
 void api_member(struct buf *out, const char *name, const char *value);
 
 /* params.c */
-enum api_type { API_STRING, API_INTEGER, API_BOOLEAN, API_STRING_MAP, API_STRING_LIST, API_OBJECT, API_UNSUPPORTED };
+enum api_type {
+    API_STRING,
+    API_INTEGER,
+    API_BOOLEAN,
+    API_STRING_MAP,
+    API_STRING_LIST,
+    API_OBJECT,
+    API_UNSUPPORTED
+};
 struct api_field {
     const char *name;
     enum api_type type;
@@ -33,16 +45,17 @@ struct api_field {
     json_int_t min, max; /* of an integer, both 0 = no bound; of a string: max length */
 };
 /*
- * The request's body as an object with these fields and no others. NULL: the error has been answered. An empty body is
+ * The request's body as an object with these fields and no others. NULL: the error has been
+ * answered. An empty body is
  * {} when nothing is required. The caller frees with json_decref.
  */
-json_t *api_body(struct gateway *gw, struct exchange *x, const struct http_request *r, const struct api_field *fields,
-                 size_t n);
+json_t *api_body(struct gateway *gw, struct exchange *x, const struct http_request *r,
+                 const struct api_field *fields, size_t n);
 const char *api_string(const json_t *o, const char *name); /* NULL if missing */
 json_int_t api_integer(const json_t *o, const char *name, json_int_t otherwise);
 /* Whole-number query parameter; false: answered with 400. */
-bool api_query_int(struct gateway *gw, struct exchange *x, const struct http_request *r, const char *name, long min,
-                   long max, long *value);
+bool api_query_int(struct gateway *gw, struct exchange *x, const struct http_request *r,
+                   const char *name, long min, long max, long *value);
 
 /* Objects of the path; NULL: answered with 400 or 404. */
 struct sandbox *api_sandbox(struct gateway *gw, struct exchange *x, const char *name);
@@ -53,18 +66,21 @@ const char *api_language(struct gateway *gw, struct exchange *x, const char *nam
 
 int api_put_sandbox(struct buf *out, struct sandbox *sb);
 int api_put_context(struct buf *out, struct context *c);
-void api_put_execution_head(struct buf *out, struct request *r); /* {"id":...,"timing":{...} without the brace's end */
+void api_put_execution_head(
+    struct buf *out, struct request *r); /* {"id":...,"timing":{...} without the brace's end */
 /* {"code","name","message","traceback"...} without braces, from the JSON of an EVENT_ERROR. */
-void api_put_error(struct buf *out, const struct proto_section *error, bool typed, const struct proto_section *traceback);
+void api_put_error(struct buf *out, const struct proto_section *error, bool typed,
+                   const struct proto_section *traceback);
 
-/* The response to x becomes the events of r as SSE / r as one JSON document; r is referenced by it. */
+/* The response to x becomes the events of r as SSE / r as one JSON document; r is referenced by it.
+ */
 void api_stream_execution(struct gateway *gw, struct exchange *x, struct request *r, long after);
 void api_render_execution(struct gateway *gw, struct exchange *x, struct request *r);
 bool api_wants_events(const struct http_request *r);
 void api_streams_init(struct gateway *gw);
 
-extern const struct route api_sandbox_routes[], api_context_routes[], api_run_routes[], api_execution_routes[],
-    api_health_routes[];
-extern const size_t api_sandbox_nroutes, api_context_nroutes, api_run_nroutes, api_execution_nroutes,
-    api_health_nroutes;
+extern const struct route api_sandbox_routes[], api_context_routes[], api_run_routes[],
+    api_execution_routes[], api_health_routes[];
+extern const size_t api_sandbox_nroutes, api_context_nroutes, api_run_nroutes,
+    api_execution_nroutes, api_health_nroutes;
 extern const char api_openapi_yaml[], api_openapi_yaml_end[]; /* openapi.yaml itself */

@@ -45,7 +45,8 @@ int api_put_context(struct buf *out, struct context *c)
     api_member(out, "state", context_state_name(i.state));
     if (i.dead_reason)
         api_member(out, "reason", i.dead_reason);
-    buf_printf(out, ",\"executionCount\":%u,\"queued\":%u,\"createdAt\":", i.execution_count, i.queued);
+    buf_printf(out, ",\"executionCount\":%u,\"queued\":%u,\"createdAt\":", i.execution_count,
+               i.queued);
     api_put_time(out, i.created_us);
     buf_puts(out, ",\"lastUsedAt\":");
     api_put_time(out, i.last_used_us);
@@ -59,7 +60,8 @@ static void answer(struct gateway *gw, struct exchange *x, int status, struct co
     api_json(gw, x, status, &b);
 }
 
-static void list(struct gateway *gw, struct exchange *x, const struct http_request *r, const struct route_params *p)
+static void list(struct gateway *gw, struct exchange *x, const struct http_request *r,
+                 const struct route_params *p)
 {
     CLEANUP_BUF struct buf b = {0};
     struct sandbox *sb = api_sandbox(gw, x, p->value[0]);
@@ -78,18 +80,22 @@ static void list(struct gateway *gw, struct exchange *x, const struct http_reque
     api_json(gw, x, 200, &b);
 }
 
-static void open_context(struct gateway *gw, struct exchange *x, struct sandbox *sb, const json_t *o)
+static void open_context(struct gateway *gw, struct exchange *x, struct sandbox *sb,
+                         const json_t *o)
 {
     struct context *c;
     struct err e = {0};
-    const char *cwd = api_string(o, "cwd"), *language = api_language(gw, x, api_string(o, "language"));
+    const char *cwd = api_string(o, "cwd"),
+               *language = api_language(gw, x, api_string(o, "language"));
     if (!language)
         return;
     if (cwd && cwd[0] != '/') {
-        api_error_detail(gw, x, 400, "INVALID_FIELD", "field", "cwd", "cwd must be an absolute path");
+        api_error_detail(gw, x, 400, "INVALID_FIELD", "field", "cwd",
+                         "cwd must be an absolute path");
         return;
     }
-    char *env = json_object_get(o, "env") ? json_dumps(json_object_get(o, "env"), JSON_COMPACT) : NULL;
+    char *env =
+        json_object_get(o, "env") ? json_dumps(json_object_get(o, "env"), JSON_COMPACT) : NULL;
     struct context_spec spec = {.language = language,
                                 .cwd = cwd,
                                 .env = env,
@@ -104,7 +110,8 @@ static void open_context(struct gateway *gw, struct exchange *x, struct sandbox 
     free(env);
 }
 
-static void create(struct gateway *gw, struct exchange *x, const struct http_request *r, const struct route_params *p)
+static void create(struct gateway *gw, struct exchange *x, const struct http_request *r,
+                   const struct route_params *p)
 {
     struct sandbox *sb = api_sandbox(gw, x, p->value[0]);
     json_t *o = sb ? api_body(gw, x, r, create_fields, COUNT(create_fields)) : NULL;
@@ -114,7 +121,8 @@ static void create(struct gateway *gw, struct exchange *x, const struct http_req
     json_decref(o);
 }
 
-static void get(struct gateway *gw, struct exchange *x, const struct http_request *r, const struct route_params *p)
+static void get(struct gateway *gw, struct exchange *x, const struct http_request *r,
+                const struct route_params *p)
 {
     struct context *c = api_context(gw, x, p);
     (void)r;
@@ -122,7 +130,8 @@ static void get(struct gateway *gw, struct exchange *x, const struct http_reques
         answer(gw, x, 200, c);
 }
 
-static void delete(struct gateway *gw, struct exchange *x, const struct http_request *r, const struct route_params *p)
+static void delete (struct gateway *gw, struct exchange *x, const struct http_request *r,
+                    const struct route_params *p)
 {
     struct context *c = api_context(gw, x, p);
     (void)r;
@@ -140,7 +149,8 @@ static bool no_options(struct gateway *gw, struct exchange *x, const struct http
     return o != NULL;
 }
 
-static void interrupt(struct gateway *gw, struct exchange *x, const struct http_request *r, const struct route_params *p)
+static void interrupt(struct gateway *gw, struct exchange *x, const struct http_request *r,
+                      const struct route_params *p)
 {
     struct context *c = api_context(gw, x, p);
     if (!c || !no_options(gw, x, r))
@@ -149,7 +159,8 @@ static void interrupt(struct gateway *gw, struct exchange *x, const struct http_
     answer(gw, x, 200, c);
 }
 
-static void restart(struct gateway *gw, struct exchange *x, const struct http_request *r, const struct route_params *p)
+static void restart(struct gateway *gw, struct exchange *x, const struct http_request *r,
+                    const struct route_params *p)
 {
     struct context *c = api_context(gw, x, p);
     if (!c || !no_options(gw, x, r))
@@ -183,7 +194,8 @@ static void on_client_gone(void *user)
 
 static const struct exchange_ops ask_ops = {.closed = on_client_gone};
 
-static void put_member(struct buf *out, const struct proto_section *s, const char *key, const char *name, const char *no)
+static void put_member(struct buf *out, const struct proto_section *s, const char *key,
+                       const char *name, const char *no)
 {
     struct proto_section v;
     buf_printf(out, "%s\"%s\":", out->len > 1 ? "," : "", name);
@@ -229,16 +241,19 @@ static size_t code_points(const char *s)
     return n;
 }
 
-static void ask(struct gateway *gw, struct exchange *x, struct context *c, enum request_kind kind, const json_t *o)
+static void ask(struct gateway *gw, struct exchange *x, struct context *c, enum request_kind kind,
+                const json_t *o)
 {
     const char *code = api_string(o, "code");
     struct ask *a = calloc(1, sizeof *a);
     CLEANUP_BUF struct buf options = {0};
-    buf_printf(&options, "{\"cursor_pos\":%lld", (long long)api_integer(o, "cursorPos", (json_int_t)code_points(code)));
+    buf_printf(&options, "{\"cursor_pos\":%lld",
+               (long long)api_integer(o, "cursorPos", (json_int_t)code_points(code)));
     if (kind == REQUEST_INSPECT)
         buf_printf(&options, ",\"detail_level\":%d", (int)api_integer(o, "detailLevel", 0));
     buf_putc(&options, '}');
-    struct proto_section sections[] = {{options.data, options.len}, {(const uint8_t *)code, strlen(code)}};
+    struct proto_section sections[] = {{options.data, options.len},
+                                       {(const uint8_t *)code, strlen(code)}};
     struct request_spec spec = {.kind = kind,
                                 .sections = sections,
                                 .nsections = 2,
@@ -255,8 +270,10 @@ static void ask(struct gateway *gw, struct exchange *x, struct context *c, enum 
     if (e) {
         exchange_set_ops(x, NULL, NULL);
         free(a);
-        api_error(gw, x, e == REQUEST_E_QUEUE_FULL ? 429 : 503, e == REQUEST_E_QUEUE_FULL ? "QUEUE_FULL" : "CONTEXT_FAILED",
-                  e == REQUEST_E_QUEUE_FULL ? "too many requests wait for this context" : "the request was not taken");
+        api_error(gw, x, e == REQUEST_E_QUEUE_FULL ? 429 : 503,
+                  e == REQUEST_E_QUEUE_FULL ? "QUEUE_FULL" : "CONTEXT_FAILED",
+                  e == REQUEST_E_QUEUE_FULL ? "too many requests wait for this context"
+                                            : "the request was not taken");
         return;
     }
     struct request_info i;
@@ -267,7 +284,8 @@ static void ask(struct gateway *gw, struct exchange *x, struct context *c, enum 
         a->request = r;
 }
 
-static void complete(struct gateway *gw, struct exchange *x, const struct http_request *r, const struct route_params *p)
+static void complete(struct gateway *gw, struct exchange *x, const struct http_request *r,
+                     const struct route_params *p)
 {
     struct context *c = api_context(gw, x, p);
     json_t *o = c ? api_body(gw, x, r, complete_fields, COUNT(complete_fields)) : NULL;
@@ -276,7 +294,8 @@ static void complete(struct gateway *gw, struct exchange *x, const struct http_r
     json_decref(o);
 }
 
-static void inspect(struct gateway *gw, struct exchange *x, const struct http_request *r, const struct route_params *p)
+static void inspect(struct gateway *gw, struct exchange *x, const struct http_request *r,
+                    const struct route_params *p)
 {
     struct context *c = api_context(gw, x, p);
     json_t *o = c ? api_body(gw, x, r, inspect_fields, COUNT(inspect_fields)) : NULL;
@@ -285,7 +304,8 @@ static void inspect(struct gateway *gw, struct exchange *x, const struct http_re
     json_decref(o);
 }
 
-static void input(struct gateway *gw, struct exchange *x, const struct http_request *r, const struct route_params *p)
+static void input(struct gateway *gw, struct exchange *x, const struct http_request *r,
+                  const struct route_params *p)
 {
     struct context *c = api_context(gw, x, p);
     json_t *o = c ? api_body(gw, x, r, input_fields, COUNT(input_fields)) : NULL;
@@ -294,7 +314,8 @@ static void input(struct gateway *gw, struct exchange *x, const struct http_requ
     const char *value = api_string(o, "value"), *id = api_string(o, "executionId");
     struct request *wanted = id ? execution_get(c, id) : NULL;
     if (id && !wanted)
-        api_error_detail(gw, x, 404, "EXECUTION_NOT_FOUND", "execution", id, "no execution %s in this context", id);
+        api_error_detail(gw, x, 404, "EXECUTION_NOT_FOUND", "execution", id,
+                         "no execution %s in this context", id);
     else if (context_input(c, wanted, value, strlen(value)) < 0)
         api_error(gw, x, 409, "NO_INPUT_WANTED", "nothing waits for input in this context");
     else

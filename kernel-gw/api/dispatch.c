@@ -6,8 +6,10 @@
 
 static void options(struct gateway *gw, struct exchange *x)
 {
-    exchange_header(x, "Access-Control-Allow-Methods", "GET, HEAD, PUT, POST, PATCH, DELETE, OPTIONS");
-    exchange_header(x, "Access-Control-Allow-Headers", "Authorization, Content-Type, Accept, Last-Event-ID");
+    exchange_header(x, "Access-Control-Allow-Methods",
+                    "GET, HEAD, PUT, POST, PATCH, DELETE, OPTIONS");
+    exchange_header(x, "Access-Control-Allow-Headers",
+                    "Authorization, Content-Type, Accept, Last-Event-ID");
     exchange_header(x, "Access-Control-Max-Age", "600");
     api_empty(gw, x, 204);
 }
@@ -43,7 +45,8 @@ void api_handle(void *user, struct exchange *x, struct http_request *r)
         return;
     if (!route && allow[0]) {
         exchange_header(x, "Allow", allow);
-        api_error(gw, x, 405, "METHOD_NOT_ALLOWED", "%s is not possible here; %s is", r->method_name, allow);
+        api_error(gw, x, 405, "METHOD_NOT_ALLOWED", "%s is not possible here; %s is",
+                  r->method_name, allow);
     } else if (!route) {
         api_error(gw, x, 404, "NOT_FOUND", "nothing is here");
     } else if (!gw->ready && !(route->flags & ROUTE_OPEN)) {

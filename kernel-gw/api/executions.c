@@ -1,4 +1,5 @@
-/* /v1/sandboxes/{name}/executions, and one Execution as JSON: read from the journal while it is sent. */
+/* /v1/sandboxes/{name}/executions, and one Execution as JSON: read from the journal while it is
+ * sent. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,7 +13,9 @@ enum { DISPLAY_IDS_MAX = 10000, FLUSH_AT = 64 << 10 };
 static const char *state_name(const struct request_info *i)
 {
     static const char *const status[] = {"ok", "error", "aborted"};
-    return i->state == REQUEST_QUEUED ? "queued" : i->state == REQUEST_RUNNING ? "running" : status[i->status % 3];
+    return i->state == REQUEST_QUEUED    ? "queued"
+           : i->state == REQUEST_RUNNING ? "running"
+                                         : status[i->status % 3];
 }
 
 static void put_when(struct buf *out, const char *name, uint64_t us)
@@ -53,8 +56,8 @@ void api_put_execution_head(struct buf *out, struct request *r)
         buf_puts(out, ",\"truncated\":true");
 }
 
-static void put_raw(struct buf *out, const char *name, const struct proto_section *object, const char *key, char type,
-                    const char *otherwise)
+static void put_raw(struct buf *out, const char *name, const struct proto_section *object,
+                    const char *key, char type, const char *otherwise)
 {
     struct proto_section v;
     buf_printf(out, "%s", name);
@@ -64,7 +67,8 @@ static void put_raw(struct buf *out, const char *name, const struct proto_sectio
         buf_puts(out, otherwise);
 }
 
-void api_put_error(struct buf *out, const struct proto_section *error, bool typed, const struct proto_section *traceback)
+void api_put_error(struct buf *out, const struct proto_section *error, bool typed,
+                   const struct proto_section *traceback)
 {
     if (typed)
         put_raw(out, "\"code\":", error, "code", '"', "\"EXCEPTION\"");
@@ -109,7 +113,8 @@ static void render_free(struct render *rd)
 static bool display_id(const struct context_event *ev, struct buf *out)
 {
     struct proto_section v;
-    if (ev->nsections < 3 || !json_pick(ev->sections[2].data, ev->sections[2].len, "display_id", &v) || v.len < 2 ||
+    if (ev->nsections < 3 ||
+        !json_pick(ev->sections[2].data, ev->sections[2].len, "display_id", &v) || v.len < 2 ||
         v.data[0] != '"')
         return false;
     return buf_put(out, v.data, v.len) == 0;
@@ -193,7 +198,8 @@ static void put_start(struct render *rd)
 static void put_error(struct render *rd)
 {
     bool typed = rd->typed_error.len > 0;
-    struct proto_section own = {rd->error.data, rd->error.len}, of_manager = {rd->typed_error.data, rd->typed_error.len};
+    struct proto_section own = {rd->error.data, rd->error.len},
+                         of_manager = {rd->typed_error.data, rd->typed_error.len};
     if (!own.len && !typed)
         return;
     buf_puts(&rd->out, ",\"error\":{");
@@ -212,9 +218,10 @@ static int open_pass(struct render *rd)
 
 static int next_phase(struct render *rd)
 {
-    static const char *const between[] = {
-        [PHASE_RESULTS] = ",\"results\":[", [PHASE_STDOUT] = "],\"logs\":{\"stdout\":[",
-        [PHASE_STDERR] = "],\"stderr\":[", [PHASE_END] = "]}"};
+    static const char *const between[] = {[PHASE_RESULTS] = ",\"results\":[",
+                                          [PHASE_STDOUT] = "],\"logs\":{\"stdout\":[",
+                                          [PHASE_STDERR] = "],\"stderr\":[",
+                                          [PHASE_END] = "]}"};
     rd->phase++;
     buf_puts(&rd->out, between[rd->phase]);
     if (rd->phase < PHASE_END)
@@ -307,25 +314,33 @@ static struct request *find(struct sandbox *sb, const char *id)
     return NULL;
 }
 
-static void get(struct gateway *gw, struct exchange *x, const struct http_request *r, const struct route_params *p)
+static void get(struct gateway *gw, struct exchange *x, const struct http_request *r,
+                const struct route_params *p)
 {
     struct sandbox *sb = api_sandbox(gw, x, p->value[0]);
     if (!sb)
         return;
     struct request *e = find(sb, p->value[1]);
     if (!e) {
-        api_error_detail(gw, x, 404, "EXECUTION_NOT_FOUND", "execution", p->value[1], "no execution %s in this sandbox",
-                         p->value[1]);
+        api_error_detail(gw, x, 404, "EXECUTION_NOT_FOUND", "execution", p->value[1],
+                         "no execution %s in this sandbox", p->value[1]);
         return;
     }
     const char *last = http_header(r, "last-event-id");
+    size_t digits = last ? strspn(last, "0123456789") : 0;
+    if (last && (!digits || last[digits] || digits > 15)) {
+        api_error_detail(gw, x, 400, "INVALID_HEADER", "header", "Last-Event-ID",
+                         "Last-Event-ID must be a number");
+        return;
+    }
     if (api_wants_events(r))
         api_stream_execution(gw, x, e, last ? strtol(last, NULL, 10) : 0);
     else
         api_render_execution(gw, x, e);
 }
 
-static void list(struct gateway *gw, struct exchange *x, const struct http_request *r, const struct route_params *p)
+static void list(struct gateway *gw, struct exchange *x, const struct http_request *r,
+                 const struct route_params *p)
 {
     CLEANUP_BUF struct buf b = {0};
     struct sandbox *sb = api_sandbox(gw, x, p->value[0]);

@@ -3,7 +3,8 @@
 
 #include "kernel-gw/api/api.h"
 
-static void healthz(struct gateway *gw, struct exchange *x, const struct http_request *r, const struct route_params *p)
+static void healthz(struct gateway *gw, struct exchange *x, const struct http_request *r,
+                    const struct route_params *p)
 {
     CLEANUP_BUF struct buf b = {0};
     (void)r;
@@ -12,7 +13,8 @@ static void healthz(struct gateway *gw, struct exchange *x, const struct http_re
     api_json(gw, x, 200, &b);
 }
 
-static void readyz(struct gateway *gw, struct exchange *x, const struct http_request *r, const struct route_params *p)
+static void readyz(struct gateway *gw, struct exchange *x, const struct http_request *r,
+                   const struct route_params *p)
 {
     CLEANUP_BUF struct buf b = {0};
     (void)r;
@@ -27,20 +29,25 @@ static void readyz(struct gateway *gw, struct exchange *x, const struct http_req
 
 static void metric(struct buf *b, const char *type, const char *name, const char *help, double v)
 {
-    buf_printf(b, "# HELP cellbox_%s %s\n# TYPE cellbox_%s %s\ncellbox_%s %.17g\n", name, help, name, type, name, v);
+    buf_printf(b, "# HELP cellbox_%s %s\n# TYPE cellbox_%s %s\ncellbox_%s %.17g\n", name, help,
+               name, type, name, v);
 }
 
 static void put_runs(struct buf *b, const struct manager_stats *s)
 {
     uint64_t sum = 0;
-    buf_puts(b, "# HELP cellbox_run_seconds Duration of executions.\n# TYPE cellbox_run_seconds histogram\n");
+    buf_puts(b, "# HELP cellbox_run_seconds Duration of executions.\n# TYPE cellbox_run_seconds "
+                "histogram\n");
     for (int i = 0; i < 11; i++) {
         sum += s->run_us_buckets[i];
-        buf_printf(b, "cellbox_run_seconds_bucket{le=\"%g\"} %llu\n", manager_run_bounds_ms[i] / 1000,
-                   (unsigned long long)sum);
+        buf_printf(b, "cellbox_run_seconds_bucket{le=\"%g\"} %llu\n",
+                   manager_run_bounds_ms[i] / 1000, (unsigned long long)sum);
     }
-    buf_printf(b, "cellbox_run_seconds_bucket{le=\"+Inf\"} %llu\ncellbox_run_seconds_sum %g\ncellbox_run_seconds_count %llu\n",
-               (unsigned long long)s->run_us_count, (double)s->run_us_sum / 1e6, (unsigned long long)s->run_us_count);
+    buf_printf(b,
+               "cellbox_run_seconds_bucket{le=\"+Inf\"} %llu\ncellbox_run_seconds_sum "
+               "%g\ncellbox_run_seconds_count %llu\n",
+               (unsigned long long)s->run_us_count, (double)s->run_us_sum / 1e6,
+               (unsigned long long)s->run_us_count);
 }
 
 static void put_objects(struct gateway *gw, struct buf *b)
@@ -56,11 +63,13 @@ static void put_objects(struct gateway *gw, struct buf *b)
     }
     buf_puts(b, "# HELP cellbox_sandboxes Sandboxes by state.\n# TYPE cellbox_sandboxes gauge\n");
     for (int i = 0; i < 4; i++)
-        buf_printf(b, "cellbox_sandboxes{state=\"%s\"} %u\n", sandbox_state_name((enum sandbox_state)i), states[i]);
+        buf_printf(b, "cellbox_sandboxes{state=\"%s\"} %u\n",
+                   sandbox_state_name((enum sandbox_state)i), states[i]);
     metric(b, "gauge", "contexts", "Contexts.", contexts);
 }
 
-static void metrics(struct gateway *gw, struct exchange *x, const struct http_request *r, const struct route_params *p)
+static void metrics(struct gateway *gw, struct exchange *x, const struct http_request *r,
+                    const struct route_params *p)
 {
     CLEANUP_BUF struct buf b = {0};
     struct manager_stats s;
@@ -71,7 +80,8 @@ static void metrics(struct gateway *gw, struct exchange *x, const struct http_re
     metric(&b, "gauge", "connections", "HTTP connections.", http_server_connections(gw->server));
     metric(&b, "gauge", "pool_ready", "Warm boxes.", s.pool_ready);
     metric(&b, "gauge", "pool_starting", "Boxes being warmed.", s.pool_starting);
-    buf_puts(&b, "# HELP cellbox_http_responses_total Responses by class.\n# TYPE cellbox_http_responses_total counter\n");
+    buf_puts(&b, "# HELP cellbox_http_responses_total Responses by class.\n# TYPE "
+                 "cellbox_http_responses_total counter\n");
     for (int i = 2; i < 6; i++)
         buf_printf(&b, "cellbox_http_responses_total{class=\"%dxx\"} %llu\n", i,
                    (unsigned long long)gw->http.by_class[i]);
@@ -89,7 +99,8 @@ static void metrics(struct gateway *gw, struct exchange *x, const struct http_re
         {"oom_kills_total", "Interpreters killed for memory.", s.oom_kills},
         {"boxes_started_total", "Boxes started.", s.boxes_started},
         {"boxes_gone_total", "Boxes that ended unasked.", s.boxes_gone},
-        {"protocol_errors_total", "Contexts ended for breaking the frame protocol.", s.protocol_errors},
+        {"protocol_errors_total", "Contexts ended for breaking the frame protocol.",
+         s.protocol_errors},
         {"frame_bytes_total", "Bytes received from interpreters.", s.bytes_in},
         {"pool_hits_total", "Sandboxes served from the pool.", s.pool_hits},
         {"pool_misses_total", "Sandboxes that found the pool empty.", s.pool_misses},
@@ -105,12 +116,14 @@ static void metrics(struct gateway *gw, struct exchange *x, const struct http_re
     exchange_respond(x, 200, "text/plain; version=0.0.4", b.data, b.len);
 }
 
-static void openapi(struct gateway *gw, struct exchange *x, const struct http_request *r, const struct route_params *p)
+static void openapi(struct gateway *gw, struct exchange *x, const struct http_request *r,
+                    const struct route_params *p)
 {
     (void)r;
     (void)p;
     api_count(gw, 200);
-    exchange_respond(x, 200, "application/yaml", api_openapi_yaml, (size_t)(api_openapi_yaml_end - api_openapi_yaml));
+    exchange_respond(x, 200, "application/yaml", api_openapi_yaml,
+                     (size_t)(api_openapi_yaml_end - api_openapi_yaml));
 }
 
 const struct route api_health_routes[] = {

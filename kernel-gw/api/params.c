@@ -14,26 +14,44 @@ static const struct api_field *find(const struct api_field *fields, size_t n, co
     return NULL;
 }
 
+/* Text goes to places where a NUL would end it. */
+static bool is_text(const json_t *v)
+{
+    return json_is_string(v) && !memchr(json_string_value(v), 0, json_string_length(v));
+}
+
 static bool strings_in(const json_t *v, bool map)
 {
     size_t i;
     json_t *item;
     const char *key;
     if (!map) {
-        json_array_foreach(v, i, item)
-        {
-            if (!json_is_string(item))
+        json_array_foreach (v, i, item) {
+            if (!is_text(item))
                 return false;
         }
         return json_is_array(v);
     }
     if (!json_is_object(v))
         return false;
-    json_object_foreach((json_t *)v, key, item)
-    {
-        if (!json_is_string(item) || !*key || strchr(key, '='))
+    json_object_foreach ((json_t *)v, key, item) {
+        if (!is_text(item) || !*key || strchr(key, '='))
             return false;
     }
+    return true;
+}
+
+/* 1.0 is an integer as well (JSON Schema says so). */
+static bool integral(const json_t *v, json_int_t *ret)
+{
+    double d = json_number_value(v);
+    if (json_is_integer(v)) {
+        *ret = json_integer_value(v);
+        return true;
+    }
+    if (!json_is_real(v) || d > 9e15 || d < -9e15 || d != (double)(json_int_t)d)
+        return false;
+    *ret = (json_int_t)d;
     return true;
 }
 
@@ -43,12 +61,11 @@ static const char *mismatch(const struct api_field *f, const json_t *v)
     json_int_t n;
     switch (f->type) {
     case API_STRING:
-        if (!json_is_string(v))
-            return "a string";
+        if (!is_text(v))
+            return "a string without NUL";
         return f->max && (json_int_t)json_string_length(v) > f->max ? "a shorter string" : NULL;
     case API_INTEGER:
-        n = json_integer_value(v);
-        if (!json_is_integer(v))
+        if (!integral(v, &n))
             return "an integer";
         return (f->min || f->max) && (n < f->min || n > f->max) ? "a number in range" : NULL;
     case API_BOOLEAN:
@@ -65,19 +82,20 @@ static const char *mismatch(const struct api_field *f, const json_t *v)
     return NULL;
 }
 
-static bool check(struct gateway *gw, struct exchange *x, const json_t *o, const struct api_field *fields, size_t n)
+static bool check(struct gateway *gw, struct exchange *x, const json_t *o,
+                  const struct api_field *fields, size_t n)
 {
     const char *key;
     json_t *v;
-    json_object_foreach((json_t *)o, key, v)
-    {
+    json_object_foreach ((json_t *)o, key, v) {
         const struct api_field *f = find(fields, n, key);
         if (!f) {
             api_error_detail(gw, x, 400, "UNKNOWN_FIELD", "field", key, "unknown field %s", key);
             return false;
         }
         if (f->type == API_UNSUPPORTED) {
-            api_error_detail(gw, x, 400, "NOT_SUPPORTED", "field", key, "%s is not supported by this server", key);
+            api_error_detail(gw, x, 400, "NOT_SUPPORTED", "field", key,
+                             "%s is not supported by this server", key);
             return false;
         }
         const char *want = mismatch(f, v);
@@ -88,15 +106,16 @@ static bool check(struct gateway *gw, struct exchange *x, const json_t *o, const
     }
     for (size_t i = 0; i < n; i++) {
         if (fields[i].required && !json_object_get(o, fields[i].name)) {
-            api_error_detail(gw, x, 400, "MISSING_FIELD", "field", fields[i].name, "%s is required", fields[i].name);
+            api_error_detail(gw, x, 400, "MISSING_FIELD", "field", fields[i].name, "%s is required",
+                             fields[i].name);
             return false;
         }
     }
     return true;
 }
 
-json_t *api_body(struct gateway *gw, struct exchange *x, const struct http_request *r, const struct api_field *fields,
-                 size_t n)
+json_t *api_body(struct gateway *gw, struct exchange *x, const struct http_request *r,
+                 const struct api_field *fields, size_t n)
 {
     json_error_t e;
     /* jansson is lenient about what it calls UTF-8 and NUL; our own check is exact. */
@@ -104,7 +123,8 @@ json_t *api_body(struct gateway *gw, struct exchange *x, const struct http_reque
         api_error(gw, x, 400, "INVALID_JSON", "the body is not well-formed JSON in UTF-8");
         return NULL;
     }
-    json_t *o = r->body.len ? json_loadb((const char *)r->body.data, r->body.len, JSON_REJECT_DUPLICATES, &e)
+    json_t *o = r->body.len ? json_loadb((const char *)r->body.data, r->body.len,
+                                         JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &e)
                             : json_object();
     if (!o) {
         api_error(gw, x, 400, "INVALID_JSON", "the body could not be read: %s", e.text);
@@ -125,12 +145,12 @@ const char *api_string(const json_t *o, const char *name)
 
 json_int_t api_integer(const json_t *o, const char *name, json_int_t otherwise)
 {
-    json_t *v = json_object_get(o, name);
-    return v ? json_integer_value(v) : otherwise;
+    json_int_t n;
+    return integral(json_object_get(o, name), &n) ? n : otherwise;
 }
 
-bool api_query_int(struct gateway *gw, struct exchange *x, const struct http_request *r, const char *name, long min,
-                   long max, long *value)
+bool api_query_int(struct gateway *gw, struct exchange *x, const struct http_request *r,
+                   const char *name, long min, long max, long *value)
 {
     char text[32], *end;
     if (!strstr(r->query, name))
@@ -140,8 +160,8 @@ bool api_query_int(struct gateway *gw, struct exchange *x, const struct http_req
     errno = 0;
     long v = strtol(text, &end, 10);
     if (!*text || *end || errno || v < min || v > max) {
-        api_error_detail(gw, x, 400, "INVALID_PARAMETER", "parameter", name, "%s must be a number from %ld to %ld",
-                         name, min, max);
+        api_error_detail(gw, x, 400, "INVALID_PARAMETER", "parameter", name,
+                         "%s must be a number from %ld to %ld", name, min, max);
         return false;
     }
     *value = v;
@@ -170,23 +190,24 @@ struct context *api_context(struct gateway *gw, struct exchange *x, const struct
         context_get_info(c, &info);
     if (c && info.sandbox == sb)
         return c;
-    api_error_detail(gw, x, 404, "CONTEXT_NOT_FOUND", "context", p->value[1], "no context %s in this sandbox",
-                     p->value[1]);
+    api_error_detail(gw, x, 404, "CONTEXT_NOT_FOUND", "context", p->value[1],
+                     "no context %s in this sandbox", p->value[1]);
     return NULL;
 }
 
 const char *api_language(struct gateway *gw, struct exchange *x, const char *name)
 {
-    static const char *const names[][2] = {{"python", "python"}, {"python3", "python"}, {"py", "python"},
-                                           {"javascript", NULL}, {"js", NULL}, {"node", NULL},
-                                           {"typescript", NULL}, {"ts", NULL}};
+    static const char *const names[][2] = {
+        {"python", "python"}, {"python3", "python"}, {"py", "python"},     {"javascript", NULL},
+        {"js", NULL},         {"node", NULL},        {"typescript", NULL}, {"ts", NULL}};
     if (!name)
         return "python";
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         if (strcmp(names[i][0], name) != 0)
             continue;
         if (!names[i][1])
-            api_error_detail(gw, x, 501, "LANGUAGE_NOT_AVAILABLE", "language", name, "%s is not available here", name);
+            api_error_detail(gw, x, 501, "LANGUAGE_NOT_AVAILABLE", "language", name,
+                             "%s is not available here", name);
         return names[i][1];
     }
     api_error_detail(gw, x, 400, "INVALID_LANGUAGE", "language", name, "unknown language %s", name);

@@ -36,7 +36,8 @@ void api_empty(struct gateway *gw, struct exchange *x, int status)
     exchange_respond(x, status, NULL, NULL, 0);
 }
 
-void api_error(struct gateway *gw, struct exchange *x, int status, const char *code, const char *fmt, ...)
+void api_error(struct gateway *gw, struct exchange *x, int status, const char *code,
+               const char *fmt, ...)
 {
     CLEANUP_BUF struct buf b = {0};
     va_list ap;
@@ -48,8 +49,8 @@ void api_error(struct gateway *gw, struct exchange *x, int status, const char *c
     exchange_respond(x, status, "application/json", b.data, b.len);
 }
 
-void api_error_detail(struct gateway *gw, struct exchange *x, int status, const char *code, const char *key,
-                      const char *value, const char *fmt, ...)
+void api_error_detail(struct gateway *gw, struct exchange *x, int status, const char *code,
+                      const char *key, const char *value, const char *fmt, ...)
 {
     CLEANUP_BUF struct buf b = {0};
     va_list ap;
@@ -63,7 +64,8 @@ void api_error_detail(struct gateway *gw, struct exchange *x, int status, const 
     exchange_respond(x, status, "application/json", b.data, b.len);
 }
 
-void api_error_err(struct gateway *gw, struct exchange *x, int status, const char *code, const struct err *e)
+void api_error_err(struct gateway *gw, struct exchange *x, int status, const char *code,
+                   const struct err *e)
 {
     api_error_detail(gw, x, status, code, "step", e->step, "%s: %s", e->step, e->text);
 }

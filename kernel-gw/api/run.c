@@ -81,13 +81,13 @@ static bool known_formats(struct gateway *gw, struct exchange *x, const json_t *
     static const char *const known[] = {"png", "svg", "jpeg", "retina", "pdf"};
     size_t i;
     json_t *v;
-    json_array_foreach(list, i, v)
-    {
+    json_array_foreach (list, i, v) {
         bool ok = false;
         for (size_t k = 0; k < COUNT(known); k++)
             ok |= !strcmp(json_string_value(v), known[k]);
         if (!ok) {
-            api_error_detail(gw, x, 400, "INVALID_FIELD", "field", "formats", "formats are png, svg, jpeg, retina, pdf");
+            api_error_detail(gw, x, 400, "INVALID_FIELD", "field", "formats",
+                             "formats are png, svg, jpeg, retina, pdf");
             return false;
         }
     }
@@ -96,8 +96,11 @@ static bool known_formats(struct gateway *gw, struct exchange *x, const json_t *
 
 static void put_options(struct buf *out, const json_t *o)
 {
-    char *env = json_object_get(o, "env") ? json_dumps(json_object_get(o, "env"), JSON_COMPACT) : NULL;
-    char *formats = json_object_get(o, "formats") ? json_dumps(json_object_get(o, "formats"), JSON_COMPACT) : NULL;
+    char *env =
+        json_object_get(o, "env") ? json_dumps(json_object_get(o, "env"), JSON_COMPACT) : NULL;
+    char *formats = json_object_get(o, "formats")
+                        ? json_dumps(json_object_get(o, "formats"), JSON_COMPACT)
+                        : NULL;
     buf_printf(out, "{\"silent\":false,\"store_history\":true,\"allow_stdin\":%s",
                json_is_true(json_object_get(o, "allowStdin")) ? "true" : "false");
     if (env)
@@ -109,7 +112,8 @@ static void put_options(struct buf *out, const json_t *o)
     free(formats);
 }
 
-static int submit(struct context *c, struct run *run, const json_t *o, bool events, struct request **ret)
+static int submit(struct context *c, struct run *run, const json_t *o, bool events,
+                  struct request **ret)
 {
     CLEANUP_BUF struct buf options = {0};
     struct context_info info;
@@ -117,7 +121,8 @@ static int submit(struct context *c, struct run *run, const json_t *o, bool even
     put_options(&options, o);
     context_get_info(c, &info);
     struct proto_section sections[] = {
-        {options.data, options.len}, {(const uint8_t *)json_string_value(code), json_string_length(code)}};
+        {options.data, options.len},
+        {(const uint8_t *)json_string_value(code), json_string_length(code)}};
     struct request_spec spec = {
         .kind = REQUEST_EXECUTE,
         .sections = sections,
@@ -136,11 +141,12 @@ static void refused(struct gateway *gw, struct exchange *x, int e)
     if (e == REQUEST_E_QUEUE_FULL)
         api_error(gw, x, 429, "QUEUE_FULL", "too many requests wait for this context");
     else
-        api_error(gw, x, e == -EMSGSIZE ? 413 : 503, e == -EMSGSIZE ? "BODY_TOO_LARGE" : "CONTEXT_FAILED",
-                  "the run was not taken");
+        api_error(gw, x, e == -EMSGSIZE ? 413 : 503,
+                  e == -EMSGSIZE ? "BODY_TOO_LARGE" : "CONTEXT_FAILED", "the run was not taken");
 }
 
-static void run_json(struct gateway *gw, struct exchange *x, struct context *c, const json_t *o, const char *sandbox)
+static void run_json(struct gateway *gw, struct exchange *x, struct context *c, const json_t *o,
+                     const char *sandbox)
 {
     struct run *run = calloc(1, sizeof *run);
     struct request *r = NULL;
@@ -177,8 +183,8 @@ static void run_events(struct gateway *gw, struct exchange *x, struct context *c
     request_unref(r);
 }
 
-static void run_in(struct gateway *gw, struct exchange *x, const struct http_request *r, struct context *c,
-                   const json_t *o, const char *sandbox)
+static void run_in(struct gateway *gw, struct exchange *x, const struct http_request *r,
+                   struct context *c, const json_t *o, const char *sandbox)
 {
     if (!known_formats(gw, x, json_object_get(o, "formats")))
         return;
@@ -201,14 +207,15 @@ static struct sandbox *get_or_create(struct gateway *gw, struct exchange *x, con
     if (e == SANDBOX_E_NAME)
         api_sandbox(gw, x, name); /* answers */
     else
-        api_error(gw, x, e == SANDBOX_E_LIMIT ? 429 : 503, e == SANDBOX_E_LIMIT ? "TOO_MANY_SANDBOXES" : "OUT_OF_MEMORY",
+        api_error(gw, x, e == SANDBOX_E_LIMIT ? 429 : 503,
+                  e == SANDBOX_E_LIMIT ? "TOO_MANY_SANDBOXES" : "OUT_OF_MEMORY",
                   "the sandbox could not be made");
     return NULL;
 }
 
 /* The context that the body names, else the default one; NULL: answered. */
-static struct context *pick_context(struct gateway *gw, struct exchange *x, const char *name, const json_t *o,
-                                    const char *language)
+static struct context *pick_context(struct gateway *gw, struct exchange *x, const char *name,
+                                    const json_t *o, const char *language)
 {
     struct context *c = NULL;
     struct err e = {0};
@@ -252,7 +259,8 @@ static void run_context(struct gateway *gw, struct exchange *x, const struct htt
         return;
     const char *other = api_string(o, "context");
     if (other && strcmp(other, p->value[1]) != 0)
-        api_error_detail(gw, x, 400, "INVALID_FIELD", "field", "context", "context differs from the path");
+        api_error_detail(gw, x, 400, "INVALID_FIELD", "field", "context",
+                         "context differs from the path");
     else if (api_language(gw, x, api_string(o, "language")))
         run_in(gw, x, r, c, o, p->value[0]);
     json_decref(o);

@@ -17,19 +17,16 @@ static const struct api_field put_fields[] = {
     {.name = "fromSnapshot", .type = API_UNSUPPORTED},
 };
 static const struct api_field patch_fields[] = {
-    {.name = "env", .type = API_STRING_MAP},
-    {.name = "labels", .type = API_STRING_MAP},
-    {.name = "sleepAfter", .type = API_UNSUPPORTED},
-    {.name = "keepAlive", .type = API_UNSUPPORTED},
-    {.name = "limits", .type = API_UNSUPPORTED},
-    {.name = "egress", .type = API_UNSUPPORTED},
+    {.name = "env", .type = API_STRING_MAP},         {.name = "labels", .type = API_STRING_MAP},
+    {.name = "sleepAfter", .type = API_UNSUPPORTED}, {.name = "keepAlive", .type = API_UNSUPPORTED},
+    {.name = "limits", .type = API_UNSUPPORTED},     {.name = "egress", .type = API_UNSUPPORTED},
 };
 #define COUNT(a) (sizeof(a) / sizeof *(a))
 
 static void put_limits(struct buf *out, const struct wire_limits *l)
 {
-    buf_printf(out, ",\"limits\":{\"memory\":%llu,\"cpu\":%g,\"pids\":%u}", (unsigned long long)l->memory,
-               l->cpu / 1000.0, l->pids);
+    buf_printf(out, ",\"limits\":{\"memory\":%llu,\"cpu\":%g,\"pids\":%u}",
+               (unsigned long long)l->memory, l->cpu / 1000.0, l->pids);
 }
 
 int api_put_sandbox(struct buf *out, struct sandbox *sb)
@@ -55,7 +52,8 @@ int api_put_sandbox(struct buf *out, struct sandbox *sb)
     return buf_putc(out, '}');
 }
 
-static void list(struct gateway *gw, struct exchange *x, const struct http_request *r, const struct route_params *p)
+static void list(struct gateway *gw, struct exchange *x, const struct http_request *r,
+                 const struct route_params *p)
 {
     CLEANUP_BUF struct buf b = {0};
     size_t cursor = 0, n = 0;
@@ -103,7 +101,8 @@ static void on_running(void *user, const struct err *e)
         api_json(gw, x, created ? 201 : 200, &b);
         return;
     }
-    api_error_err(gw, x, e->code == -ENOENT ? 404 : 503, e->code == -ENOENT ? "IMAGE_NOT_FOUND" : "SANDBOX_START_FAILED", e);
+    api_error_err(gw, x, e->code == -ENOENT ? 404 : 503,
+                  e->code == -ENOENT ? "IMAGE_NOT_FOUND" : "SANDBOX_START_FAILED", e);
     if (created && sb)
         sandbox_remove(sb, NULL, NULL);
 }
@@ -114,22 +113,26 @@ static const struct api_field limit_fields[] = {
 };
 
 /* False: answered with 400. */
-static bool read_limits(struct gateway *gw, struct exchange *x, const json_t *o, struct wire_limits *ret)
+static bool read_limits(struct gateway *gw, struct exchange *x, const json_t *o,
+                        struct wire_limits *ret)
 {
     const char *key;
     json_t *v;
-    json_object_foreach((json_t *)o, key, v)
-    {
+    json_object_foreach ((json_t *)o, key, v) {
         bool cpu = !strcmp(key, "cpu");
-        const struct api_field *f = !strcmp(key, "memory") ? &limit_fields[0] : !strcmp(key, "pids") ? &limit_fields[1] : NULL;
-        json_int_t n = json_integer_value(v);
+        const struct api_field *f = !strcmp(key, "memory") ? &limit_fields[0]
+                                    : !strcmp(key, "pids") ? &limit_fields[1]
+                                                           : NULL;
+        json_int_t n = api_integer(o, key, -1);
         double d = json_number_value(v);
         if (!cpu && !f) {
-            api_error_detail(gw, x, 400, "UNKNOWN_FIELD", "field", key, "unknown field limits.%s", key);
+            api_error_detail(gw, x, 400, "UNKNOWN_FIELD", "field", key, "unknown field limits.%s",
+                             key);
             return false;
         }
-        if (cpu ? !json_is_number(v) || d < 0.01 || d > 1024 : !json_is_integer(v) || n < f->min || n > f->max) {
-            api_error_detail(gw, x, 400, "INVALID_FIELD", "field", key, "limits.%s is not a number in range", key);
+        if (cpu ? !json_is_number(v) || d < 0.01 || d > 1024 : n < f->min || n > f->max) {
+            api_error_detail(gw, x, 400, "INVALID_FIELD", "field", key,
+                             "limits.%s is not a number in range", key);
             return false;
         }
         if (cpu)
@@ -160,7 +163,8 @@ static void update(struct sandbox *sb, const struct sandbox_spec *spec)
         sandbox_set_env(sb, spec->env);
 }
 
-static void wait_running(struct gateway *gw, struct exchange *x, struct sandbox *sb, const char *name, bool created)
+static void wait_running(struct gateway *gw, struct exchange *x, struct sandbox *sb,
+                         const char *name, bool created)
 {
     struct pending *w = calloc(1, sizeof *w);
     if (!w) {
@@ -170,7 +174,11 @@ static void wait_running(struct gateway *gw, struct exchange *x, struct sandbox 
     *w = (struct pending){.gw = gw, .x = x, .created = created};
     memcpy(w->name, name, strlen(name) + 1);
     exchange_set_ops(x, &pending_ops, w);
-    sandbox_when_running(sb, on_running, w);
+    if (sandbox_when_running(sb, on_running, w) < 0) {
+        exchange_set_ops(x, NULL, NULL);
+        free(w);
+        api_error(gw, x, 503, "OUT_OF_MEMORY", "out of memory");
+    }
 }
 
 static void get_or_start(struct gateway *gw, struct exchange *x, const char *name, const json_t *o,
@@ -179,7 +187,8 @@ static void get_or_start(struct gateway *gw, struct exchange *x, const char *nam
     struct sandbox *sb = sandbox_get(gw->manager, name);
     bool created = !sb;
     if (sb && conflicts(sb, spec, o)) {
-        api_error(gw, x, 409, "SANDBOX_EXISTS", "sandbox %s exists with another image or other limits", name);
+        api_error(gw, x, 409, "SANDBOX_EXISTS",
+                  "sandbox %s exists with another image or other limits", name);
         return;
     }
     if (sb)
@@ -195,25 +204,33 @@ static void get_or_start(struct gateway *gw, struct exchange *x, const char *nam
         wait_running(gw, x, sb, name, created);
 }
 
-static void put(struct gateway *gw, struct exchange *x, const struct http_request *r, const struct route_params *p)
+static void put(struct gateway *gw, struct exchange *x, const struct http_request *r,
+                const struct route_params *p)
 {
     struct sandbox_spec spec = {.name = p->value[0]};
     json_t *o = api_body(gw, x, r, put_fields, COUNT(put_fields));
     if (!o)
         return;
-    char *env = json_object_get(o, "env") ? json_dumps(json_object_get(o, "env"), JSON_COMPACT) : NULL;
-    char *labels = json_object_get(o, "labels") ? json_dumps(json_object_get(o, "labels"), JSON_COMPACT) : NULL;
+    char *env =
+        json_object_get(o, "env") ? json_dumps(json_object_get(o, "env"), JSON_COMPACT) : NULL;
+    char *labels = json_object_get(o, "labels")
+                       ? json_dumps(json_object_get(o, "labels"), JSON_COMPACT)
+                       : NULL;
     spec.env = env;
     spec.labels = labels;
     spec.image = api_string(o, "image") ? api_string(o, "image") : "";
-    if (read_limits(gw, x, json_object_get(o, "limits"), &spec.limits))
+    if (strspn(spec.image, "abcdefghijklmnopqrstuvwxyz0123456789_.-") != strlen(spec.image))
+        api_error_detail(gw, x, 400, "INVALID_FIELD", "field", "image",
+                         "an image is named by a-z 0-9 - _ .");
+    else if (read_limits(gw, x, json_object_get(o, "limits"), &spec.limits))
         get_or_start(gw, x, p->value[0], o, &spec);
     free(env);
     free(labels);
     json_decref(o);
 }
 
-static void get(struct gateway *gw, struct exchange *x, const struct http_request *r, const struct route_params *p)
+static void get(struct gateway *gw, struct exchange *x, const struct http_request *r,
+                const struct route_params *p)
 {
     CLEANUP_BUF struct buf b = {0};
     struct sandbox *sb = api_sandbox(gw, x, p->value[0]);
@@ -224,7 +241,8 @@ static void get(struct gateway *gw, struct exchange *x, const struct http_reques
     api_json(gw, x, 200, &b);
 }
 
-static void patch(struct gateway *gw, struct exchange *x, const struct http_request *r, const struct route_params *p)
+static void patch(struct gateway *gw, struct exchange *x, const struct http_request *r,
+                  const struct route_params *p)
 {
     struct sandbox *sb = api_sandbox(gw, x, p->value[0]);
     if (!sb)
@@ -232,8 +250,11 @@ static void patch(struct gateway *gw, struct exchange *x, const struct http_requ
     json_t *o = api_body(gw, x, r, patch_fields, COUNT(patch_fields));
     if (!o)
         return;
-    char *env = json_object_get(o, "env") ? json_dumps(json_object_get(o, "env"), JSON_COMPACT) : NULL;
-    char *labels = json_object_get(o, "labels") ? json_dumps(json_object_get(o, "labels"), JSON_COMPACT) : NULL;
+    char *env =
+        json_object_get(o, "env") ? json_dumps(json_object_get(o, "env"), JSON_COMPACT) : NULL;
+    char *labels = json_object_get(o, "labels")
+                       ? json_dumps(json_object_get(o, "labels"), JSON_COMPACT)
+                       : NULL;
     struct sandbox_spec spec = {.env = env, .labels = labels};
     update(sb, &spec);
     free(env);
@@ -259,7 +280,8 @@ static void on_deleted(void *user, const struct err *e)
     free(w);
 }
 
-static void delete(struct gateway *gw, struct exchange *x, const struct http_request *r, const struct route_params *p)
+static void delete (struct gateway *gw, struct exchange *x, const struct http_request *r,
+                    const struct route_params *p)
 {
     struct sandbox *sb = api_sandbox(gw, x, p->value[0]);
     struct pending *w = sb ? calloc(1, sizeof *w) : NULL;
@@ -276,8 +298,10 @@ static void delete(struct gateway *gw, struct exchange *x, const struct http_req
 }
 
 const struct route api_sandbox_routes[] = {
-    {"GET", "/v1/sandboxes", list, 0},           {"PUT", "/v1/sandboxes/{name}", put, 0},
-    {"GET", "/v1/sandboxes/{name}", get, 0},     {"PATCH", "/v1/sandboxes/{name}", patch, 0},
+    {"GET", "/v1/sandboxes", list, 0},
+    {"PUT", "/v1/sandboxes/{name}", put, 0},
+    {"GET", "/v1/sandboxes/{name}", get, 0},
+    {"PATCH", "/v1/sandboxes/{name}", patch, 0},
     {"DELETE", "/v1/sandboxes/{name}", delete, 0},
 };
 const size_t api_sandbox_nroutes = COUNT(api_sandbox_routes);

@@ -1,6 +1,7 @@
 /*
- * An execution as server-sent events. The number of an event is its place in the execution, so a client that lost its
- * connection goes on with Last-Event-ID. A reader that does not keep up is fed from the journal later.
+ * An execution as server-sent events. The number of an event is its place in the execution, so a
+ * client that lost its connection goes on with Last-Event-ID. A reader that does not keep up is fed
+ * from the journal later.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -25,7 +26,7 @@ struct stream {
 static struct stream_set {
     struct list list;
     uv_timer_t timer;
-} *stream_set(struct gateway *gw);
+} * stream_set(struct gateway *gw);
 
 static void stream_free(struct stream *s)
 {
@@ -192,7 +193,7 @@ static int on_event(void *user, const struct context_event *ev)
 static void on_heartbeat(uv_timer_t *t)
 {
     struct stream_set *set = t->data;
-    LIST_FOREACH_SAFE(it, &set->list) {
+    LIST_FOREACH_SAFE (it, &set->list) {
         struct stream *s = LIST_ENTRY(it, struct stream, item);
         uint64_t now = uv_now(t->loop);
         if (now - s->sent_ms < HEARTBEAT_MS || exchange_queued(s->x))
@@ -235,7 +236,8 @@ void api_stream_execution(struct gateway *gw, struct exchange *x, struct request
         api_error(gw, x, 503, "OUT_OF_MEMORY", "out of memory");
         return;
     }
-    *s = (struct stream){.gw = gw, .x = x, .request = r, .after = after > 0 ? (unsigned long)after : 0};
+    *s = (struct stream){
+        .gw = gw, .x = x, .request = r, .after = after > 0 ? (unsigned long)after : 0};
     request_ref(r);
     list_init(&s->item);
     list_append(&stream_set(gw)->list, &s->item);

@@ -11,5 +11,6 @@ struct auth {
 
 enum auth_result { AUTH_OK, AUTH_MISSING, AUTH_WRONG };
 
-/* Authorization: Bearer T | token T, or ?token=T. The comparison takes the same time whatever differs. */
+/* Authorization: Bearer T | token T, or ?token=T. The comparison takes the same time whatever
+ * differs. */
 enum auth_result auth_check(const struct auth *a, const struct http_request *r);

@@ -54,7 +54,8 @@ static void after_sent(struct conn *c)
         conn_close(c);
         return;
     }
-    if (c->active && c->x.ops && c->x.ops->drained && c->above_low && exchange_queued(&c->x) <= QUEUE_LOW) {
+    if (c->active && c->x.ops && c->x.ops->drained && c->above_low &&
+        exchange_queued(&c->x) <= QUEUE_LOW) {
         c->above_low = false;
         c->x.ops->drained(c->x.user);
     }
@@ -164,7 +165,8 @@ static const char *extra_headers(struct conn *c)
     return c->extra.len ? buf_str(&c->extra) : NULL;
 }
 
-void exchange_respond(struct exchange *x, int status, const char *content_type, const void *body, size_t len)
+void exchange_respond(struct exchange *x, int status, const char *content_type, const void *body,
+                      size_t len)
 {
     struct conn *c = conn_of(x);
     bool head_only = c->parser.request.method == HTTP_HEAD;
@@ -181,7 +183,8 @@ void exchange_begin(struct exchange *x, int status, const char *content_type)
     x->chunked = !c->parser.request.http10;
     if (!x->chunked)
         c->close_after = true;
-    http_put_head(&c->out, status, content_type, x->chunked ? -1 : -2, keeps_alive(c), extra_headers(c));
+    http_put_head(&c->out, status, content_type, x->chunked ? -1 : -2, keeps_alive(c),
+                  extra_headers(c));
 }
 
 struct buf *exchange_chunk(struct exchange *x)
@@ -243,7 +246,9 @@ static void refuse(struct conn *c, int status)
 {
     char body[160];
     int n = snprintf(body, sizeof body, "{\"error\":{\"code\":\"%s\",\"message\":\"%s\"}}",
-                     status == 413 ? "BODY_TOO_LARGE" : status == 408 ? "REQUEST_TIMEOUT" : "BAD_REQUEST",
+                     status == 413   ? "BODY_TOO_LARGE"
+                     : status == 408 ? "REQUEST_TIMEOUT"
+                                     : "BAD_REQUEST",
                      http_status_text(status));
     c->close_after = c->close_when_sent = true;
     http_put_head(&c->out, status, "application/json", n, false, c->server->config.headers);
@@ -251,7 +256,8 @@ static void refuse(struct conn *c, int status)
     flush(c);
     uv_read_stop((uv_stream_t *)&c->tcp);
     c->refused = true;
-    /* Reading what is still under way would be politer than a reset; the timeout bounds how long. */
+    /* Reading what is still under way would be politer than a reset; the timeout bounds how long.
+     */
     if (!c->out.len && !c->sending.len)
         conn_close(c);
 }

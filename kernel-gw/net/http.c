@@ -31,7 +31,9 @@ bool http_has_token(const char *value, const char *token)
 
 static int hex(char c)
 {
-    return c >= '0' && c <= '9' ? c - '0' : (c | 32) >= 'a' && (c | 32) <= 'f' ? (c | 32) - 'a' + 10 : -1;
+    return c >= '0' && c <= '9'                 ? c - '0'
+           : (c | 32) >= 'a' && (c | 32) <= 'f' ? (c | 32) - 'a' + 10
+                                                : -1;
 }
 
 int http_percent_decode(const char *s, size_t len, bool plus, char *out, size_t cap)
@@ -266,13 +268,30 @@ const char *http_status_text(int status)
     static const struct {
         int status;
         const char *text;
-    } texts[] = {{200, "OK"}, {201, "Created"}, {204, "No Content"}, {400, "Bad Request"}, {401, "Unauthorized"},
-                 {403, "Forbidden"}, {404, "Not Found"}, {405, "Method Not Allowed"}, {406, "Not Acceptable"},
-                 {408, "Request Timeout"}, {409, "Conflict"}, {413, "Content Too Large"}, {414, "URI Too Long"},
-                 {415, "Unsupported Media Type"}, {417, "Expectation Failed"}, {429, "Too Many Requests"},
-                 {431, "Request Header Fields Too Large"}, {500, "Internal Server Error"}, {501, "Not Implemented"},
-                 {502, "Bad Gateway"}, {503, "Service Unavailable"}, {504, "Gateway Timeout"},
-                 {505, "HTTP Version Not Supported"}, {507, "Insufficient Storage"}};
+    } texts[] = {{200, "OK"},
+                 {201, "Created"},
+                 {204, "No Content"},
+                 {400, "Bad Request"},
+                 {401, "Unauthorized"},
+                 {403, "Forbidden"},
+                 {404, "Not Found"},
+                 {405, "Method Not Allowed"},
+                 {406, "Not Acceptable"},
+                 {408, "Request Timeout"},
+                 {409, "Conflict"},
+                 {413, "Content Too Large"},
+                 {414, "URI Too Long"},
+                 {415, "Unsupported Media Type"},
+                 {417, "Expectation Failed"},
+                 {429, "Too Many Requests"},
+                 {431, "Request Header Fields Too Large"},
+                 {500, "Internal Server Error"},
+                 {501, "Not Implemented"},
+                 {502, "Bad Gateway"},
+                 {503, "Service Unavailable"},
+                 {504, "Gateway Timeout"},
+                 {505, "HTTP Version Not Supported"},
+                 {507, "Insufficient Storage"}};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
         if (texts[i].status == status)
             return texts[i].text;
@@ -280,8 +299,8 @@ const char *http_status_text(int status)
     return "Unknown";
 }
 
-int http_put_head(struct buf *out, int status, const char *content_type, int64_t length, bool keep_alive,
-                  const char *extra)
+int http_put_head(struct buf *out, int status, const char *content_type, int64_t length,
+                  bool keep_alive, const char *extra)
 {
     buf_printf(out, "HTTP/1.1 %d %s\r\n", status, http_status_text(status));
     if (content_type)

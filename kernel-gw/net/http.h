@@ -1,6 +1,6 @@
 /*
- * HTTP/1.1 engine: bytes in, one request after the other; response heads and chunks out. No I/O, no clock, so that it
- * can be fuzzed. Grammar by llhttp in its strict mode; the caps are here.
+ * HTTP/1.1 engine: bytes in, one request after the other; response heads and chunks out. No I/O, no
+ * clock, so that it can be fuzzed. Grammar by llhttp in its strict mode; the caps are here.
  */
 #pragma once
 
@@ -35,11 +35,12 @@ struct http_request {
 
 /* Value of the first such header (name in lower case), NULL if there is none. */
 const char *http_header(const struct http_request *r, const char *name);
-/* Whether a comma-separated header value holds the token, parameters ignored: http_has_token("a, b;q=1", "b"). */
+/* Whether a comma-separated header value holds the token, parameters ignored: http_has_token("a,
+ * b;q=1", "b"). */
 bool http_has_token(const char *value, const char *token);
 /*
- * Decodes %XX in place of len bytes into out (NUL-terminated, cap bytes). plus: '+' is a space. Returns the length,
- * -1 when malformed, too long or holding a NUL.
+ * Decodes %XX in place of len bytes into out (NUL-terminated, cap bytes). plus: '+' is a space.
+ * Returns the length, -1 when malformed, too long or holding a NUL.
  */
 int http_percent_decode(const char *s, size_t len, bool plus, char *out, size_t cap);
 /* First value of a query parameter, decoded; false when it is missing or malformed. */
@@ -50,11 +51,11 @@ struct http_parser {
     llhttp_settings_t settings;
     struct http_limits limits;
     struct http_request request;
-    struct buf head;  /* strings of the request, each with its NUL */
+    struct buf head; /* strings of the request, each with its NUL */
     size_t offsets[2 + 2 * HTTP_HEADERS_MAX];
     size_t nstrings, trailer;
-    int field;        /* what the open string is */
-    int status;       /* HTTP status to refuse with */
+    int field;  /* what the open string is */
+    int status; /* HTTP status to refuse with */
     bool in_message, headers_done, done;
     bool want_continue; /* Expect: 100-continue came and the body has not; the caller clears it */
 };
@@ -63,16 +64,18 @@ struct http_parser {
 void http_parser_init(struct http_parser *p, const struct http_limits *limits);
 void http_parser_deinit(struct http_parser *p);
 /*
- * Feeds bytes. 0: all were used, more are needed. 1: a request is complete in p->request, *ret_used bytes belong to it;
- * call http_parser_next before feeding on. 400..599: refuse with that status and close.
+ * Feeds bytes. 0: all were used, more are needed. 1: a request is complete in p->request, *ret_used
+ * bytes belong to it; call http_parser_next before feeding on. 400..599: refuse with that status
+ * and close.
  */
 int http_parser_feed(struct http_parser *p, const char *data, size_t len, size_t *ret_used);
 void http_parser_next(struct http_parser *p);
 
 const char *http_status_text(int status);
 /*
- * Status line and headers up to and including the empty line. length: Content-Length, -1 = chunked, -2 = neither (until
- * the connection closes, or a status without a body). extra: further header lines, each with CRLF, or NULL.
+ * Status line and headers up to and including the empty line. length: Content-Length, -1 = chunked,
+ * -2 = neither (until the connection closes, or a status without a body). extra: further header
+ * lines, each with CRLF, or NULL.
  */
-int http_put_head(struct buf *out, int status, const char *content_type, int64_t length, bool keep_alive,
-                  const char *extra);
+int http_put_head(struct buf *out, int status, const char *content_type, int64_t length,
+                  bool keep_alive, const char *extra);

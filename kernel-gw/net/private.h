@@ -19,15 +19,15 @@ struct conn {
     uv_write_t write;
     struct http_parser parser;
     struct exchange x;
-    bool active;          /* the handler has the exchange */
-    bool processing;      /* inside process(): the connection must not be freed or re-entered */
-    bool broken;          /* to be closed as soon as that is safe */
+    bool active;     /* the handler has the exchange */
+    bool processing; /* inside process(): the connection must not be freed or re-entered */
+    bool broken;     /* to be closed as soon as that is safe */
     bool closing, paused, close_after, close_when_sent, above_low, refused;
-    struct buf in;        /* received, not parsed yet */
-    struct buf out;       /* to be sent */
-    struct buf sending;   /* libuv has it */
-    struct buf chunk;     /* chunk under construction */
-    struct buf extra;     /* header lines of the response to come */
+    struct buf in;          /* received, not parsed yet */
+    struct buf out;         /* to be sent */
+    struct buf sending;     /* libuv has it */
+    struct buf chunk;       /* chunk under construction */
+    struct buf extra;       /* header lines of the response to come */
     uint64_t head_since_ms; /* first byte of the current request, 0 = none */
     uint64_t progress_ms;
 };

@@ -64,8 +64,8 @@ static void allow(char *list, size_t cap, const char *method)
     memcpy(list + n, method, strlen(method) + 1);
 }
 
-const struct route *router_find(const struct router *r, const struct http_request *req, struct route_params *ret,
-                                char *ret_allow, size_t cap)
+const struct route *router_find(const struct router *r, const struct http_request *req,
+                                struct route_params *ret, char *ret_allow, size_t cap)
 {
     const char *method = req->method == HTTP_HEAD ? "GET" : req->method_name;
     ret_allow[0] = 0;

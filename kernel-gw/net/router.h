@@ -1,4 +1,5 @@
-/* Method and path pattern to handler. Patterns: "/v1/sandboxes/{name}/run"; a segment in braces matches any one. */
+/* Method and path pattern to handler. Patterns: "/v1/sandboxes/{name}/run"; a segment in braces
+ * matches any one. */
 #pragma once
 
 #include "kernel-gw/net/server.h"
@@ -8,7 +9,8 @@ enum { ROUTE_PARAMS_MAX = 4, ROUTE_PARAM_LEN = 256 };
 struct gateway;
 
 struct route_params {
-    char value[ROUTE_PARAMS_MAX][ROUTE_PARAM_LEN]; /* percent-decoded, in the order of the pattern */
+    char value[ROUTE_PARAMS_MAX]
+              [ROUTE_PARAM_LEN]; /* percent-decoded, in the order of the pattern */
     unsigned n;
 };
 
@@ -30,7 +32,8 @@ void router_free(struct router *r);
 /* routes: n entries that outlive the router. -ENOMEM */
 int router_add(struct router *r, const struct route *routes, size_t n);
 /*
- * The route of a request. NULL: none; *ret_allow then is "" (404) or the methods that the path has ("GET, PUT": 405).
+ * The route of a request. NULL: none; *ret_allow then is "" (404) or the methods that the path has
+ * ("GET, PUT": 405).
  */
-const struct route *router_find(const struct router *r, const struct http_request *req, struct route_params *ret,
-                                char *ret_allow, size_t cap);
+const struct route *router_find(const struct router *r, const struct http_request *req,
+                                struct route_params *ret, char *ret_allow, size_t cap);

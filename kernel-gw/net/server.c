@@ -26,12 +26,12 @@ static void on_tick(uv_timer_t *t)
 {
     struct http_server *s = t->data;
     uint64_t now = uv_now(s->loop);
-    LIST_FOREACH_SAFE(it, &s->conns)
+    LIST_FOREACH_SAFE (it, &s->conns)
         check_deadline(LIST_ENTRY(it, struct conn, item), now);
 }
 
-struct http_server *http_server_new(uv_loop_t *loop, const struct http_server_config *config, http_handler_fn *handler,
-                                    void *user)
+struct http_server *http_server_new(uv_loop_t *loop, const struct http_server_config *config,
+                                    http_handler_fn *handler, void *user)
 {
     struct http_server *s = calloc(1, sizeof *s);
     if (!s)
@@ -61,7 +61,8 @@ static void on_connection(uv_stream_t *stream, int status)
         log_warn("net", "accept", "error=%s", uv_err_name(status));
         return;
     }
-    struct conn *c = s->nconns < s->config.connections_max && !s->draining ? calloc(1, sizeof *c) : NULL;
+    struct conn *c =
+        s->nconns < s->config.connections_max && !s->draining ? calloc(1, sizeof *c) : NULL;
     if (!c) {
         uv_tcp_t *drop = calloc(1, sizeof *drop);
         if (!drop)
@@ -119,12 +120,12 @@ int http_server_listen(struct http_server *s, int take_fd)
 void http_server_drain(struct http_server *s)
 {
     s->draining = true;
-    LIST_FOREACH_SAFE(it, &s->listeners) {
+    LIST_FOREACH_SAFE (it, &s->listeners) {
         struct listener *l = LIST_ENTRY(it, struct listener, item);
         list_remove(&l->item);
         uv_close((uv_handle_t *)&l->tcp, on_listener_closed);
     }
-    LIST_FOREACH_SAFE(it, &s->conns) {
+    LIST_FOREACH_SAFE (it, &s->conns) {
         struct conn *c = LIST_ENTRY(it, struct conn, item);
         if (!c->active)
             conn_close(c);

@@ -1,6 +1,6 @@
 /*
- * HTTP server on libuv: listeners, connections with bounded buffers, one exchange (request and its response) at a time
- * per connection; pipelined requests wait. Runs in G.
+ * HTTP server on libuv: listeners, connections with bounded buffers, one exchange (request and its
+ * response) at a time per connection; pipelined requests wait. Runs in G.
  */
 #pragma once
 
@@ -22,8 +22,8 @@ struct http_server_config {
 /* request: valid until the exchange is finished. The handler may answer at once or later. */
 typedef void http_handler_fn(void *user, struct exchange *x, struct http_request *request);
 
-struct http_server *http_server_new(uv_loop_t *loop, const struct http_server_config *config, http_handler_fn *handler,
-                                    void *user);
+struct http_server *http_server_new(uv_loop_t *loop, const struct http_server_config *config,
+                                    http_handler_fn *handler, void *user);
 /* Takes a listening TCP socket. Negative errno. */
 int http_server_listen(struct http_server *s, int take_fd);
 /* No new connections; idle ones are closed, busy ones after their response. */
@@ -33,8 +33,8 @@ unsigned http_server_connections(const struct http_server *s);
 /* ---- an exchange. After _respond or _end it is gone for its handler ---- */
 
 /*
- * closed: the client has gone before the response was finished; the exchange is gone after it. drained: what was queued
- * with _write is (almost) sent. Not called from inside _write.
+ * closed: the client has gone before the response was finished; the exchange is gone after it.
+ * drained: what was queued with _write is (almost) sent. Not called from inside _write.
  */
 struct exchange_ops {
     void (*closed)(void *user);
@@ -43,16 +43,20 @@ struct exchange_ops {
 void exchange_set_ops(struct exchange *x, const struct exchange_ops *ops, void *user);
 /* A header line of the response to come, without CRLF. */
 void exchange_header(struct exchange *x, const char *name, const char *value);
-void exchange_respond(struct exchange *x, int status, const char *content_type, const void *body, size_t len);
+void exchange_respond(struct exchange *x, int status, const char *content_type, const void *body,
+                      size_t len);
 /* A response of unknown length. */
 void exchange_begin(struct exchange *x, int status, const char *content_type);
-/* Queues bytes and sends what fits at once. Bounded by the caller: stop while exchange_queued is over HTTP_QUEUE_HIGH. */
+/* Queues bytes and sends what fits at once. Bounded by the caller: stop while exchange_queued is
+ * over HTTP_QUEUE_HIGH. */
 void exchange_write(struct exchange *x, const void *data, size_t len);
-/* Appends to the chunk under construction without sending; exchange_write or exchange_end sends it. */
+/* Appends to the chunk under construction without sending; exchange_write or exchange_end sends it.
+ */
 struct buf *exchange_chunk(struct exchange *x);
 void exchange_flush(struct exchange *x);
 void exchange_end(struct exchange *x);
-void exchange_abort(struct exchange *x); /* closes the connection: the response cannot be completed */
+void exchange_abort(
+    struct exchange *x); /* closes the connection: the response cannot be completed */
 size_t exchange_queued(const struct exchange *x);
 const struct http_request *exchange_request(const struct exchange *x);
 

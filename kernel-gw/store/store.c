@@ -21,7 +21,8 @@ struct store {
 static const char schema[] =
     "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA busy_timeout = 2000;"
     "CREATE TABLE IF NOT EXISTS sandboxes ("
-    " name TEXT PRIMARY KEY, disk TEXT NOT NULL, image TEXT NOT NULL, env TEXT NOT NULL, labels TEXT NOT NULL,"
+    " name TEXT PRIMARY KEY, disk TEXT NOT NULL, image TEXT NOT NULL, env TEXT NOT NULL, labels "
+    "TEXT NOT NULL,"
     " memory INTEGER NOT NULL, cpu INTEGER NOT NULL, pids INTEGER NOT NULL,"
     " created INTEGER NOT NULL, last_used INTEGER NOT NULL) WITHOUT ROWID;"
     "PRAGMA user_version = 1;";
@@ -47,11 +48,13 @@ int store_open(uv_loop_t *loop, const char *path, struct store **ret, struct err
     s->dirty = map_new();
     uv_timer_init(loop, &s->timer);
     s->timer.data = s;
-    bool ok = s->dirty && sqlite3_open(path, &s->db) == SQLITE_OK &&
-              sqlite3_exec(s->db, schema, NULL, NULL, NULL) == SQLITE_OK &&
-              sqlite3_prepare_v2(s->db, "INSERT OR REPLACE INTO sandboxes VALUES (?,?,?,?,?,?,?,?,?,?)", -1, &s->put,
-                                 NULL) == SQLITE_OK &&
-              sqlite3_prepare_v2(s->db, "DELETE FROM sandboxes WHERE name = ?", -1, &s->del, NULL) == SQLITE_OK;
+    bool ok =
+        s->dirty && sqlite3_open(path, &s->db) == SQLITE_OK &&
+        sqlite3_exec(s->db, schema, NULL, NULL, NULL) == SQLITE_OK &&
+        sqlite3_prepare_v2(s->db, "INSERT OR REPLACE INTO sandboxes VALUES (?,?,?,?,?,?,?,?,?,?)",
+                           -1, &s->put, NULL) == SQLITE_OK &&
+        sqlite3_prepare_v2(s->db, "DELETE FROM sandboxes WHERE name = ?", -1, &s->del, NULL) ==
+            SQLITE_OK;
     if (!ok) {
         int r = fail(s, e, "open registry");
         store_close(s);
@@ -74,7 +77,8 @@ static void put(struct store *s, struct sandbox *sb)
     sqlite3_bind_int64(s->put, 9, (sqlite3_int64)i.created_us);
     sqlite3_bind_int64(s->put, 10, (sqlite3_int64)i.last_used_us);
     if (sqlite3_step(s->put) != SQLITE_DONE)
-        log_error("store", "write", "sandbox=%s error=%s", i.name, log_quote(sqlite3_errmsg(s->db)));
+        log_error("store", "write", "sandbox=%s error=%s", i.name,
+                  log_quote(sqlite3_errmsg(s->db)));
     sqlite3_reset(s->put);
 }
 
@@ -128,8 +132,11 @@ int store_load(struct store *s, struct manager *m, struct err *e)
 {
     sqlite3_stmt *q = NULL;
     int r;
-    if (sqlite3_prepare_v2(s->db, "SELECT name, disk, image, env, labels, memory, cpu, pids, created, last_used"
-                                  " FROM sandboxes ORDER BY created", -1, &q, NULL) != SQLITE_OK)
+    if (sqlite3_prepare_v2(
+            s->db,
+            "SELECT name, disk, image, env, labels, memory, cpu, pids, created, last_used"
+            " FROM sandboxes ORDER BY created",
+            -1, &q, NULL) != SQLITE_OK)
         return fail(s, e, "read registry");
     while ((r = sqlite3_step(q)) == SQLITE_ROW) {
         struct sandbox_spec spec = {
@@ -174,6 +181,7 @@ static void on_removed(void *user, const char *name)
 void store_follow(struct store *s, struct manager *m)
 {
     s->manager = m;
-    struct manager_hooks hooks = {.sandbox_changed = on_changed, .sandbox_removed = on_removed, .user = s};
+    struct manager_hooks hooks = {
+        .sandbox_changed = on_changed, .sandbox_removed = on_removed, .user = s};
     manager_set_hooks(m, &hooks);
 }

@@ -1,6 +1,6 @@
 /*
- * Registry of sandboxes in SQLite: they survive the server, as "stopped", with their disks. Writes are collected and
- * committed a moment later in one transaction, so no request waits for a disk.
+ * Registry of sandboxes in SQLite: they survive the server, as "stopped", with their disks. Writes
+ * are collected and committed a moment later in one transaction, so no request waits for a disk.
  */
 #pragma once
 

@@ -1,5 +1,6 @@
 /* LINK: cbx_net */
-/* HTTP engine: the first byte says how the rest is cut into reads; the result may not depend on it. */
+/* HTTP engine: the first byte says how the rest is cut into reads; the result may not depend on it.
+ */
 #include <string.h>
 
 #include "kernel-gw/net/http.h"

@@ -72,8 +72,11 @@ def test_a_flood_leaves_the_neighbours_alone(server: Any, box: str) -> None:
     try:
         server.run(neighbour, "1")
         before = server.gateway().memory_info().rss
-        flood = threading.Thread(target=server.call, args=("POST", f"/v1/sandboxes/{box}/run"),
-                                 kwargs={"json": {"code": stop}, "stream": True})
+        flood = threading.Thread(
+            target=server.call,
+            args=("POST", f"/v1/sandboxes/{box}/run"),
+            kwargs={"json": {"code": stop}, "stream": True},
+        )
         flood.start()
         worst = 0.0
         peak = before

@@ -64,7 +64,9 @@ def test_unknown_ids(server: Any, box: str) -> None:
     server.call("PUT", f"/v1/sandboxes/{box}")
     error(server.call("GET", f"/v1/sandboxes/{box}/contexts/no"), 404, "CONTEXT_NOT_FOUND")
     error(server.call("GET", f"/v1/sandboxes/{box}/executions/no"), 404, "EXECUTION_NOT_FOUND")
-    error(server.call("POST", f"/v1/sandboxes/{box}/run", json={"code": "1", "context": "no"}), 404, "CONTEXT_NOT_FOUND")
+    error(
+        server.call("POST", f"/v1/sandboxes/{box}/run", json={"code": "1", "context": "no"}), 404, "CONTEXT_NOT_FOUND"
+    )
     error(server.call("GET", f"/v1/sandboxes/{box}/executions?limit=x"), 400, "INVALID_PARAMETER")
 
 

@@ -23,8 +23,10 @@ def default_context(server: Any, box: str) -> dict[str, Any]:
     [
         ("import os; print('last words', flush=True); os._exit(3)", {"cause": "exit", "exitCode": 3}),
         ("print('last words'); import ctypes; ctypes.string_at(0)", {"cause": "signal", "signal": "SIGSEGV"}),
-        ("import os, signal; print('last words'); os.kill(os.getpid(), signal.SIGKILL)",
-         {"cause": "signal", "signal": "SIGKILL"}),
+        (
+            "import os, signal; print('last words'); os.kill(os.getpid(), signal.SIGKILL)",
+            {"cause": "signal", "signal": "SIGKILL"},
+        ),
     ],
 )
 def test_death_is_named_and_the_box_lives_on(server: Any, box: str, code: str, details: dict[str, Any]) -> None:

@@ -74,7 +74,9 @@ def test_env_is_for_one_run(server: Any, box: str) -> None:
 
 def test_bytes_and_split_characters(server: Any, box: str) -> None:
     server.run(box, "import os, time")
-    e = server.run(box, "os.write(1, b'\\xc3'); time.sleep(.2); os.write(1, b'\\xa9 \\xff.'); os.write(1, b'\\xe2\\x82')")
+    e = server.run(
+        box, "os.write(1, b'\\xc3'); time.sleep(.2); os.write(1, b'\\xa9 \\xff.'); os.write(1, b'\\xe2\\x82')"
+    )
     assert text(e) == "é \ufffd.\ufffd"
 
 
@@ -109,9 +111,7 @@ def test_a_client_that_leaves_loses_nothing(server: Any, box: str) -> None:
     assert kinds(iter(seen)) == ["started", "stdout", "result", "done"]
     e = server.call("GET", path).json()
     assert (text(e), e["status"], e["code"][:5]) == ("1\n2\n", "ok", "print")
-    response = server.call(
-        "GET", path, headers={"Accept": "text/event-stream", "Last-Event-ID": "2"}, stream=True
-    )
+    response = server.call("GET", path, headers={"Accept": "text/event-stream", "Last-Event-ID": "2"}, stream=True)
     assert list(events(response)) == seen[3:]
 
 

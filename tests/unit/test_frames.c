@@ -31,8 +31,8 @@ static struct proto_section text(const char *s)
 }
 
 /* Encodes as G would and decodes as G does: the types of the runner's side are used. */
-static int pass(struct proto_decoder *d, uint16_t type, uint32_t arg, uint64_t req, const struct proto_section *s,
-                unsigned n, struct proto_message *ret)
+static int pass(struct proto_decoder *d, uint16_t type, uint32_t arg, uint64_t req,
+                const struct proto_section *s, unsigned n, struct proto_message *ret)
 {
     struct proto_encoder e;
     size_t len;
@@ -53,7 +53,8 @@ static void test_round_trip(void **state)
     memcpy(data, "{\"a\":\"", 6);
     memset(data + 6, 'x', big);
     memcpy(data + 6 + big, "\"}", 3);
-    struct proto_section s[4] = {text(data), text("{}"), text("{}"), {(const uint8_t *)"\0\xff", 2}};
+    struct proto_section s[4] = {
+        text(data), text("{}"), text("{}"), {(const uint8_t *)"\0\xff", 2}};
     proto_decoder_init(&d, NULL);
     for (int i = 0; i < 2; i++) {
         assert_int_equal(pass(&d, FRAME_DISPLAY, 0, 7, s, 4, &m), 1);
@@ -84,7 +85,8 @@ static void test_interleaved(void **state)
     struct proto_section s = {(const uint8_t *)data, big};
     const void *sections[] = {"\1", "out"};
     const uint32_t lengths[] = {1, 3};
-    size_t init_len = packet_build(init, PACKET_FIRST | PACKET_LAST | PACKET_INIT, MESSAGE_STREAM, 0, 0, 2, sections, lengths);
+    size_t init_len = packet_build(init, PACKET_FIRST | PACKET_LAST | PACKET_INIT, MESSAGE_STREAM,
+                                   0, 0, 2, sections, lengths);
     proto_decoder_init(&d, NULL);
     assert_int_equal(proto_encoder_init(&e, FRAME_DONE, 0, 1, &s, 1), 0);
     int whole = 0;
@@ -113,7 +115,8 @@ static void refused(const void *data, size_t len)
     proto_decoder_init(&d, NULL);
     assert_int_equal(proto_decoder_feed(&d, data, len, &m), -EPROTO);
     assert_non_null(proto_decoder_error(&d));
-    size_t n = packet_build(good, PACKET_FIRST | PACKET_LAST, FRAME_CLEAR_OUTPUT, 0, 0, 0, NULL, NULL);
+    size_t n =
+        packet_build(good, PACKET_FIRST | PACKET_LAST, FRAME_CLEAR_OUTPUT, 0, 0, 0, NULL, NULL);
     assert_int_equal(proto_decoder_feed(&d, good, n, &m), -EPROTO); /* final */
     proto_decoder_deinit(&d);
 }
@@ -224,9 +227,9 @@ static void test_out_of_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_round_trip),   cmocka_unit_test(test_interleaved),
-        cmocka_unit_test(test_malformed),    cmocka_unit_test(test_announced_but_never_sent),
-        cmocka_unit_test(test_pick),         cmocka_unit_test(test_out_of_memory),
+        cmocka_unit_test(test_round_trip), cmocka_unit_test(test_interleaved),
+        cmocka_unit_test(test_malformed),  cmocka_unit_test(test_announced_but_never_sent),
+        cmocka_unit_test(test_pick),       cmocka_unit_test(test_out_of_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

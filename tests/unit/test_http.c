@@ -14,7 +14,8 @@
 static const struct http_limits limits = {.head_max = 1000, .body_max = 100};
 
 /* Feeds in pieces; returns how many requests completed, negative: the status of the refusal. */
-static int feed(struct http_parser *p, const char *s, size_t piece, void (*check)(const struct http_request *))
+static int feed(struct http_parser *p, const char *s, size_t piece,
+                void (*check)(const struct http_request *))
 {
     size_t len = strlen(s), at = 0;
     int n = 0;
@@ -55,10 +56,13 @@ static void check_post(const struct http_request *r)
 
 static void test_any_cut(void **state)
 {
-    static const char s[] = "POST /a%20b?x=1%2B2&token=t+t HTTP/1.1\r\nHost: h\r\nX-Empty:\r\nAccept: text/event-stream\r\n"
-                            "Content-Length: 5\r\n\r\nhello"
-                            "POST /a%20b?x=1%2B2&token=t+t HTTP/1.1\r\nHost: h\r\nx-empty: \r\nAccept: text/event-stream\r\n"
-                            "Transfer-Encoding: chunked\r\n\r\n2\r\nhe\r\n3\r\nllo\r\n0\r\nX-Trailer: 1\r\n\r\n";
+    static const char s[] =
+        "POST /a%20b?x=1%2B2&token=t+t HTTP/1.1\r\nHost: h\r\nX-Empty:\r\nAccept: "
+        "text/event-stream\r\n"
+        "Content-Length: 5\r\n\r\nhello"
+        "POST /a%20b?x=1%2B2&token=t+t HTTP/1.1\r\nHost: h\r\nx-empty: \r\nAccept: "
+        "text/event-stream\r\n"
+        "Transfer-Encoding: chunked\r\n\r\n2\r\nhe\r\n3\r\nllo\r\n0\r\nX-Trailer: 1\r\n\r\n";
     (void)state;
     for (size_t piece = 1; piece < sizeof s; piece++) {
         struct http_parser p;
@@ -82,7 +86,9 @@ static void test_refusals(void **state)
         {"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 101\r\n\r\n", 413},
         {"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", 400},
         {"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n66\r\n"
-         "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx", 413},
+         "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
+         "xxxxxxxxxxxxx",
+         413},
         {"GET / HTTP/1.1\r\nHost: h\r\nExpect: x\r\n\r\n", 417},
         {"GET / HTTP/1.1\nHost: h\n\n", 400},
     };
@@ -106,7 +112,8 @@ static void test_refusals(void **state)
     http_parser_deinit(&p);
 }
 
-static void handler(struct gateway *gw, struct exchange *x, const struct http_request *r, const struct route_params *p)
+static void handler(struct gateway *gw, struct exchange *x, const struct http_request *r,
+                    const struct route_params *p)
 {
     (void)gw;
     (void)x;
@@ -153,10 +160,11 @@ static void test_token(void **state)
     static const struct {
         const char *header, *query;
         enum auth_result result;
-    } cases[] = {{"Bearer secret", "", AUTH_OK},  {"bearer  secret", "", AUTH_OK}, {"token secret", "", AUTH_OK},
-                 {NULL, "token=secret", AUTH_OK}, {NULL, "", AUTH_MISSING},        {"Bearer secre", "", AUTH_WRONG},
-                 {"Basic secret", "", AUTH_WRONG}, {"Bearer ", "", AUTH_WRONG},     {NULL, "token=x", AUTH_WRONG},
-                 {"Bearer x", "token=secret", AUTH_WRONG}};
+    } cases[] = {{"Bearer secret", "", AUTH_OK},   {"bearer  secret", "", AUTH_OK},
+                 {"token secret", "", AUTH_OK},    {NULL, "token=secret", AUTH_OK},
+                 {NULL, "", AUTH_MISSING},         {"Bearer secre", "", AUTH_WRONG},
+                 {"Basic secret", "", AUTH_WRONG}, {"Bearer ", "", AUTH_WRONG},
+                 {NULL, "token=x", AUTH_WRONG},    {"Bearer x", "token=secret", AUTH_WRONG}};
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct http_request r = {.query = cases[i].query};
@@ -181,8 +189,11 @@ static void test_tokens_in_headers(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_any_cut), cmocka_unit_test(test_refusals), cmocka_unit_test(test_router),
-        cmocka_unit_test(test_token),   cmocka_unit_test(test_tokens_in_headers),
+        cmocka_unit_test(test_any_cut),
+        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_router),
+        cmocka_unit_test(test_token),
+        cmocka_unit_test(test_tokens_in_headers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,6 @@
 /* LINK: cbx_journal */
-/* Journal: what was taken from a socket is on file exactly once, also when the writer is killed at a random moment. */
+/* Journal: what was taken from a socket is on file exactly once, also when the writer is killed at
+ * a random moment. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,8 +1,8 @@
 /* Record header, shared by writer and reader. */
 #pragma once
 
-#include <stdint.h>
 #include <stddef.h>
+#include <stdint.h>
 
 enum record_state { RECORD_PENDING = 1, RECORD_KEPT = 2 };
 

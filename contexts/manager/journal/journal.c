@@ -13,8 +13,9 @@
 #include "sandbox/base/fd.h"
 
 /*
- * The mapped window. A quiet context costs 128 KiB of disk and two touched pages; one that writes much gets wider
- * windows, so that it is not busy mapping. Windows are small against the memory that a gateway may use.
+ * The mapped window. A quiet context costs 128 KiB of disk and two touched pages; one that writes
+ * much gets wider windows, so that it is not busy mapping. Windows are small against the memory
+ * that a gateway may use.
  */
 enum { WINDOW_MIN = 128 << 10, WINDOW_MAX = 1 << 20, OLD_MAX = 64, SPARE = 128 << 10 };
 
@@ -27,8 +28,8 @@ struct window {
 struct journal {
     int fd;
     uint8_t packet_kind;
-    bool lost;       /* a record could not be kept */
-    bool in_memory;  /* the current reservation is not in the file */
+    bool lost;      /* a record could not be kept */
+    bool in_memory; /* the current reservation is not in the file */
     uint64_t end, floor, allocated;
     struct window window;
     size_t next_window;
@@ -40,7 +41,8 @@ struct journal {
     size_t reserved; /* length of the open reservation */
 };
 
-/* The compiler must not move stores over this; the processor cannot, as only this thread's death is at stake. */
+/* The compiler must not move stores over this; the processor cannot, as only this thread's death is
+ * at stake. */
 static inline void in_order(void)
 {
     __asm__ volatile("" ::: "memory");
@@ -72,7 +74,8 @@ struct window_read {
 };
 
 /* Many small records share one read; of long ones only the head is read. */
-static bool read_head(const struct journal *j, struct window_read *w, uint64_t at, struct record_head *ret)
+static bool read_head(const struct journal *j, struct window_read *w, uint64_t at,
+                      struct record_head *ret)
 {
     if (at < w->at || at + sizeof *ret > w->at + w->len) {
         ssize_t n = pread(j->fd, w->bytes, sizeof w->bytes, (off_t)at);
@@ -103,7 +106,8 @@ static int find_end(struct journal *j)
         struct record_head h;
         if (!read_head(j, &window, at, &h))
             return -EIO;
-        if (h.state == RECORD_PENDING && h.kind == j->packet_kind && h.len && at + sizeof h + h.len <= size) {
+        if (h.state == RECORD_PENDING && h.kind == j->packet_kind && h.len &&
+            at + sizeof h + h.len <= size) {
             uint8_t byte = 0, kept = RECORD_KEPT;
             if (pread(j->fd, &byte, 1, (off_t)(at + sizeof h)) != 1 || !byte)
                 break;
@@ -136,7 +140,8 @@ static int write_floor_record(struct journal *j)
     return 0;
 }
 
-int journal_open(int dirfd, const char *name, uint8_t packet_kind, struct journal **ret, struct err *e)
+int journal_open(int dirfd, const char *name, uint8_t packet_kind, struct journal **ret,
+                 struct err *e)
 {
     struct journal *j = calloc(1, sizeof *j);
     if (!j)
@@ -178,7 +183,8 @@ static void window_retire(struct journal *j)
     window_unmap(&j->window);
 }
 
-/* Maps a window that holds need bytes from the end on. The blocks are allocated first: a full disk is an error, not SIGBUS. */
+/* Maps a window that holds need bytes from the end on. The blocks are allocated first: a full disk
+ * is an error, not SIGBUS. */
 static int window_move(struct journal *j, uint64_t need)
 {
     uint64_t at = j->end & ~(uint64_t)4095;
@@ -244,7 +250,8 @@ uint8_t *journal_reserve(struct journal *j, uint8_t kind, size_t len)
 
 static struct record_head *open_head(struct journal *j)
 {
-    return (struct record_head *)(j->in_memory ? j->spare : j->window.base + (j->end - j->window.at));
+    return (struct record_head *)(j->in_memory ? j->spare
+                                               : j->window.base + (j->end - j->window.at));
 }
 
 static void fill(struct journal *j, struct record_head *h, struct journal_record *ret)
@@ -277,7 +284,8 @@ void journal_discard(struct journal *j, struct journal_record *ret)
     h->state = 0;
 }
 
-int journal_append(struct journal *j, uint8_t kind, const struct iovec *iov, int n, struct journal_record *ret)
+int journal_append(struct journal *j, uint8_t kind, const struct iovec *iov, int n,
+                   struct journal_record *ret)
 {
     size_t len = 0;
     for (int i = 0; i < n; i++)
@@ -339,5 +347,6 @@ void journal_release(struct journal *j, uint64_t upto)
     if (pwrite(j->fd, &j->floor, 8, sizeof(struct record_head)) != 8)
         return;
     if (to > from)
-        (void)fallocate(j->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)from, (off_t)(to - from));
+        (void)fallocate(j->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)from,
+                        (off_t)(to - from));
 }

@@ -58,8 +58,8 @@ void boxes_ready(struct boxes *b)
     wire_link_call(b->link, &h, sizeof h, NULL, 0, NULL, 0, NULL, NULL);
 }
 
-void boxes_create(struct boxes *b, const char *image, const char *disk, const struct wire_limits *limits,
-                  wire_reply_fn *reply, void *user)
+void boxes_create(struct boxes *b, const char *image, const char *disk,
+                  const struct wire_limits *limits, wire_reply_fn *reply, void *user)
 {
     struct wire_box_create m = {.h = {.type = WIRE_BOX_CREATE}, .limits = *limits};
     snprintf(m.image, sizeof m.image, "%s", image);
@@ -69,7 +69,8 @@ void boxes_create(struct boxes *b, const char *image, const char *disk, const st
 
 void boxes_destroy(struct boxes *b, uint64_t box, bool keep_disk, wire_reply_fn *reply, void *user)
 {
-    struct wire_box_destroy m = {.h = {.type = WIRE_BOX_DESTROY, .box = box}, .keep_disk = keep_disk};
+    struct wire_box_destroy m = {.h = {.type = WIRE_BOX_DESTROY, .box = box},
+                                 .keep_disk = keep_disk};
     wire_link_call(b->link, &m.h, sizeof m, NULL, 0, NULL, 0, reply, user);
 }
 
@@ -92,7 +93,8 @@ void boxes_keep(struct boxes *b, uint64_t box, const void *blob, size_t len)
     wire_link_call(b->link, &h, sizeof h, blob, len, NULL, 0, NULL, NULL);
 }
 
-void boxes_keep_context(struct boxes *b, uint64_t box, uint32_t context, const void *blob, size_t len, int frame_fd)
+void boxes_keep_context(struct boxes *b, uint64_t box, uint32_t context, const void *blob,
+                        size_t len, int frame_fd)
 {
     struct wire_context m = {.h = {.type = WIRE_CONTEXT_KEEP, .box = box}, .context = context};
     wire_link_call(b->link, &m.h, sizeof m, blob, len, &frame_fd, frame_fd >= 0, NULL, NULL);

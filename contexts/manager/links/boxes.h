@@ -1,4 +1,5 @@
-/* Client of B: boxes made, measured, kept and destroyed. Asynchronous; replies as in wire_link.h. */
+/* Client of B: boxes made, measured, kept and destroyed. Asynchronous; replies as in wire_link.h.
+ */
 #pragma once
 
 #include "contexts/manager/links/wire_link.h"
@@ -15,13 +16,15 @@ struct boxes *boxes_new(uv_loop_t *loop, int take_fd, const struct boxes_ops *op
 void boxes_free(struct boxes *b);
 void boxes_ready(struct boxes *b);
 /* Reply: struct wire_box_created + the init link. */
-void boxes_create(struct boxes *b, const char *image, const char *disk, const struct wire_limits *limits,
-                  wire_reply_fn *reply, void *user);
+void boxes_create(struct boxes *b, const char *image, const char *disk,
+                  const struct wire_limits *limits, wire_reply_fn *reply, void *user);
 void boxes_destroy(struct boxes *b, uint64_t box, bool keep_disk, wire_reply_fn *reply, void *user);
 void boxes_disk_remove(struct boxes *b, const char *disk, wire_reply_fn *reply, void *user);
-void boxes_stat(struct boxes *b, uint64_t box, wire_reply_fn *reply, void *user); /* struct wire_box_stat */
+void boxes_stat(struct boxes *b, uint64_t box, wire_reply_fn *reply,
+                void *user); /* struct wire_box_stat */
 void boxes_keep(struct boxes *b, uint64_t box, const void *blob, size_t len);
 /* frame_fd -1: only the blob is replaced. */
-void boxes_keep_context(struct boxes *b, uint64_t box, uint32_t context, const void *blob, size_t len, int frame_fd);
+void boxes_keep_context(struct boxes *b, uint64_t box, uint32_t context, const void *blob,
+                        size_t len, int frame_fd);
 void boxes_drop_context(struct boxes *b, uint64_t box, uint32_t context);
 void boxes_forget(struct boxes *b, void *user);

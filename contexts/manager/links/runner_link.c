@@ -29,7 +29,8 @@ struct runner_link {
 
 static void on_poll(uv_poll_t *poll, int status, int events);
 
-struct runner_link *runner_link_new(uv_loop_t *loop, int take_fd, const struct runner_link_ops *ops, void *user)
+struct runner_link *runner_link_new(uv_loop_t *loop, int take_fd, const struct runner_link_ops *ops,
+                                    void *user)
 {
     CLEANUP_FD int fd = take_fd;
     struct runner_link *l = calloc(1, sizeof *l);
@@ -68,7 +69,7 @@ void runner_link_free(struct runner_link *l)
     if (!l || l->freed)
         return;
     l->freed = true;
-    LIST_FOREACH_SAFE(it, &l->queue)
+    LIST_FOREACH_SAFE (it, &l->queue)
         outgoing_free(l, LIST_ENTRY(it, struct outgoing, item));
     uv_close((uv_handle_t *)&l->poll, on_closed);
 }
@@ -91,8 +92,9 @@ static void broken(struct runner_link *l, int error)
 }
 
 /*
- * The length is peeked first, so that the owner can note "a packet of n bytes comes here" before the kernel copies it
- * there: killed at any instruction between, it can tell afterwards whether the packet was taken from the socket.
+ * The length is peeked first, so that the owner can note "a packet of n bytes comes here" before
+ * the kernel copies it there: killed at any instruction between, it can tell afterwards whether the
+ * packet was taken from the socket.
  */
 static void receive(struct runner_link *l)
 {

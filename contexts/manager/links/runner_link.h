@@ -1,7 +1,8 @@
 /*
- * G's end of the frame socket of one context: packets in and out, non-blocking. It does not look into them: the owner
- * gives the room that a packet is received into (the journal's), so that a byte is on file the moment that it leaves
- * the socket. Descriptors that a runner sends along are dropped by the kernel.
+ * G's end of the frame socket of one context: packets in and out, non-blocking. It does not look
+ * into them: the owner gives the room that a packet is received into (the journal's), so that a
+ * byte is on file the moment that it leaves the socket. Descriptors that a runner sends along are
+ * dropped by the kernel.
  */
 #pragma once
 
@@ -18,17 +19,20 @@ struct runner_link_ops {
     uint8_t *(*reserve)(void *user, size_t len);
     /* The packet was received into that room. */
     void (*packet)(void *user, const uint8_t *packet, size_t len);
-    void (*closed)(void *user, int error); /* 0 = end of file, else a negative errno; free the link in or after it */
+    void (*closed)(
+        void *user,
+        int error); /* 0 = end of file, else a negative errno; free the link in or after it */
 };
 
 /* Takes fd, also on failure (NULL). */
-struct runner_link *runner_link_new(uv_loop_t *loop, int take_fd, const struct runner_link_ops *ops, void *user);
+struct runner_link *runner_link_new(uv_loop_t *loop, int take_fd, const struct runner_link_ops *ops,
+                                    void *user);
 void runner_link_free(struct runner_link *l); /* no callback any more; NULL is fine */
 void runner_link_set_ops(struct runner_link *l, const struct runner_link_ops *ops, void *user);
 int runner_link_fd(const struct runner_link *l);
 /*
- * Sends or queues one message. -EMSGSIZE, -ENOMEM, -ENOBUFS (64 MiB are queued); a broken socket shows as `closed`.
- * 1: all of it is in the socket.
+ * Sends or queues one message. -EMSGSIZE, -ENOMEM, -ENOBUFS (64 MiB are queued); a broken socket
+ * shows as `closed`. 1: all of it is in the socket.
  */
 int runner_link_send(struct runner_link *l, uint16_t type, uint32_t arg, uint64_t req,
                      const struct proto_section *sections, unsigned nsections);

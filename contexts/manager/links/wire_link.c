@@ -43,7 +43,8 @@ struct wire_link {
 static void on_poll(uv_poll_t *poll, int status, int events);
 static void on_later(uv_idle_t *idle);
 
-struct wire_link *wire_link_new(uv_loop_t *loop, int take_fd, const struct wire_link_ops *ops, void *user)
+struct wire_link *wire_link_new(uv_loop_t *loop, int take_fd, const struct wire_link_ops *ops,
+                                void *user)
 {
     CLEANUP_FD int fd = take_fd;
     struct wire_link *l = calloc(1, sizeof *l);
@@ -89,10 +90,10 @@ void wire_link_free(struct wire_link *l)
     if (!l || l->freed)
         return;
     l->freed = true;
-    LIST_FOREACH_SAFE(it, &l->calls)
+    LIST_FOREACH_SAFE (it, &l->calls)
         free(LIST_ENTRY(it, struct call, item));
     list_init(&l->calls);
-    LIST_FOREACH_SAFE(it, &l->queue)
+    LIST_FOREACH_SAFE (it, &l->queue)
         unsent_free(LIST_ENTRY(it, struct unsent, item));
     list_init(&l->queue);
     uv_close((uv_handle_t *)&l->poll, on_closed);
@@ -155,7 +156,7 @@ static void dispatch(struct wire_link *l, const struct wire_message *m)
     if (m->len < sizeof(struct wire_head) ||
         (m->head->type == WIRE_REPLY && m->len < sizeof(struct wire_reply)))
         return;
-    LIST_FOREACH(it, &l->calls) {
+    LIST_FOREACH (it, &l->calls) {
         struct call *c = LIST_ENTRY(it, struct call, item);
         if (c->seq == m->head->seq) {
             answer(l, c, m);
@@ -242,7 +243,8 @@ static int enqueue(struct wire_link *l, const void *data, size_t len, const int 
     return 0;
 }
 
-static int send_or_queue(struct wire_link *l, const void *data, size_t len, const int *fds, size_t nfds)
+static int send_or_queue(struct wire_link *l, const void *data, size_t len, const int *fds,
+                         size_t nfds)
 {
     if (l->dead)
         return -ECONNRESET;
@@ -254,8 +256,8 @@ static int send_or_queue(struct wire_link *l, const void *data, size_t len, cons
     return n < 0 ? (int)n : 0;
 }
 
-void wire_link_call(struct wire_link *l, struct wire_head *head, size_t len, const void *tail, size_t tail_len,
-                    const int *fds, size_t nfds, wire_reply_fn *reply, void *user)
+void wire_link_call(struct wire_link *l, struct wire_head *head, size_t len, const void *tail,
+                    size_t tail_len, const int *fds, size_t nfds, wire_reply_fn *reply, void *user)
 {
     uint8_t message[WIRE_MSG_MAX];
 
@@ -286,7 +288,7 @@ void wire_link_forget(struct wire_link *l, void *user)
 {
     if (!l)
         return;
-    LIST_FOREACH(it, &l->calls) {
+    LIST_FOREACH (it, &l->calls) {
         struct call *c = LIST_ENTRY(it, struct call, item);
         if (c->user == user)
             c->reply = NULL;
