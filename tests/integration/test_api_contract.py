@@ -1,0 +1,55 @@
+"""The interface against its own description: schemathesis sends what the document allows and what it does not."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+from openapi_spec_validator import validate
+
+
+def test_document_is_valid_and_served(server: Any) -> None:
+    r = server.call("GET", "/v1/openapi.yaml")
+    assert r.headers["content-type"] == "application/yaml"
+    document = yaml.safe_load(r.text)
+    validate(document)
+    for path, item in document["paths"].items():
+        for method in item.keys() - {"parameters"}:
+            url = path.format(name="x", context="x", execution="x")
+            assert server.call(method.upper(), url, data=b"{").status_code != 405, (method, path)
+    server.call("DELETE", "/v1/sandboxes/x")
+
+
+def test_schemathesis(server: Any, tmp_path: Path) -> None:
+    document = tmp_path / "openapi.yaml"
+    document.write_text(server.call("GET", "/v1/openapi.yaml").text)
+    done = subprocess.run(
+        [
+            Path(sys.executable).with_name("schemathesis"),
+            "run",
+            document,
+            "--url",
+            server.url,
+            "--header",
+            f"Authorization: Bearer {server.token}",
+            "--max-examples",
+            "25",
+            "--seed",
+            "1",
+            "--request-timeout",
+            "30",
+            "--phases",
+            "examples,coverage,fuzzing",
+            "--exclude-checks",
+            "unsupported_method",
+        ],
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    for sandbox in server.call("GET", "/v1/sandboxes").json()["sandboxes"]:
+        server.call("DELETE", f"/v1/sandboxes/{sandbox['name']}")
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
