@@ -99,6 +99,7 @@ static int preload(void)
 {
     for (size_t i = 0; i < sizeof single_threaded / sizeof *single_threaded; i++)
         setenv(single_threaded[i], "1", 1);
+    arena_area_init();
     int r = python_init(false);
     if (r < 0)
         return r;
@@ -109,6 +110,7 @@ static int preload(void)
     for (size_t i = 0; i < sizeof single_threaded / sizeof *single_threaded; i++)
         unsetenv(single_threaded[i]);
     seal_heap();
+    collapse_heap();
     return 0;
 }
 

@@ -30,6 +30,10 @@ int module_attach(const struct context_boot *boot);
 /* seal.c: fills the holes of pymalloc so that children do not write to shared pages. Returns the
  * blocks used. */
 size_t seal_heap(void);
+/* Zygote, before Python starts: one area for pymalloc's arenas. */
+void arena_area_init(void);
+/* Zygote, last of all: makes forks cheap. */
+void collapse_heap(void);
 
 /* reseed.c: what fork duplicated below Python: numpy's global generator, OpenBLAS' thread pool. */
 int reseed_find(uintptr_t numpy_state);
