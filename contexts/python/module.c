@@ -6,7 +6,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <malloc.h>
 #include <poll.h>
 #include <unistd.h>
 
@@ -302,15 +301,6 @@ static PyObject *get_environ(PyObject *self, PyObject *unused)
     return d;
 }
 
-static PyObject *seal(PyObject *self, PyObject *unused)
-{
-    (void)self;
-    (void)unused;
-    size_t blocks = seal_heap();
-    malloc_trim(0);
-    return PyLong_FromSize_t(blocks);
-}
-
 static PyObject *find_state(PyObject *self, PyObject *address)
 {
     (void)self;
@@ -342,7 +332,6 @@ static PyMethodDef methods[] = {
     {"detach", detach, METH_NOARGS, NULL},
     {"is_detached", is_detached, METH_NOARGS, NULL},
     {"mute", mute, METH_O, NULL},
-    {"seal", seal, METH_NOARGS, NULL},
     {"find_state", find_state, METH_O, "find_state(address of numpy's mt19937_state or 0)"},
     {"reseed", reseed, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},

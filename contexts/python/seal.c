@@ -6,6 +6,7 @@
  */
 #include "contexts/python/host.h"
 
+#include <malloc.h>
 #include <stdlib.h>
 
 /* Objects/obmalloc.c, POOL_SIZE: 16 KiB with radix tree arenas (3.10+ on 64 bit), 4 KiB before. */
@@ -51,5 +52,6 @@ size_t seal_heap(void)
     for (size_t size = CLASS_STEP; size <= CLASS_MAX; size += CLASS_STEP)
         used += seal_class(size, run);
     free(run);
+    malloc_trim(0);
     return used;
 }

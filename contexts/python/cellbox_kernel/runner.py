@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import _cellbox
@@ -136,13 +137,13 @@ class Runner:
         self.stdin.allowed[req] = bool(options.get("allow_stdin", False))
         content: dict[str, Any] | None = None
         self._interrupted = False
+        run = partial(self._run_cell, req, code, silent, store, cell, options.get("user_expressions"))
         try:
-            with contextlib.ExitStack() as stack:
-                if options.get("env"):
-                    stack.enter_context(_environment(options["env"]))
-                if options.get("formats"):
-                    stack.enter_context(figures.formats(shell, options["formats"]))
-                content = self._run_cell(req, code, silent, store, cell, options.get("user_expressions"))
+            if options.get("env") or options.get("formats"):
+                with _environment(options.get("env") or {}), figures.formats(shell, options.get("formats") or []):
+                    content = run()
+            else:
+                content = run()
         finally:
             del self.stdin.allowed[req]
         if _cellbox.is_detached():

@@ -28,6 +28,7 @@ from .history import MemoryHistory
 from .transform import Guard
 
 SOURCES_MAX = 5000
+TYPES_MS = 40  # of a completion: types and signatures of the first matches; all of a DataFrame's take 100 ms and more
 
 
 def _safe_str(value: object) -> str:
@@ -83,6 +84,10 @@ class Shell(InteractiveShell):
     def init_history(self) -> None:
         self.history_manager = MemoryHistory(shell=self, parent=self)
         self.configurables.append(self.history_manager)
+
+    def init_completer(self) -> None:
+        super().init_completer()
+        self.Completer.jedi_compute_type_timeout = TYPES_MS
 
     def init_display_formatter(self) -> None:
         self.display_formatter = Formatter(parent=self)
