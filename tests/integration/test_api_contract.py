@@ -46,6 +46,7 @@ def test_schemathesis(server: Any, tmp_path: Path) -> None:
             "--exclude-checks",
             "unsupported_method",
         ],
+        cwd=tmp_path,
         capture_output=True,
         text=True,
         timeout=600,
