@@ -33,6 +33,3 @@ struct gateway {
  * adopted. Returns 0 or a negative errno.
  */
 int jupyter_attach(struct gateway *gw);
-/* Restricts the process once nothing more is opened at start. Weak in main; replaced where a filter
- * is compiled in. */
-int gateway_seccomp(void);

@@ -113,6 +113,8 @@ static void metrics(struct gateway *gw, struct exchange *x, const struct http_re
         return;
     }
     api_count(gw, 200);
+    if (gw->put_metrics)
+        gw->put_metrics(gw, &b);
     exchange_respond(x, 200, "text/plain; version=0.0.4", b.data, b.len);
 }
 

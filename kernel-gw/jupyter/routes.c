@@ -223,12 +223,32 @@ const struct route jupyter_routes[] = {
 };
 const size_t jupyter_nroutes = COUNT(jupyter_routes);
 
+static void put_metrics(struct gateway *gw, struct buf *out)
+{
+    const struct door *d = gw->jupyter;
+    const struct kernel_counters *n = &d->counters;
+    const struct {
+        const char *name, *help;
+        uint64_t value;
+    } rows[] = {
+        {"cellbox_jupyter_messages_total", "Messages received over ZeroMQ", n->messages},
+        {"cellbox_jupyter_bad_signature_total", "Messages dropped for their signature", n->bad_signature},
+        {"cellbox_jupyter_bad_frames_total", "Messages dropped because they were malformed", n->bad_frames},
+        {"cellbox_jupyter_unknown_total", "Messages of an unknown type", n->unknown},
+        {"cellbox_jupyter_replies_lost_total", "Replies whose client had gone", n->replies_lost},
+    };
+    for (size_t i = 0; i < COUNT(rows); i++)
+        buf_printf(out, "# HELP %s %s\n# TYPE %s counter\n%s %llu\n", rows[i].name, rows[i].help, rows[i].name,
+                   rows[i].name, (unsigned long long)rows[i].value);
+}
+
 int jupyter_attach(struct gateway *gw)
 {
     struct door *d = calloc(1, sizeof *d);
     if (!d)
         return -ENOMEM;
     gw->jupyter = d;
+    gw->put_metrics = put_metrics;
     int r = kernels_init(d, gw);
     return r < 0 ? r : router_add(gw->router, jupyter_routes, jupyter_nroutes);
 }

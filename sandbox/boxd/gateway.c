@@ -18,8 +18,15 @@
 #include "sandbox/base/fd.h"
 #include "sandbox/base/log.h"
 #include "sandbox/boxd/server.h"
+#include "sandbox/seccomp/filter.h"
 
-enum { LINK_FD = 3, QUEUE_MAX = 100000, RESTART_MS = 20, RESTART_SLOW_MS = 1000, EARLY_DEATHS_MAX = 5 };
+enum {
+    LINK_FD = 3,
+    QUEUE_MAX = 100000,
+    RESTART_MS = 20,
+    RESTART_SLOW_MS = 1000,
+    EARLY_DEATHS_MAX = 5
+};
 
 struct queued {
     struct list link;
@@ -190,9 +197,10 @@ static void run(struct gateway *g, int link)
     int high = fcntl(link, F_DUPFD, 16);
     dup2(high, LINK_FD);
     int binary = fcntl(g->binary, F_DUPFD_CLOEXEC, 16);
-    if (binary != LINK_FD + 1)
-        dup3(binary, LINK_FD + 1, O_CLOEXEC);
-    syscall(SYS_close_range, LINK_FD + 2, ~0u, 0);
+    int filter = fcntl(g->server->gateway_filter, F_DUPFD_CLOEXEC, 16);
+    dup3(binary, LINK_FD + 1, O_CLOEXEC);
+    dup3(filter, LINK_FD + 2, O_CLOEXEC);
+    syscall(SYS_close_range, LINK_FD + 3, ~0u, 0);
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
     if (chdir("/") < 0 || setgroups(0, NULL) < 0 || setresgid(uid, uid, uid) < 0 ||
@@ -200,6 +208,11 @@ static void run(struct gateway *g, int link)
         prctl(PR_SET_PDEATHSIG, SIGKILL) < 0) {
         dprintf(STDERR_FILENO, "cellbox: cannot drop privileges for the gateway: %s\n",
                 strerror(errno));
+        _exit(1);
+    }
+    struct err err = {0};
+    if (filter_load(LINK_FD + 2, &err) < 0) {
+        dprintf(STDERR_FILENO, "cellbox: %s: %s\n", err.step, err.text);
         _exit(1);
     }
     fexecve(LINK_FD + 1, argv, env);

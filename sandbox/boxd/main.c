@@ -119,8 +119,8 @@ static int own_mounts(struct err *err)
 }
 
 /*
- * G's state stands inside a directory that G's uid may not be able to reach (a home, a temporary directory): in B's mount
- * namespace, which G shares, it has a second place that everybody can.
+ * G's state stands inside a directory that G's uid may not be able to reach (a home, a temporary
+ * directory): in B's mount namespace, which G shares, it has a second place that everybody can.
  */
 static int mount_gateway_state(struct server *s, struct err *err)
 {
@@ -229,7 +229,9 @@ static int prepare(struct server *s, struct err *err)
     if (r == 0)
         r = cgroup_root_open("", name, &s->cgroups, err);
     if (r == 0)
-        r = filter_compile(&s->filter, err);
+        r = filter_compile(FILTER_BOX, &s->filter, err);
+    if (r == 0)
+        r = filter_compile(FILTER_GATEWAY, &s->gateway_filter, err);
     if (r == 0)
         r = make_zygote_userns(s, err);
     return r;

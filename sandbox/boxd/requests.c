@@ -263,9 +263,9 @@ static void hello(struct server *s, uint8_t *space)
     const struct config *c = &s->config;
     json_t *j =
         json_pack("{s:s, s:s, s:[s], s:{s:i}, s:{s:I, s:I, s:I}, s:s}", "token", s->token,
-                  "state_dir", s->gateway_state, "listen", s->listen_text, "pool", "warm", (int)c->pool_warm,
-                  "limits", "memory", (json_int_t)c->memory, "cpu", (json_int_t)c->cpu, "pids",
-                  (json_int_t)c->pids, "version", CELLBOX_VERSION);
+                  "state_dir", s->gateway_state, "listen", s->listen_text, "pool", "warm",
+                  (int)c->pool_warm, "limits", "memory", (json_int_t)c->memory, "cpu",
+                  (json_int_t)c->cpu, "pids", (json_int_t)c->pids, "version", CELLBOX_VERSION);
     char *text = j ? json_dumps(j, JSON_COMPACT) : NULL;
     struct wire_head h = {.type = WIRE_HELLO};
     if (text)

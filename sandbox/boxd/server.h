@@ -19,7 +19,7 @@ struct server {
     char token[128];
     int listen_fd;
     char listen_text[160]; /* "http://127.0.0.1:8888" */
-    int filter, zygote_userns;
+    int filter, gateway_filter, zygote_userns;
     char runtime_path[300]; /* where the interpreter host's image is mounted, in B's mount namespace
                              */
     struct cgroup_root *cgroups;

@@ -6,6 +6,7 @@
 #include <sched.h>
 #include <seccomp.h>
 #include <stdbool.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -19,9 +20,20 @@
     (CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | \
      CLONE_NEWCGROUP | 0x00000080 /* CLONE_NEWTIME */)
 
-static int add_list(scmp_filter_ctx c, uint32_t action, const char *const *names)
+static bool listed(const char *const *names, const char *name)
+{
+    for (; names && *names; names++)
+        if (!strcmp(*names, name))
+            return true;
+    return false;
+}
+
+static int add_list(scmp_filter_ctx c, uint32_t action, const char *const *names,
+                    const char *const *except)
 {
     for (; *names; names++) {
+        if (listed(except, *names))
+            continue;
         int nr = seccomp_syscall_resolve_name(*names);
         if (nr == __NR_SCMP_ERROR || nr < 0)
             continue; /* not on this architecture, or newer than this libseccomp: then it gets
@@ -207,7 +219,39 @@ static int export_program(scmp_filter_ctx c, int *ret_fd, struct err *err)
     return 0;
 }
 
-int filter_compile(int *ret_fd, struct err *err)
+static int add_box(scmp_filter_ctx c)
+{
+    int r = add_list(c, SCMP_ACT_ALLOW, policy_allowed, NULL);
+    if (r == 0)
+        r = add_conditional(c);
+    if (r == 0)
+        r = add_refusals(c);
+    return r;
+}
+
+/* Threads, its own execution by B (execveat of a descriptor), and the socket families it serves. */
+static int add_gateway(scmp_filter_ctx c)
+{
+    static const int families[] = {AF_UNIX, AF_INET, AF_INET6,
+                                   AF_NETLINK /* libzmq lists interfaces */};
+    int r = add_list(c, SCMP_ACT_ALLOW, policy_allowed, policy_not_gateway);
+    for (size_t i = 0; r == 0 && i < sizeof families / sizeof *families; i++)
+        r = seccomp_rule_add(c, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1,
+                             SCMP_A0_32(SCMP_CMP_EQ, (uint32_t)families[i]));
+    if (r == 0)
+        r = seccomp_rule_add(c, SCMP_ACT_ALLOW, SCMP_SYS(socketpair), 0);
+    if (r == 0)
+        r = seccomp_rule_add(c, SCMP_ACT_ALLOW, SCMP_SYS(clone), 1,
+                             SCMP_A0_64(SCMP_CMP_MASKED_EQ, CLONE_THREAD, CLONE_THREAD));
+    if (r == 0)
+        r = seccomp_rule_add(c, SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 1,
+                             SCMP_A1_32(SCMP_CMP_NE, (uint32_t)TIOCSTI));
+    if (r == 0)
+        r = seccomp_rule_add(c, SCMP_ACT_ALLOW, SCMP_SYS(prctl), 0);
+    return r;
+}
+
+int filter_compile(enum filter_kind kind, int *ret_fd, struct err *err)
 {
     scmp_filter_ctx c = seccomp_init(SCMP_ACT_ERRNO(ENOSYS));
     if (!c)
@@ -216,13 +260,9 @@ int filter_compile(int *ret_fd, struct err *err)
     if (r == 0)
         r = seccomp_attr_set(c, SCMP_FLTATR_CTL_OPTIMIZE, 2);
     if (r == 0)
-        r = add_list(c, SCMP_ACT_ALLOW, policy_allowed);
+        r = kind == FILTER_BOX ? add_box(c) : add_gateway(c);
     if (r == 0)
-        r = add_list(c, SCMP_ACT_ERRNO(EPERM), policy_denied);
-    if (r == 0)
-        r = add_conditional(c);
-    if (r == 0)
-        r = add_refusals(c);
+        r = add_list(c, SCMP_ACT_ERRNO(EPERM), policy_denied, NULL);
     if (r == 0)
         r = refuse_families(c);
     if (r < 0)

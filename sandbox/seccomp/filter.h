@@ -8,8 +8,10 @@
 
 #include "sandbox/base/err.h"
 
-/* B, once. *ret_fd: memfd with struct sock_filter[]. */
-int filter_compile(int *ret_fd, struct err *err);
+enum filter_kind { FILTER_BOX, FILTER_GATEWAY };
+
+/* B, once each. *ret_fd: memfd with struct sock_filter[]. */
+int filter_compile(enum filter_kind kind, int *ret_fd, struct err *err);
 /* The process that becomes init: loads the program for itself and all that it will fork. Needs
  * CAP_SYS_ADMIN or NNP. */
 int filter_load(int fd, struct err *err);
