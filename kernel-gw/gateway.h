@@ -23,7 +23,8 @@ struct gateway {
     struct {
         uint64_t requests, by_class[6]; /* responses by first digit of their status */
     } http;
-    void *jupyter;              /* of the Jupyter door, if it is compiled in */
+    void *jupyter; /* struct door of kernel-gw/jupyter */
+    void (*put_metrics)(struct gateway *gw, struct buf *out); /* of the Jupyter door, for /metrics */
     struct stream_set *streams; /* kernel-gw/api/stream.c */
 };
 
