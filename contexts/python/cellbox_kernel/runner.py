@@ -35,6 +35,7 @@ class Runner:
         self.shell = shell
         self.stdin = Stdin(self._receive_blocking)
         self.loop = Loop(self._on_frame)
+        self._last_request = 0
         self._queue: collections.deque[tuple[int, int, int, list[bytes]]] = collections.deque()
         self._task: asyncio.Task[Any] | None = None
         self._interrupted = False
@@ -73,7 +74,10 @@ class Runner:
         elif kind == protocol.SHUTDOWN:
             self._leaving = True
             raise Leave
+        elif req <= self._last_request:
+            pass  # a restarted gateway sends again what its predecessor may not have sent
         elif len(self._queue) < FRAMES_MAX:
+            self._last_request = req
             self._queue.append(message)
         else:
             raise Leave
