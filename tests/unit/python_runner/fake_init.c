@@ -28,7 +28,7 @@
 #include "sandbox/base/fd.h"
 #include "sandbox/wire/packet.h"
 
-enum { CONTEXTS_MAX = 600, PIPE_CHUNK = 60000, COLLECT_MS = 3 };
+enum { CONTEXTS_MAX = 600, PIPE_CHUNK = 60000, COLLECT_US = 300 };
 
 struct context {
     pid_t pid;
@@ -84,6 +84,15 @@ static void round_of(struct context *c)
     if (nerr > 0)
         send_packet(c, MESSAGE_STREAM, 0, 0, 2, c->held_err, (size_t)nerr);
     outring_sent(&c->ring);
+}
+
+/* Neighbours of a first text come along, unless somebody waits. */
+static void collect(struct context *c)
+{
+    struct pollfd p = {.fd = c->ring.doorbell, .events = POLLIN};
+    struct timespec ts = {.tv_nsec = COLLECT_US * 1000};
+    if (!outring_wanted(&c->ring))
+        ppoll(&p, 1, &ts, NULL);
 }
 
 static void ended(struct context *c)
@@ -213,6 +222,7 @@ static void serve(int control)
             if (some) {
                 ssize_t r = read(c->ring.doorbell, &bell, sizeof bell);
                 (void)r;
+                collect(c);
                 round_of(c);
             }
             if (dead)
