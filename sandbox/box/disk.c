@@ -18,6 +18,8 @@
 #include "sandbox/base/id.h"
 #include "sandbox/fs/mount.h"
 
+enum { REMOVE_ROUNDS = 10 * 1000 * 1000 };
+
 struct disks {
     int dir, trash;
     uint32_t uid_base, next;
@@ -48,9 +50,9 @@ static int slot_of(const struct disks *d, const char *id, uint32_t *ret)
     return 0;
 }
 
-/* Deletes below dir without following links; the tree may change under our feet, so errors only end
- * this round. */
-static void remove_tree(int dir)
+/* Empties one directory of the trash; what has entries of its own moves up into the trash itself.
+ */
+static void empty_dir(int trash, int dir)
 {
     DIR *d = fdopendir(dir);
     if (!d) {
@@ -58,16 +60,43 @@ static void remove_tree(int dir)
         return;
     }
     for (struct dirent *e; (e = readdir(d));) {
+        char up[40];
         if (!strcmp(e->d_name, ".") || !strcmp(e->d_name, ".."))
             continue;
-        if (unlinkat(dirfd(d), e->d_name, 0) == 0 || (errno != EISDIR && errno != EPERM))
+        if (unlinkat(dirfd(d), e->d_name, 0) == 0 || (errno != EISDIR && errno != EPERM) ||
+            unlinkat(dirfd(d), e->d_name, AT_REMOVEDIR) == 0)
             continue;
-        int sub = openat(dirfd(d), e->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-        if (sub >= 0)
-            remove_tree(sub);
-        unlinkat(dirfd(d), e->d_name, AT_REMOVEDIR);
+        id_hex(up, 16);
+        renameat(dirfd(d), e->d_name, trash, up);
     }
     closedir(d);
+}
+
+/*
+ * Deletes without following links, level by level, so that a box's tree of a million nested
+ * directories costs two descriptors and no stack. Another process may be at it, too: errors only
+ * end this round.
+ */
+static void remove_all(int trash)
+{
+    for (int left = 1, rounds = 0; left && rounds < REMOVE_ROUNDS; rounds++) {
+        int copy = openat(trash, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        DIR *d = copy < 0 ? NULL : fdopendir(copy);
+        if (!d)
+            return;
+        left = 0;
+        for (struct dirent *e; (e = readdir(d));) {
+            if (!strcmp(e->d_name, ".") || !strcmp(e->d_name, ".."))
+                continue;
+            left = 1;
+            int sub = openat(trash, e->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+            if (sub >= 0)
+                empty_dir(trash, sub);
+            if (unlinkat(trash, e->d_name, AT_REMOVEDIR) < 0)
+                unlinkat(trash, e->d_name, 0);
+        }
+        closedir(d);
+    }
 }
 
 /* One background process empties the trash; B itself never walks a box's files. */
@@ -79,9 +108,7 @@ static void empty_trash(struct disks *d)
     prctl(PR_SET_NAME, "cbx-trash");
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     setpriority(PRIO_PROCESS, 0, 19);
-    int copy = openat(d->trash, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (copy >= 0)
-        remove_tree(copy);
+    remove_all(d->trash);
     _exit(0);
 }
 
