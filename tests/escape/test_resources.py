@@ -1,0 +1,127 @@
+"""Boxes that take all they can get: processes, memory, descriptors. The box stays usable, the neighbours notice nothing."""
+
+from __future__ import annotations
+
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+
+@pytest.fixture
+def neighbour(server: Any) -> Iterator[Any]:
+    """Asks another box all the while; afterwards its answers were all right."""
+    name = "n-" + uuid.uuid4().hex[:12]
+    server.run(name, "n = 0")
+    stop = threading.Event()
+    answers: list[Any] = []
+
+    def ask() -> None:
+        while not stop.is_set():
+            answers.append(server.run(name, "n += 1; n")["results"][0]["data"]["text/plain"])
+            time.sleep(0.02)
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    yield answers
+    stop.set()
+    thread.join()
+    server.call("DELETE", f"/v1/sandboxes/{name}")
+    assert answers
+    assert answers == [str(i + 1) for i in range(len(answers))]
+
+
+def limited(server: Any, box: str, **limits: int) -> None:
+    r = server.call("PUT", f"/v1/sandboxes/{box}", json={"limits": limits})
+    assert r.status_code == 201, r.text
+
+
+def out(execution: dict[str, Any]) -> str:
+    assert execution["status"] == "ok", execution
+    return "".join(execution["logs"]["stdout"])
+
+
+def test_fork_bomb(server: Any, box: str, neighbour: Any) -> None:
+    limited(server, box, pids=64)
+    code = """
+import os, signal, subprocess, time
+bomb = subprocess.Popen(["python3", "-c", '''
+import os, time
+while True:
+    try:
+        os.fork()
+    except BlockingIOError:
+        time.sleep(.05)
+'''], stderr=subprocess.DEVNULL)
+time.sleep(2)
+running = [p for p in os.listdir('/proc') if p.isdigit()]
+try:
+    os.fork() or os._exit(0)
+    print("fork worked", len(running))
+except BlockingIOError:
+    print("limit", 32 < len(running) <= 64)
+"""
+    assert out(server.run(box, code, timeout=60_000)) == "limit True\n"
+    assert out(server.run(box, "print('still here')")) == "still here\n"
+    # kill(-1) reaches all of the user's processes but the caller
+    for _ in range(20):
+        server.run(box, "for _ in range(50): os.kill(-1, 9)")
+        if len(out(server.run(box, "print(*[p for p in os.listdir('/proc') if p.isdigit()])")).split()) < 8:
+            break
+    assert out(server.run(box, "print(subprocess.run(['echo', 'free'], capture_output=True, text=True).stdout)")) == "free\n\n"
+
+
+HOGS = {
+    "interpreter": "x = bytearray(1 << 30)\nfor i in range(0, len(x), 4096): x[i] = 1",
+    "many": "x = []\nwhile True: x.append(b'x' * 1000000)",
+}
+
+
+@pytest.mark.parametrize("name", sorted(HOGS))
+def test_memory_hog(server: Any, box: str, neighbour: Any, name: str) -> None:
+    limited(server, box, memory=256 << 20)
+    e = server.run(box, HOGS[name], timeout=60_000)
+    assert e["status"] == "error", e
+    assert e["error"]["code"] == "OUT_OF_MEMORY", e["error"]
+    assert out(server.run(box, "print(6 * 7)")) == "42\n"
+
+
+def test_memory_hog_in_a_child(server: Any, box: str, neighbour: Any) -> None:
+    limited(server, box, memory=256 << 20)
+    code = "import subprocess\nkept = 7\nr = subprocess.run(['python3', '-c', 'x = b\"x\" * (1 << 30)'])\nprint(r.returncode, kept)"
+    e = server.run(box, code, timeout=60_000)
+    # the kernel takes the biggest: the child
+    assert out(e) == "-9 7\n"
+
+
+def test_memory_hog_in_shared_memory(server: Any, box: str, neighbour: Any) -> None:
+    limited(server, box, memory=256 << 20)
+    code = "import os\nfd = os.open('/dev/shm/hog', os.O_CREAT | os.O_RDWR)\nfor _ in range(1024): os.write(fd, bytes(1 << 20))"
+    e = server.run(box, code, timeout=60_000)
+    assert e["status"] == "error", e
+    assert out(server.run(box, "import os; print(os.path.exists('/dev/shm/hog')); os.remove('/dev/shm/hog')")) == "True\n"
+    assert out(server.run(box, "print(len(bytearray(50 << 20)))")) == f"{50 << 20}\n"
+
+
+def test_descriptors_run_out(server: Any, box: str, neighbour: Any) -> None:
+    code = """
+import errno, os, resource
+resource.setrlimit(resource.RLIMIT_NOFILE, (20000, 20000))
+held = []
+try:
+    while True:
+        held.append(os.open('/dev/null', os.O_RDONLY))
+except OSError as e:
+    print(errno.errorcode[e.errno], len(held) > 19000)
+"""
+    assert out(server.run(box, code)) == "EMFILE True\n"
+    assert out(server.run(box, "print(len(held) > 0)")) == "True\n"
+    assert out(server.run(box, "for fd in held: os.close(fd)\nprint(open('/etc/hostname').read() != '')")) == "True\n"
+
+
+def test_a_busy_box_leaves_time_for_others(server: Any, box: str, neighbour: Any) -> None:
+    code = "import os\nfor _ in range(16):\n  if os.fork() == 0:\n    while True: pass\nimport time; time.sleep(2); print('done')"
+    assert out(server.run(box, code)) == "done\n"
