@@ -132,8 +132,8 @@ class Stock:
 
         self.manager = KernelManager(kernel_name="python3")
         self.manager.start_kernel()
-        info = self.manager.get_connection_info()
-        self.connection: dict[str, Any] = dict(info, key=bytes(info["key"]).decode())
+        info: dict[str, Any] = dict(self.manager.get_connection_info())
+        self.connection: dict[str, Any] = dict(info, key=info["key"].decode())
         self.pid = self.manager.provisioner.pid  # type: ignore[union-attr]
 
     def __enter__(self) -> Stock:

@@ -16,7 +16,7 @@ class Client:
 
     def __init__(self, connection: dict[str, Any]) -> None:
         self.key = connection["key"].encode()
-        self.context = zmq.Context.instance()
+        self.context: zmq.Context[Any] = zmq.Context.instance()
         base = f"tcp://{connection['ip']}:"
         self.shell = self.context.socket(zmq.DEALER)
         self.iopub = self.context.socket(zmq.SUB)
