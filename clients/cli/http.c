@@ -125,10 +125,22 @@ int http_check(const struct server *s, const struct reply *r)
     return fail(status, "the server at %s answered HTTP %ld without saying why", s->url, r->status);
 }
 
+bool http_starting(const struct reply *r)
+{
+    return r->status == 503 &&
+           !strcmp(json_text(json_object_get(r->json, "error"), "code"), "STARTING");
+}
+
 int http_do(const struct server *s, const char *method, const char *path, const json_t *body,
             struct reply *ret)
 {
+    long long give_up = monotonic_ms() + HTTP_STARTING_MS;
     http_call(s, method, path, body, 0, ret);
+    while (http_starting(ret) && monotonic_ms() < give_up) {
+        reply_deinit(ret);
+        poll(NULL, 0, HTTP_RETRY_MS);
+        http_call(s, method, path, body, 0, ret);
+    }
     return http_check(s, ret);
 }
 

@@ -23,7 +23,11 @@ void http_call(const struct server *s, const char *method, const char *path, con
                long timeout_ms, struct reply *ret);
 /* 0 when the answer is 2xx, else a message on stderr and the exit status. */
 int http_check(const struct server *s, const struct reply *r);
-/* Both of them. */
+/* The server is there but not ready: worth another try for HTTP_STARTING_MS. */
+#define HTTP_STARTING_MS 15000
+#define HTTP_RETRY_MS    100
+bool http_starting(const struct reply *r);
+/* Call and check; waits for a server that is starting. */
 int http_do(const struct server *s, const char *method, const char *path, const json_t *body,
             struct reply *ret);
 

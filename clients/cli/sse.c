@@ -3,8 +3,17 @@
 #include <errno.h>
 #include <string.h>
 
+static void set(struct str *to, const char *value, size_t len)
+{
+    str_clear(to);
+    str_add(to, value, len);
+}
+
+/* An event's id counts from here on: one that was cut off has not been seen and must come again. */
 static void dispatch(struct sse *s)
 {
+    if (s->next_id.len || s->id.len)
+        set(&s->id, s->next_id.len ? s->next_id.data : "", s->next_id.len);
     if (s->has_data) {
         struct sse_event e = {s->type.len ? s->type.data : "message", s->id.len ? s->id.data : "",
                               s->data.data, s->data.len};
@@ -14,12 +23,6 @@ static void dispatch(struct sse *s)
     str_clear(&s->data);
     str_clear(&s->type);
     s->has_data = false;
-}
-
-static void set(struct str *to, const char *value, size_t len)
-{
-    str_clear(to);
-    str_add(to, value, len);
 }
 
 static void take_line(struct sse *s)
@@ -44,7 +47,7 @@ static void take_line(struct sse *s)
     } else if (name == 5 && !memcmp(line, "event", 5)) {
         set(&s->type, value, rest);
     } else if (name == 2 && !memcmp(line, "id", 2)) {
-        set(&s->id, value, rest);
+        set(&s->next_id, value, rest);
     }
     str_clear(&s->line);
 }
@@ -78,6 +81,7 @@ void sse_restart(struct sse *s)
     str_clear(&s->line);
     str_clear(&s->data);
     str_clear(&s->type);
+    set(&s->next_id, s->id.len ? s->id.data : "", s->id.len);
     s->has_data = s->after_cr = false;
 }
 
@@ -87,4 +91,5 @@ void sse_deinit(struct sse *s)
     str_deinit(&s->data);
     str_deinit(&s->type);
     str_deinit(&s->id);
+    str_deinit(&s->next_id);
 }

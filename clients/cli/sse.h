@@ -22,7 +22,8 @@ struct sse_event {
 struct sse {
     void (*on_event)(void *user, const struct sse_event *event);
     void *user;
-    struct str line, data, type, id;
+    struct str line, data, type, next_id;
+    struct str id;        /* of the last whole event */
     unsigned long events; /* so far */
     bool has_data, after_cr, broken;
 };

@@ -8,8 +8,7 @@
 
 #include "clients/cli/http.h"
 
-#define RESUME_MS   15000 /* how long a lost connection is tried again */
-#define RESUME_STEP 100
+#define RESUME_MS 15000 /* how long a lost connection is tried again */
 
 /* The context that the run is in. Events name the execution only; a list of heads is cheap however
  * much it printed. */
@@ -187,6 +186,13 @@ static bool is_over(const struct watch *w)
     return w->done || w->leave || w->show.broken || w->sse.broken;
 }
 
+static void pause_ms(struct watch *w, int ms)
+{
+    struct pollfd wait = {.fd = w->signals, .events = POLLIN};
+    if (poll(&wait, 1, ms) > 0)
+        on_signal(w);
+}
+
 /* The connection was lost and the run is known: read its events again. 0, or an exit status after a
  * message. */
 static int resume(struct watch *w)
@@ -217,9 +223,8 @@ static int resume(struct watch *w)
         http_close(h);
         if (r)
             return r;
-        struct pollfd wait = {.fd = w->signals, .events = POLLIN};
-        if (!is_over(w) && poll(&wait, 1, RESUME_STEP) > 0)
-            on_signal(w);
+        if (!is_over(w))
+            pause_ms(w, HTTP_RETRY_MS);
     }
     return 0;
 }
@@ -227,10 +232,16 @@ static int resume(struct watch *w)
 static int first_connection(struct watch *w, const json_t *body)
 {
     CLEANUP_FREE char *path = http_path("/v1/sandboxes/%s/run", w->box);
-    struct http_stream *h =
-        http_open(w->server, "POST", path, body, "text/event-stream", NULL, on_data, &w->sse);
+    long long give_up = monotonic_ms() + HTTP_STARTING_MS;
+    struct http_stream *h = NULL;
     int r = 0;
-    flow(w, h);
+    do {
+        if (h)
+            pause_ms(w, HTTP_RETRY_MS);
+        http_close(h);
+        h = http_open(w->server, "POST", path, body, "text/event-stream", NULL, on_data, &w->sse);
+        flow(w, h);
+    } while (!is_over(w) && http_starting(http_result(h)) && monotonic_ms() < give_up);
     const struct reply *reply = http_result(h);
     if (!is_over(w) && (reply->status >= 300 || reply->status == 0))
         r = http_check(w->server, reply);
