@@ -1,7 +1,8 @@
 /*
- * pymalloc's arenas from one area, one after another, so that nearly all of a warm heap lies in whole huge pages when it
- * is collapsed (collapse.c). pymalloc's own mmap of 1 MiB at a time leaves it in pieces. A context goes on in the same
- * area; when it is used up, or for other sizes, arenas come from mmap as usual.
+ * pymalloc's arenas from one area, one after another, so that nearly all of a warm heap lies in
+ * whole huge pages when it is collapsed (collapse.c). pymalloc's own mmap of 1 MiB at a time leaves
+ * it in pieces. A context goes on in the same area; when it is used up, or for other sizes, arenas
+ * come from mmap as usual.
  */
 #include <stdint.h>
 #include <sys/mman.h>
@@ -12,8 +13,8 @@ enum { ARENA = 1 << 20, ARENAS = 1024, HUGE_PAGE = 2 << 20 };
 
 struct area {
     uint8_t *start;
-    size_t used;                     /* arenas handed out so far */
-    uint16_t free[ARENAS], nfree;    /* given back */
+    size_t used;                  /* arenas handed out so far */
+    uint16_t free[ARENAS], nfree; /* given back */
 };
 
 static void *arena_alloc(void *ctx, size_t size)
@@ -43,7 +44,8 @@ void arena_area_init(void)
 {
     static struct area area;
     size_t size = (size_t)ARENAS * ARENA;
-    uint8_t *p = mmap(NULL, size + HUGE_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    uint8_t *p = mmap(NULL, size + HUGE_PAGE, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (p == MAP_FAILED)
         return; /* an address space limit: pymalloc's own way works, too */
     area.start = (uint8_t *)(((uintptr_t)p + HUGE_PAGE - 1) & ~(uintptr_t)(HUGE_PAGE - 1));

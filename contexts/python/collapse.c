@@ -1,10 +1,12 @@
 /*
- * A fork copies one page table entry for every 4 KiB page of the heap: 2 ms and more for the 100 MiB of a warm
- * interpreter, paid twice for a new box and again when it ends. Joined to huge pages the same heap is copied in 0.2 ms. A
- * child that writes still copies single small pages, because the kernel splits a shared huge page on the first write.
+ * A fork copies one page table entry for every 4 KiB page of the heap: 2 ms and more for the 100
+ * MiB of a warm interpreter, paid twice for a new box and again when it ends. Joined to huge pages
+ * the same heap is copied in 0.2 ms. A child that writes still copies single small pages, because
+ * the kernel splits a shared huge page on the first write.
  *
- * MADV_COLLAPSE joins what is there now and leaves the areas as they are, so what a context allocates later comes in
- * small pages as ever. Kernels before 6.1 do not know it; then forks are slower and nothing else changes.
+ * MADV_COLLAPSE joins what is there now and leaves the areas as they are, so what a context
+ * allocates later comes in small pages as ever. Kernels before 6.1 do not know it; then forks are
+ * slower and nothing else changes.
  */
 #include <stdio.h>
 #include <string.h>

@@ -232,14 +232,16 @@ static void put_metrics(struct gateway *gw, struct buf *out)
         uint64_t value;
     } rows[] = {
         {"cellbox_jupyter_messages_total", "Messages received over ZeroMQ", n->messages},
-        {"cellbox_jupyter_bad_signature_total", "Messages dropped for their signature", n->bad_signature},
-        {"cellbox_jupyter_bad_frames_total", "Messages dropped because they were malformed", n->bad_frames},
+        {"cellbox_jupyter_bad_signature_total", "Messages dropped for their signature",
+         n->bad_signature},
+        {"cellbox_jupyter_bad_frames_total", "Messages dropped because they were malformed",
+         n->bad_frames},
         {"cellbox_jupyter_unknown_total", "Messages of an unknown type", n->unknown},
         {"cellbox_jupyter_replies_lost_total", "Replies whose client had gone", n->replies_lost},
     };
     for (size_t i = 0; i < COUNT(rows); i++)
-        buf_printf(out, "# HELP %s %s\n# TYPE %s counter\n%s %llu\n", rows[i].name, rows[i].help, rows[i].name,
-                   rows[i].name, (unsigned long long)rows[i].value);
+        buf_printf(out, "# HELP %s %s\n# TYPE %s counter\n%s %llu\n", rows[i].name, rows[i].help,
+                   rows[i].name, rows[i].name, (unsigned long long)rows[i].value);
 }
 
 int jupyter_attach(struct gateway *gw)

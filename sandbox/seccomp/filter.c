@@ -232,23 +232,17 @@ static int add_box(scmp_filter_ctx c)
 /* Threads, its own execution by B (execveat of a descriptor), and the socket families it serves. */
 static int add_gateway(scmp_filter_ctx c)
 {
-    static const int families[] = {AF_UNIX, AF_INET, AF_INET6,
-                                   AF_NETLINK /* libzmq lists interfaces */};
     int r = add_list(c, SCMP_ACT_ALLOW, policy_allowed, policy_not_gateway);
-    for (size_t i = 0; r == 0 && i < sizeof families / sizeof *families; i++)
-        r = seccomp_rule_add(c, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1,
-                             SCMP_A0_32(SCMP_CMP_EQ, (uint32_t)families[i]));
     if (r == 0)
-        r = seccomp_rule_add(c, SCMP_ACT_ALLOW, SCMP_SYS(socketpair), 0);
+        r = add_sockets(c);
+    if (r == 0)
+        r = add_core_limit(c);
     if (r == 0)
         r = seccomp_rule_add(c, SCMP_ACT_ALLOW, SCMP_SYS(clone), 1,
                              SCMP_A0_64(SCMP_CMP_MASKED_EQ, CLONE_THREAD, CLONE_THREAD));
     if (r == 0)
-        r = seccomp_rule_add(c, SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 1,
-                             SCMP_A1_32(SCMP_CMP_NE, (uint32_t)TIOCSTI));
-    if (r == 0)
-        r = seccomp_rule_add(c, SCMP_ACT_ALLOW, SCMP_SYS(prctl), 0);
-    return r;
+        r = allow_unless(c, SCMP_SYS(ioctl), 1, TIOCSTI);
+    return r == 0 ? seccomp_rule_add(c, SCMP_ACT_ALLOW, SCMP_SYS(prctl), 0) : r;
 }
 
 int filter_compile(enum filter_kind kind, int *ret_fd, struct err *err)

@@ -3,4 +3,5 @@
 
 extern const char *const policy_allowed[]; /* any arguments */
 extern const char *const policy_denied[];  /* EPERM: known, and refused */
-extern const char *const policy_not_gateway[]; /* of the allowed ones: what the gateway has no business with */
+extern const char
+    *const policy_not_gateway[]; /* of the allowed ones: what the gateway has no business with */
