@@ -125,7 +125,7 @@ static PyObject *send_message(PyObject *self, PyObject *const *args, Py_ssize_t 
 }
 
 /* wait(fd, timeout_ms) -> bits: 1 = a frame can be received (or the peer closed), 2 = fd is
- * readable. */
+ * readable, 4 = fd is closed. */
 static PyObject *wait_input(PyObject *self, PyObject *args)
 {
     int fd, timeout;
@@ -140,7 +140,9 @@ static PyObject *wait_input(PyObject *self, PyObject *args)
         if (r < 0 && PyErr_CheckSignals() < 0)
             return NULL;
     } while (r < 0);
-    return PyLong_FromLong((p[0].revents ? 1 : 0) | (p[1].revents ? 2 : 0));
+    return PyLong_FromLong((p[0].revents ? 1 : 0) | (p[1].revents & POLLNVAL ? 4
+                                                     : p[1].revents          ? 2
+                                                                             : 0));
 }
 
 /* The message being received; packets of one message arrive in a row. */

@@ -17,6 +17,8 @@ from typing import Any
 
 import _cellbox
 
+BROKEN = 4  # of _cellbox.wait
+
 
 class CellLoop(asyncio.SelectorEventLoop):
     """A selector loop that knows whether it has anything to do."""
@@ -141,8 +143,12 @@ class Loop:
                     return
                 continue
             ready = _cellbox.wait(-1 if loop.is_closed() else loop.wake_fd(), -1)
+            if ready & BROKEN:
+                self._replace()
             if ready & 1:
                 return
+            if ready & BROKEN:
+                continue
             loop.call_soon(loop.stop)
             self._run(loop.run_forever)
 
@@ -152,10 +158,13 @@ class Loop:
         except (SystemExit, KeyboardInterrupt):
             pass  # raised by a background task, which has ended
         except OSError:
-            # Its descriptors were closed by user code.
-            with contextlib.suppress(Exception):
-                self.loop.close()
-            self.loop = self._new()
+            self._replace()
+
+    def _replace(self) -> None:
+        """User code closed the descriptors of the loop."""
+        with contextlib.suppress(Exception):
+            self.loop.close()
+        self.loop = self._new()
 
     def run_until_complete(self, future: Any) -> Any:
         return self._healthy().run_until_complete(future)
