@@ -24,8 +24,9 @@ struct gateway {
         uint64_t requests, by_class[6]; /* responses by first digit of their status */
     } http;
     void *jupyter; /* struct door of kernel-gw/jupyter */
-    void (*put_metrics)(struct gateway *gw, struct buf *out); /* of the Jupyter door, for /metrics */
-    struct stream_set *streams; /* kernel-gw/api/stream.c */
+    void (*put_metrics)(struct gateway *gw,
+                        struct buf *out); /* of the Jupyter door, for /metrics */
+    struct stream_set *streams;           /* kernel-gw/api/stream.c */
 };
 
 /*

@@ -65,7 +65,7 @@ static void enqueue(struct kernel *k, const struct outgoing_parts *p)
 static int send_queued(struct kernel *k, const struct outgoing *o)
 {
     struct proto_section buffers[JUPYTER_BUFFERS_MAX];
-    struct slice s[3];
+    struct slice s[3] = {{0}};
     const uint8_t *at = o->bytes;
     for (unsigned i = 0; i < 3 + o->nbuffers; i++) {
         if (i < 3)

@@ -60,7 +60,7 @@ static size_t receive(void *socket, zmq_msg_t *msgs, size_t max)
     size_t n = 0;
     int more = 1;
     while (more) {
-        zmq_msg_t scratch, *m = n < max ? &msgs[n] : &scratch;
+        zmq_msg_t scratch = {{0}}, *m = n < max ? &msgs[n] : &scratch;
         zmq_msg_init(m);
         if (zmq_msg_recv(m, socket, ZMQ_DONTWAIT) < 0) {
             zmq_msg_close(m);
