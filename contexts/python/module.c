@@ -18,8 +18,6 @@
  */
 enum { FD_FLOOR = 512, SYNC_MS = 2000, MESSAGE_MAX = 64 << 20 };
 
-extern char **environ;
-
 struct host host = {.link = {.fd = -1}, .ring = {.doorbell = -1}, .out_fd = -1, .err_fd = -1};
 
 static PyThread_type_lock send_turn; /* packets of one message follow each other */
