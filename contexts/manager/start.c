@@ -53,7 +53,9 @@ static int send_setup(struct context *c, const json_t *env)
     if (b.err)
         return b.err;
     struct proto_section s = {b.data, b.len};
-    c->setup_request = c->next_request++;
+    /* Below every number that waits in the queue: a runner ignores what is numbered below what it
+     * has seen. */
+    c->setup_request = FIRST_REQUEST - 1;
     int r = runner_link_send(c->runner, FRAME_SETUP, 0, c->setup_request, &s, 1);
     return r < 0 ? r : 0;
 }
