@@ -125,8 +125,8 @@ static void openapi(struct gateway *gw, struct exchange *x, const struct http_re
     (void)p;
     api_count(gw, 200);
     /* cppcheck-suppress comparePointers ; both are symbols of the one embedded file */
-    exchange_respond(x, 200, "application/yaml", api_openapi_yaml,
-                     (size_t)(api_openapi_yaml_end - api_openapi_yaml));
+    size_t len = (size_t)(api_openapi_yaml_end - api_openapi_yaml);
+    exchange_respond(x, 200, "application/yaml", api_openapi_yaml, len);
 }
 
 const struct route api_health_routes[] = {

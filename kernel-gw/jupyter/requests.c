@@ -190,9 +190,9 @@ static void on_execute(struct incoming *in)
     spec.allow_stdin = flag(content, "allow_stdin", true);
     spec.stop_on_error = flag(content, "stop_on_error", true);
     json_t *options =
-        json_pack("{s:b, s:b, s:b, s:O}", "silent", spec.silent, "store_history", !spec.no_history,
-                  "allow_stdin", spec.allow_stdin, "user_expressions",
-                  json_is_object(expressions) ? expressions : content);
+        json_pack("{s:s, s:b, s:b, s:b, s:O}", "msg_id", in->m->msg_id, "silent", spec.silent,
+                  "store_history", !spec.no_history, "allow_stdin", spec.allow_stdin,
+                  "user_expressions", json_is_object(expressions) ? expressions : content);
     if (options && !json_is_object(expressions))
         json_object_set_new(options, "user_expressions", json_object());
     char *text = options ? json_dumps(options, JSON_COMPACT) : NULL;

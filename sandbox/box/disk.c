@@ -125,7 +125,7 @@ static void scan(struct disks *d)
     int copy = openat(d->dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *dir = copy < 0 ? NULL : fdopendir(copy);
     for (struct dirent *e; dir && (e = readdir(dir));) {
-        uint32_t slot;
+        uint32_t slot = 0;
         if (valid_id(e->d_name) && slot_of(d, e->d_name, &slot) == 0)
             d->used[slot] = 1;
     }
