@@ -8,7 +8,9 @@
  * allocates later comes in small pages as ever. Kernels before 6.1 do not know it; then forks are
  * slower and nothing else changes.
  */
+#include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -20,10 +22,27 @@
 
 enum { HUGE_PAGE = 2 << 20 };
 
-static int any_resident(unsigned long start)
+static int any_resident(uintptr_t start)
 {
     unsigned char pages[HUGE_PAGE / 4096];
     return mincore((void *)start, HUGE_PAGE, pages) == 0 && memchr(pages, 1, sizeof pages);
+}
+
+/* A line of maps: "start-end mode offset device inode path". Private, writable and without a file?
+ */
+static int heap_area(const char *line, uintptr_t *ret_start, uintptr_t *ret_end)
+{
+    char *p;
+    *ret_start = strtoul(line, &p, 16);
+    *ret_end = strtoul(p + (*p == '-'), &p, 16);
+    if (strncmp(p, " rw-p ", 6) != 0)
+        return 0;
+    p += strcspn(p + 6, " ") + 7; /* behind the offset */
+    p += strcspn(p, " ");         /* behind the device */
+    if (strtoul(p, &p, 10))
+        return 0;
+    p += strspn(p, " ");
+    return *p == '\n' || !strcmp(p, "[heap]\n");
 }
 
 void collapse_heap(void)
@@ -33,13 +52,11 @@ void collapse_heap(void)
     if (!maps)
         return;
     while (fgets(line, sizeof line, maps)) {
-        unsigned long start, end, inode;
-        char mode[8], name[256] = "";
-        int n = sscanf(line, "%lx-%lx %7s %*s %*s %lu %255s", &start, &end, mode, &inode, name);
-        if (n < 4 || inode || strncmp(mode, "rw-p", 4) || (n > 4 && strcmp(name, "[heap]")))
+        uintptr_t start, end;
+        if (!heap_area(line, &start, &end))
             continue;
-        start = (start + HUGE_PAGE - 1) & ~(unsigned long)(HUGE_PAGE - 1);
-        end &= ~(unsigned long)(HUGE_PAGE - 1);
+        start = (start + HUGE_PAGE - 1) & ~(uintptr_t)(HUGE_PAGE - 1);
+        end &= ~(uintptr_t)(HUGE_PAGE - 1);
         /* One by one: a range stops at its first failure. Untouched memory stays untouched. */
         for (; start < end; start += HUGE_PAGE)
             if (any_resident(start))
