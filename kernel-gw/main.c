@@ -146,6 +146,13 @@ static void on_closed(void *user)
     exit(0);
 }
 
+/* The server stops: what changed in the last moments goes to the registry first. */
+static void on_sigterm(uv_signal_t *h, int signum)
+{
+    (void)signum;
+    on_closed(h->data);
+}
+
 static const struct boxes_ops boxes_ops = {
     .gone = on_gone, .message = on_message, .closed = on_closed};
 
@@ -167,10 +174,14 @@ int main(void)
 {
     static struct gateway gw;
     uv_loop_t loop;
+    uv_signal_t sigterm;
     log_init("gateway");
     prepare_process();
     uv_loop_init(&loop);
     gw.loop = &loop;
+    uv_signal_init(&loop, &sigterm);
+    sigterm.data = &gw;
+    uv_signal_start(&sigterm, on_sigterm, SIGTERM);
     fd_set_cloexec(LINK_FD, 1);
     gw.boxes = boxes_new(&loop, LINK_FD, &boxes_ops, &gw);
     if (!gw.boxes)
