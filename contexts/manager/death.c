@@ -10,6 +10,8 @@
 #include "sandbox/base/json.h"
 #include "sandbox/base/log.h"
 
+enum { SILENCE_MS = 500 };
+
 /* The first cause wins: what follows is usually its consequence. */
 void context_death_set(struct context *c, const char *code, const char *ename, const char *details,
                        const char *fmt, ...)
@@ -82,6 +84,20 @@ static void on_oom_stat(void *user, const struct err *error, const struct wire_m
     context_unref(c);
 }
 
+/*
+ * Init holds the runner's end of the socket, too. So a socket that closed without EXITED means that
+ * the whole box is going, which B will say in a moment, or that the runner shut it down.
+ */
+static void on_silence(uv_timer_t *t)
+{
+    struct context *c = t->data;
+    c->silent = true;
+    context_ref(c);
+    context_died(c);
+    context_settle(c);
+    context_unref(c);
+}
+
 /* False: an answer of B is awaited; context_died runs again then. */
 static bool find_cause(struct context *c)
 {
@@ -93,6 +109,10 @@ static bool find_cause(struct context *c)
             context_death_set(c, "PROTOCOL_ERROR", "ContextDied", "{\"cause\":\"protocol\"}",
                               "the interpreter broke the frame protocol (%s)",
                               c->live.decoder.error);
+        } else if (!c->silent && c->sandbox->state == SANDBOX_RUNNING) {
+            if (!uv_is_active((uv_handle_t *)&c->start_timer))
+                uv_timer_start(&c->start_timer, on_silence, SILENCE_MS, 0);
+            return false;
         } else {
             context_death_set(c, "CONTEXT_DIED", "ContextDied", "{\"cause\":\"closed\"}",
                               "the interpreter closed its connection%s%s",
@@ -172,6 +192,7 @@ void context_died(struct context *c)
                  log_quote(c->death.text));
         c->manager->stats.contexts_died++;
     }
+    c->silent = false;
     context_close_runner(c, true);
     context_disarm(c);
     end_requests(c);

@@ -153,6 +153,7 @@ struct context {
     bool exited, stat_pending, kill_sent, restart_wanted, interrupt_pending;
     uint32_t exit_status;
     bool broken; /* runner broke the protocol or the socket */
+    bool silent; /* its socket closed and nobody has said why in time */
     const char *broken_why;
     struct death death;
     const char *lost_reason; /* the next run is told */
