@@ -43,7 +43,8 @@ def test_uid_ranges_are_apart(server: Any) -> None:
         owners |= slots
     assert len(owners) == 3
     assert {(server.state / "disks").stat().st_uid, server.state.stat().st_uid} == {0}
-    boxes = [p for p in psutil.Process(server.process.pid).children(recursive=True) if p.name() in ("cbx-init", "cbx-python")]
+    below = psutil.Process(server.process.pid).children(recursive=True)
+    boxes = [p for p in below if p.name() in ("cbx-init", "cbx-python")]
     assert boxes and all(uid >= 0x20000000 for p in boxes for uid in p.uids())
     for name in names:
         assert server.call("DELETE", f"/v1/sandboxes/{name}").status_code == 204
@@ -82,7 +83,8 @@ def test_a_hostile_disk_is_removed(server: Any, tmp_path: Path) -> None:
     marker = tmp_path / "marker"
     marker.write_text("untouched")
     name = "d-" + uuid.uuid4().hex[:8]
-    assert out(server.run(name, HOSTILE_TREE.format(name=name, marker=marker, folder=tmp_path), timeout=100_000)) == "True\n"
+    tree = HOSTILE_TREE.format(name=name, marker=marker, folder=tmp_path)
+    assert out(server.run(name, tree, timeout=100_000)) == "True\n"
     disk = disk_with(server, name)
     assert server.call("DELETE", f"/v1/sandboxes/{name}").status_code == 204
     wait_until(lambda: not disk.exists())
@@ -96,7 +98,8 @@ def test_a_disk_turned_into_links(server: Any, tmp_path: Path, target: str) -> N
     marker = tmp_path / "marker"
     marker.write_text("untouched")
     name = "d-" + uuid.uuid4().hex[:8]
-    code = f"import os, shutil\nopen('/workspace/{name}', 'w').close()\nos.symlink('{tmp_path}', '/home/user/{target}')\nprint('ok')"
+    code = f"import os\nopen('/workspace/{name}', 'w').close()\n"
+    code += f"os.symlink('{tmp_path}', '/home/user/{target}')\nprint('ok')"
     assert out(server.run(name, code)) == "ok\n"
     disk = disk_with(server, name)
     server.call("DELETE", f"/v1/sandboxes/{name}")

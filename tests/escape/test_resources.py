@@ -1,4 +1,4 @@
-"""Boxes that take all they can get: processes, memory, descriptors. The box stays usable, the neighbours notice nothing."""
+"""Boxes that take all they can get. The box stays usable, the neighbours notice nothing."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ except BlockingIOError:
         server.run(box, "for _ in range(50): os.kill(-1, 9)")
         if len(out(server.run(box, "print(*[p for p in os.listdir('/proc') if p.isdigit()])")).split()) < 8:
             break
-    assert out(server.run(box, "print(subprocess.run(['echo', 'free'], capture_output=True, text=True).stdout)")) == "free\n\n"
+    assert out(server.run(box, "print(subprocess.run(['echo', 'free'], capture_output=True).stdout)")) == "b'free\\n'\n"
 
 
 HOGS = {
@@ -91,7 +91,8 @@ def test_memory_hog(server: Any, box: str, neighbour: Any, name: str) -> None:
 
 def test_memory_hog_in_a_child(server: Any, box: str, neighbour: Any) -> None:
     limited(server, box, memory=256 << 20)
-    code = "import subprocess\nkept = 7\nr = subprocess.run(['python3', '-c', 'x = b\"x\" * (1 << 30)'])\nprint(r.returncode, kept)"
+    hog = "['python3', '-c', 'x = b\"x\" * (1 << 30)']"
+    code = f"import subprocess\nkept = 7\nr = subprocess.run({hog})\nprint(r.returncode, kept)"
     e = server.run(box, code, timeout=60_000)
     # the kernel takes the biggest: the child
     assert out(e) == "-9 7\n"
@@ -99,10 +100,10 @@ def test_memory_hog_in_a_child(server: Any, box: str, neighbour: Any) -> None:
 
 def test_memory_hog_in_shared_memory(server: Any, box: str, neighbour: Any) -> None:
     limited(server, box, memory=256 << 20)
-    code = "import os\nfd = os.open('/dev/shm/hog', os.O_CREAT | os.O_RDWR)\nfor _ in range(1024): os.write(fd, bytes(1 << 20))"
+    code = "import os\nf = open('/dev/shm/hog', 'wb', 0)\nfor _ in range(1024): f.write(bytes(1 << 20))"
     e = server.run(box, code, timeout=60_000)
     assert e["status"] == "error", e
-    assert out(server.run(box, "import os; print(os.path.exists('/dev/shm/hog')); os.remove('/dev/shm/hog')")) == "True\n"
+    assert out(server.run(box, "import os; os.remove('/dev/shm/hog'); print('removed')")) == "removed\n"
     assert out(server.run(box, "print(len(bytearray(50 << 20)))")) == f"{50 << 20}\n"
 
 
@@ -123,5 +124,6 @@ except OSError as e:
 
 
 def test_a_busy_box_leaves_time_for_others(server: Any, box: str, neighbour: Any) -> None:
-    code = "import os\nfor _ in range(16):\n  if os.fork() == 0:\n    while True: pass\nimport time; time.sleep(2); print('done')"
+    spin = "import os, time\nfor _ in range(16):\n  if os.fork() == 0:\n    while True: pass\n"
+    code = spin + "time.sleep(2); print('done')"
     assert out(server.run(box, code)) == "done\n"
