@@ -22,9 +22,23 @@ for fd, target in seen.items():
         if not target.startswith(("/memfd:", "/proc")):
             same = os.stat(target)
             check(f"fd {fd} is the box's file", (same.st_dev, same.st_ino) == (st.st_dev, st.st_ino), target)
-check("few descriptors", len(seen) < 40, seen)
+import collections, socket
+kinds = collections.Counter()
+for fd, target in seen.items():
+    kind = target.split(":")[0] if not target.startswith("anon_inode") else target
+    if kind == "socket":
+        s = socket.socket(fileno=os.dup(fd))
+        kind = f"{s.family.name} {s.type.name}"
+        s.close()
+    kinds[kind] += 1
+# one frame socket; a pair, an epoll and at most a pair of pipes for the event loop; init's own (its link to the
+# gateway, its signalfd, its ends of the pipes, other interpreters' sockets) would show as one too many
+MOST = {"/dev/null": 1, "pipe": 4, "AF_UNIX SOCK_SEQPACKET": 1, "AF_UNIX SOCK_STREAM": 2, "anon_inode:[eventfd]": 2,
+        "anon_inode:[eventpoll]": 1, "/memfd": 1}
+for kind, most in MOST.items():
+    check(f"no more {kind} than known", kinds[kind] <= most, kinds)
+check("no kind of its own for init", kinds["anon_inode:[signalfd]"] == 0, kinds)
 sockets = [fd for fd, t in seen.items() if t.startswith("socket:")]
-import socket
 for fd in sockets:
     s = socket.socket(fileno=os.dup(fd))
     if s.family == socket.AF_UNIX and s.type == socket.SOCK_SEQPACKET:
@@ -35,6 +49,9 @@ for fd in sockets:
 listing = "import os; print(sorted(int(f) for f in os.listdir('/proc/self/fd')))"
 out = subprocess.run([sys.executable, "-c", listing], capture_output=True, text=True).stdout.strip()
 check("an executed program has 0, 1, 2 (and the listing)", out in ("[0, 1, 2, 3]", "[0, 1, 2]"), out)
+os.system("ls /proc/self/fd > /tmp/fds")  # nothing is closed on the way: what is not close-on-exec shows
+out = open("/tmp/fds").read().split()
+check("an executed shell has 0, 1, 2 (and the listing)", set(out) <= {"0", "1", "2", "3"}, out)
 out = os.popen("ls /proc/self/fd").read().split()
 check("so has a shell's", set(out) <= {"0", "1", "2", "3"}, out)
 done()
