@@ -44,6 +44,8 @@ static void adopt_box(struct manager *m, const struct wire_message *msg)
     if (sb && sb->state != SANDBOX_RUNNING)
         pb.init = wire_link_new(m->config.loop, STEAL_FD(msg->fds[0]), &no_ops, NULL);
     if (!pb.init) {
+        log_info(MOD, "box not adopted", "box=%llu sandbox=%s", (unsigned long long)pb.box,
+                 sb ? sb->name : "-");
         boxes_destroy(m->config.boxes, pb.box, sb != NULL, NULL, NULL);
         return;
     }
@@ -126,6 +128,9 @@ static void adopt_context(struct manager *m, const struct wire_message *msg)
         return;
     json_t *o = blob(msg, sizeof *w);
     if (!o || !sb || context_get(m, text(o, "id")) || strlen(text(o, "id")) != 36) {
+        log_error(MOD, "context not adopted", "box=%llu number=%u context=%s box_known=%d",
+                  (unsigned long long)msg->head->box, w->context, log_quote(text(o, "id")),
+                  sb != NULL);
         json_decref(o);
         boxes_drop_context(m->config.boxes, msg->head->box, w->context);
         return;
@@ -156,6 +161,10 @@ static void adopt_context(struct manager *m, const struct wire_message *msg)
         log_info(MOD, "context adopted", "context=%s running=%d queued=%u", c->id,
                  c->running != NULL, c->nqueue);
         go_on(c);
+    } else {
+        log_error(MOD, "context not adopted", "context=%s step=%s error=%s", text(o, "id"),
+                  log_quote(e.step), log_quote(e.text));
+        boxes_drop_context(m->config.boxes, msg->head->box, w->context);
     }
     json_decref(o);
 }

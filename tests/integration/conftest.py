@@ -120,6 +120,7 @@ def own_server() -> Iterator[Any]:
 
     yield start
     for s in made:
+        print("".join(s.log[-40:]))  # shown when the test failed
         if s.process.poll() is None:
             s.stop()
     for d in dirs:
