@@ -96,6 +96,8 @@ static void v2_writes_its_files(void **state)
     assert_int_equal(u.memory, 4096);
     assert_int_equal(u.oom_kills, 1);
     assert_int_equal(u.pids, 3);
+    assert_int_equal(cgroup_free(g), 0);
+    cgroup_root_close(root);
 }
 
 static void v1_uses_one_directory_per_controller(void **state)
@@ -144,6 +146,8 @@ static void v1_uses_one_directory_per_controller(void **state)
     assert_int_equal(cgroup_usage(g, &u), 0);
     assert_int_equal(u.cpu_ns, 77);
     assert_int_equal(u.oom_kills, 5);
+    assert_int_equal(cgroup_free(g), 0);
+    cgroup_root_close(root);
 }
 
 static void no_hierarchy_is_a_named_error(void **state)
