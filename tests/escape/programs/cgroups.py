@@ -1,4 +1,5 @@
 """Limits cannot be lifted from inside: no cgroup file system, no way to mount one."""
+
 import os, resource
 from attack import *
 
@@ -12,7 +13,11 @@ groups = [l.strip().split(":")[2] for l in open("/proc/self/cgroup")]
 check("only the box's own group is seen", groups and set(groups) == {"/"}, groups)
 refused("leave the cgroup namespace", lambda: call(libc.unshare, 0x02000000), errno.EPERM)
 hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-refused("raise a hard limit", lambda: call(libc.prlimit, 0, resource.RLIMIT_NOFILE, (ctypes.c_ulong * 2)(hard, hard + 1), None), errno.EPERM)
+refused(
+    "raise a hard limit",
+    lambda: call(libc.prlimit, 0, resource.RLIMIT_NOFILE, (ctypes.c_ulong * 2)(hard, hard + 1), None),
+    errno.EPERM,
+)
 refused("real-time scheduling", lambda: os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1)), errno.EPERM)
 refused("negative nice", lambda: os.setpriority(os.PRIO_PROCESS, 0, -5), errno.EACCES, errno.EPERM)
 works("positive nice", lambda: os.nice(1))

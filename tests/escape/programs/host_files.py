@@ -1,4 +1,5 @@
 """Files of the host, by path, by magic link and by climbing."""
+
 import glob, os
 from attack import *
 
@@ -7,10 +8,19 @@ secret = FACTS["secret"].encode()
 os.symlink(marker, "/tmp/link")
 os.makedirs("/tmp/a/b", exist_ok=True)
 climb = "/".join([".."] * 64)
-roots = ["", "/proc/self/root", "/proc/self/cwd/" + climb, "/tmp/a/b/" + climb, "/proc/1/root", "/proc/self/task/%d/root" % os.getpid()]
+roots = [
+    "",
+    "/proc/self/root",
+    "/proc/self/cwd/" + climb,
+    "/tmp/a/b/" + climb,
+    "/proc/1/root",
+    "/proc/self/task/%d/root" % os.getpid(),
+]
 roots += [f"/proc/self/fd/{fd}" for fd in os.listdir("/proc/self/fd")] + ["/dev/fd/0/" + climb]
 for root in roots:
-    refused(f"marker below {root!r}", lambda: read(root + marker), errno.ENOENT, errno.EACCES, errno.EPERM, errno.ENOTDIR)
+    refused(
+        f"marker below {root!r}", lambda: read(root + marker), errno.ENOENT, errno.EACCES, errno.EPERM, errno.ENOTDIR
+    )
 refused("marker by a link", lambda: read("/tmp/link"), errno.ENOENT)
 for path in FACTS["host_dirs"]:
     refused(f"list {path}", lambda: os.listdir(path), errno.ENOENT, errno.EACCES)

@@ -10,6 +10,7 @@ int main(void)
     REFUSED(EPERM, "io_uring_enter", syscall(SYS_io_uring_enter, -1, 1, 0, 0, NULL, 0));
     REFUSED(EPERM, "io_uring_register", syscall(SYS_io_uring_register, -1, 0, NULL, 0));
     WORKS("pipe", pipe(fds));
-    check("write and read must work", write(fds[1], "x", 1) == 1 && read(fds[0], params, 1) == 1, 0, errno);
+    check("write and read must work", write(fds[1], "x", 1) == 1 && read(fds[0], params, 1) == 1, 0,
+          errno);
     return done();
 }

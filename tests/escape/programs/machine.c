@@ -14,9 +14,12 @@ int main(void)
     REFUSED(EPERM, "init_module", syscall(SYS_init_module, buf, sizeof buf, ""));
     REFUSED(EPERM, "finit_module", syscall(SYS_finit_module, -1, "", 0));
     REFUSED(EPERM, "delete_module", syscall(SYS_delete_module, "loop", O_NONBLOCK));
-    REFUSED(EPERM, "reboot", syscall(SYS_reboot, 0xfee1dead, 672274793, 0, NULL)); /* CAD off: harmless if it worked */
+    REFUSED(
+        EPERM, "reboot",
+        syscall(SYS_reboot, 0xfee1dead, 672274793, 0, NULL)); /* CAD off: harmless if it worked */
     REFUSED(EPERM, "clock_settime", syscall(SYS_clock_settime, CLOCK_REALTIME, &now));
-    REFUSED(EPERM, "clock_settime with a bad pointer", syscall(SYS_clock_settime, CLOCK_REALTIME, 1));
+    REFUSED(EPERM, "clock_settime with a bad pointer",
+            syscall(SYS_clock_settime, CLOCK_REALTIME, 1));
     REFUSED(EPERM, "settimeofday with a bad pointer", syscall(SYS_settimeofday, 1, NULL));
     REFUSED(EPERM, "adjtimex", syscall(SYS_adjtimex, buf));
     REFUSED(EPERM, "clock_adjtime", syscall(SYS_clock_adjtime, CLOCK_REALTIME, buf));

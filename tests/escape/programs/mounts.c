@@ -23,9 +23,11 @@ int main(void)
     REFUSED(EPERM, "mount cgroup2", mount("c", "/tmp/m", "cgroup2", 0, NULL));
     REFUSED(EPERM, "mount overlay", mount("o", "/tmp/m", "overlay", 0, "lowerdir=/"));
     REFUSED(EPERM, "bind mount", mount("/", "/tmp/m", NULL, MS_BIND | MS_REC, NULL));
-    REFUSED(EPERM, "remount of /proc/sys", mount(NULL, "/proc/sys", NULL, MS_REMOUNT | MS_BIND, NULL));
+    REFUSED(EPERM, "remount of /proc/sys",
+            mount(NULL, "/proc/sys", NULL, MS_REMOUNT | MS_BIND, NULL));
     REFUSED(EPERM, "remount of /", mount(NULL, "/", NULL, MS_REMOUNT, NULL));
-    REFUSED(EPERM, "mount with a bad pointer", syscall(SYS_mount, 1, 1, 1, 0, 1)); /* the filter, not the kernel */
+    REFUSED(EPERM, "mount with a bad pointer",
+            syscall(SYS_mount, 1, 1, 1, 0, 1)); /* the filter, not the kernel */
     REFUSED(EPERM, "umount /proc", umount("/proc"));
     REFUSED(EPERM, "umount /proc/kcore", umount2("/proc/kcore", MNT_DETACH));
     REFUSED(EPERM, "umount nothing", umount2("/no/such", MNT_DETACH));
@@ -39,8 +41,10 @@ int main(void)
     REFUSED(EPERM, "open_tree", syscall(SYS_open_tree, AT_FDCWD, "/", 0));
     REFUSED(EPERM, "open_tree clone", syscall(SYS_open_tree, AT_FDCWD, "/", OPEN_TREE_CLONE));
     REFUSED(EPERM, "move_mount", syscall(SYS_move_mount, -1, "", AT_FDCWD, "/tmp/m", 0));
-    REFUSED(EPERM, "mount_setattr", syscall(SYS_mount_setattr, AT_FDCWD, "/proc/sys", 0, &attr, sizeof attr));
-    REFUSED(ENOSYS, "open_tree_attr", syscall(SYS_open_tree_attr_, AT_FDCWD, "/", OPEN_TREE_CLONE, &attr, sizeof attr));
+    REFUSED(EPERM, "mount_setattr",
+            syscall(SYS_mount_setattr, AT_FDCWD, "/proc/sys", 0, &attr, sizeof attr));
+    REFUSED(ENOSYS, "open_tree_attr",
+            syscall(SYS_open_tree_attr_, AT_FDCWD, "/", OPEN_TREE_CLONE, &attr, sizeof attr));
     REFUSED(ENOSYS, "statmount", syscall(SYS_statmount, buf, buf, sizeof buf, 0));
     REFUSED(ENOSYS, "listmount", syscall(SYS_listmount, buf, buf, 1, 0));
     REFUSED(EPERM, "chroot", chroot("/tmp/m"));

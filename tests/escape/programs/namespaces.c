@@ -1,4 +1,5 @@
-/* New namespaces by every door. A user namespace would hand out capabilities over a world of mounts and sockets. */
+/* New namespaces by every door. A user namespace would hand out capabilities over a world of mounts
+ * and sockets. */
 #include "lib/attack.h"
 #include <linux/sched.h>
 #include <pthread.h>
@@ -37,8 +38,9 @@ int main(void)
     static const struct {
         unsigned long flag;
         const char *name;
-    } kinds[] = {{CLONE_NEWUSER, "user"}, {CLONE_NEWNS, "mnt"}, {CLONE_NEWPID, "pid"},       {CLONE_NEWNET, "net"},
-                 {CLONE_NEWIPC, "ipc"},   {CLONE_NEWUTS, "uts"}, {CLONE_NEWCGROUP, "cgroup"}, {CLONE_NEWTIME, "time"}};
+    } kinds[] = {{CLONE_NEWUSER, "user"},     {CLONE_NEWNS, "mnt"},   {CLONE_NEWPID, "pid"},
+                 {CLONE_NEWNET, "net"},       {CLONE_NEWIPC, "ipc"},  {CLONE_NEWUTS, "uts"},
+                 {CLONE_NEWCGROUP, "cgroup"}, {CLONE_NEWTIME, "time"}};
     char what[64], path[64];
     pthread_t t;
 
@@ -63,14 +65,17 @@ int main(void)
         close(fd);
     }
     /* Bits above 32 must not hide the ones below. */
-    REFUSED(EPERM, "unshare user with high bits", syscall(SYS_unshare, 0xffffffff00000000ul | CLONE_NEWUSER));
+    REFUSED(EPERM, "unshare user with high bits",
+            syscall(SYS_unshare, 0xffffffff00000000ul | CLONE_NEWUSER));
     int self = (int)syscall(SYS_pidfd_open, getpid(), 0);
     check("pidfd_open must work", self >= 0, self, errno);
     REFUSED(EPERM, "setns by pidfd", setns(self, CLONE_NEWUSER | CLONE_NEWNS));
-    REFUSED(ENOSYS, "clone3 without namespaces", raw_clone3(0)); /* flags sit in memory, out of a filter's sight */
+    REFUSED(ENOSYS, "clone3 without namespaces",
+            raw_clone3(0)); /* flags sit in memory, out of a filter's sight */
 
     WORKS("clone", raw_clone(0));
     WORKS("unshare of files", unshare(CLONE_FILES | CLONE_FS));
-    check("threads must work", pthread_create(&t, NULL, thread, NULL) == 0 && pthread_join(t, NULL) == 0, 0, 0);
+    check("threads must work",
+          pthread_create(&t, NULL, thread, NULL) == 0 && pthread_join(t, NULL) == 0, 0, 0);
     return done();
 }

@@ -1,9 +1,25 @@
 """/proc of init of the box: what its memory, environment or descriptors hold is not for user code."""
+
 import os, signal
 from attack import *
 
-for entry in ("mem", "environ", "maps", "smaps", "pagemap", "auxv", "io", "stack", "syscall", "personality",
-              "map_files", "fd", "fdinfo", "patch_state", "timerslack_ns"):
+for entry in (
+    "mem",
+    "environ",
+    "maps",
+    "smaps",
+    "pagemap",
+    "auxv",
+    "io",
+    "stack",
+    "syscall",
+    "personality",
+    "map_files",
+    "fd",
+    "fdinfo",
+    "patch_state",
+    "timerslack_ns",
+):
     path = f"/proc/1/{entry}"
     if not os.path.lexists(path):
         continue

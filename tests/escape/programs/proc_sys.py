@@ -1,13 +1,26 @@
 """Switches of the host kernel in /proc."""
+
 import glob, os
 from attack import *
 
-for path, data in (("kernel/core_pattern", b"|/bin/sh"), ("kernel/modprobe", b"/tmp/x"), ("kernel/hostname", b"x"),
-                   ("kernel/sysrq", b"1"), ("kernel/panic", b"1"), ("vm/overcommit_memory", b"1"),
-                   ("vm/drop_caches", b"1"), ("fs/suid_dumpable", b"2"), ("kernel/ns_last_pid", b"1"),
-                   ("net/ipv4/ip_forward", b"1"), ("net/ipv4/ip_unprivileged_port_start", b"0"),
-                   ("user/max_user_namespaces", b"1"), ("kernel/yama/ptrace_scope", b"0"), ("kernel/shmmax", b"1"),
-                   ("kernel/randomize_va_space", b"0"), ("kernel/unprivileged_bpf_disabled", b"0")):
+for path, data in (
+    ("kernel/core_pattern", b"|/bin/sh"),
+    ("kernel/modprobe", b"/tmp/x"),
+    ("kernel/hostname", b"x"),
+    ("kernel/sysrq", b"1"),
+    ("kernel/panic", b"1"),
+    ("vm/overcommit_memory", b"1"),
+    ("vm/drop_caches", b"1"),
+    ("fs/suid_dumpable", b"2"),
+    ("kernel/ns_last_pid", b"1"),
+    ("net/ipv4/ip_forward", b"1"),
+    ("net/ipv4/ip_unprivileged_port_start", b"0"),
+    ("user/max_user_namespaces", b"1"),
+    ("kernel/yama/ptrace_scope", b"0"),
+    ("kernel/shmmax", b"1"),
+    ("kernel/randomize_va_space", b"0"),
+    ("kernel/unprivileged_bpf_disabled", b"0"),
+):
     full = "/proc/sys/" + path
     if os.path.exists(full):
         refused("write " + full, lambda: write(full, data), errno.EROFS, errno.EACCES, errno.EPERM)
@@ -17,8 +30,25 @@ mounts = {l.split()[4]: l.split()[5] for l in open("/proc/self/mountinfo")}
 check("/proc/sys is read-only by its mount", mounts.get("/proc/sys", "").split(",")[0] == "ro", mounts.get("/proc/sys"))
 check("/proc is nosuid,nodev,noexec", all(f in mounts["/proc"] for f in ("nosuid", "nodev", "noexec")), mounts["/proc"])
 
-for entry in ("kcore", "keys", "key-users", "sysrq-trigger", "cmdline", "config.gz", "interrupts", "swaps", "partitions",
-              "diskstats", "modules", "locks", "zoneinfo", "buddyinfo", "vmstat", "loadavg", "sched_debug"):
+for entry in (
+    "kcore",
+    "keys",
+    "key-users",
+    "sysrq-trigger",
+    "cmdline",
+    "config.gz",
+    "interrupts",
+    "swaps",
+    "partitions",
+    "diskstats",
+    "modules",
+    "locks",
+    "zoneinfo",
+    "buddyinfo",
+    "vmstat",
+    "loadavg",
+    "sched_debug",
+):
     if os.path.exists("/proc/" + entry):
         check(f"/proc/{entry} is empty", read("/proc/" + entry) == b"", read("/proc/" + entry)[:60])
         check(f"/proc/{entry} is the null device", os.stat("/proc/" + entry).st_rdev == os.makedev(1, 3))

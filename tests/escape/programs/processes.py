@@ -1,4 +1,5 @@
 """Only the box's own processes exist."""
+
 import os, subprocess
 from attack import *
 

@@ -19,7 +19,8 @@ int main(void)
         pause();
         _exit(0);
     }
-    REFUSED(EPERM, "suspend seccomp of a child", ptrace(PTRACE_SEIZE, other, 0, 0x00200000 /* SUSPEND_SECCOMP */));
+    REFUSED(EPERM, "suspend seccomp of a child",
+            ptrace(PTRACE_SEIZE, other, 0, 0x00200000 /* SUSPEND_SECCOMP */));
 
     REFUSED(EPERM, "PTRACE_ATTACH to pid 1", ptrace(PTRACE_ATTACH, 1, 0, 0));
     REFUSED(EPERM, "PTRACE_SEIZE of pid 1", ptrace(PTRACE_SEIZE, 1, 0, 0));
@@ -29,7 +30,8 @@ int main(void)
     check("pidfd_open of pid 1 must work", init >= 0, init, errno);
     for (int fd = 0; fd < 16; fd++)
         REFUSED(EPERM, "pidfd_getfd from pid 1", syscall(SYS_pidfd_getfd, init, fd, 0));
-    REFUSED(EPERM, "SIGKILL of pid 1 by pidfd", syscall(SYS_pidfd_send_signal, init, SIGKILL, NULL, 0));
+    REFUSED(EPERM, "SIGKILL of pid 1 by pidfd",
+            syscall(SYS_pidfd_send_signal, init, SIGKILL, NULL, 0));
     REFUSED(EPERM, "SIGKILL of pid 1", kill(1, SIGKILL));
     REFUSED(EPERM, "SIGSTOP of pid 1", kill(1, SIGSTOP));
     REFUSED(EPERM, "kcmp with pid 1", syscall(SYS_kcmp, getpid(), 1, 0, 0, 0));

@@ -31,7 +31,10 @@ static void i386_getpid(void)
 static void i386_mount(void)
 {
     int r;
-    __asm__ volatile("int $0x80" : "=a"(r) : "a"(21), "b"(0), "c"(0), "d"(0) : "memory", "r8", "r9", "r10", "r11");
+    __asm__ volatile("int $0x80"
+                     : "=a"(r)
+                     : "a"(21), "b"(0), "c"(0), "d"(0)
+                     : "memory", "r8", "r9", "r10", "r11");
     _exit(3);
 }
 

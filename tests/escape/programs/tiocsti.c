@@ -16,11 +16,13 @@ int main(void)
     ioctl(slave, TIOCSCTTY, 0);
 
     REFUSED(EPERM, "TIOCSTI", ioctl(slave, TIOCSTI, "x"));
-    REFUSED(EPERM, "TIOCSTI with high bits", syscall(SYS_ioctl, slave, 0x100000000ul | TIOCSTI, "x"));
+    REFUSED(EPERM, "TIOCSTI with high bits",
+            syscall(SYS_ioctl, slave, 0x100000000ul | TIOCSTI, "x"));
     REFUSED(EPERM, "TIOCSTI with a bad pointer", syscall(SYS_ioctl, slave, TIOCSTI, 1));
     REFUSED(EPERM, "TIOCSTI on a closed descriptor", ioctl(-1, TIOCSTI, "x"));
 
     WORKS("TIOCSWINSZ", ioctl(slave, TIOCSWINSZ, &ws));
-    check("a line through the terminal must work", write(master, "ab\n", 3) == 3 && read(slave, got, 8) == 3, 0, errno);
+    check("a line through the terminal must work",
+          write(master, "ab\n", 3) == 3 && read(slave, got, 8) == 3, 0, errno);
     return done();
 }

@@ -21,26 +21,26 @@ static void check(const char *what, int holds, long got, int error)
     if (holds)
         return;
     size_t used = strlen(problems);
-    snprintf(problems + used, sizeof problems - used, "%s%s (got %ld, %s)", used ? "; " : "", what, got,
-             error ? strerrorname_np(error) : "no error");
+    snprintf(problems + used, sizeof problems - used, "%s%s (got %ld, %s)", used ? "; " : "", what,
+             got, error ? strerrorname_np(error) : "no error");
 }
 
 /* The call must fail with exactly this errno. */
-#define REFUSED(want, what, ...)                                                                   \
-    do {                                                                                           \
-        errno = 0;                                                                                 \
-        long r_ = (long)(__VA_ARGS__);                                                             \
-        int e_ = errno;                                                                            \
-        check(what, r_ == -1 && e_ == (want), r_, r_ == -1 ? e_ : 0);                              \
+#define REFUSED(want, what, ...)                                      \
+    do {                                                              \
+        errno = 0;                                                    \
+        long r_ = (long)(__VA_ARGS__);                                \
+        int e_ = errno;                                               \
+        check(what, r_ == -1 && e_ == (want), r_, r_ == -1 ? e_ : 0); \
     } while (0)
 
 /* A positive control. */
-#define WORKS(what, ...)                                                                           \
-    do {                                                                                           \
-        errno = 0;                                                                                 \
-        long r_ = (long)(__VA_ARGS__);                                                             \
-        int e_ = errno;                                                                            \
-        check(what " must work", r_ != -1, r_, r_ == -1 ? e_ : 0);                                 \
+#define WORKS(what, ...)                                           \
+    do {                                                           \
+        errno = 0;                                                 \
+        long r_ = (long)(__VA_ARGS__);                             \
+        int e_ = errno;                                            \
+        check(what " must work", r_ != -1, r_, r_ == -1 ? e_ : 0); \
     } while (0)
 
 static int done(void)
