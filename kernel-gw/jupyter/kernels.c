@@ -247,23 +247,23 @@ struct served *kernels_of_context(struct door *d, const char *context)
     return NULL;
 }
 
-struct served *kernels_parked(struct door *d, const struct zmq_address *address, const char *key)
+struct served *kernels_returning(struct door *d, const struct zmq_address *address, const char *key)
 {
     LIST_FOREACH (it, &d->served) {
         struct served *s = LIST_ENTRY(it, struct served, link);
-        if (s->attended && !s->kernel && !strcmp(s->key, key) &&
+        if (s->attended && !s->waiter && !strcmp(s->key, key) &&
             !memcmp(s->address.port, address->port, sizeof address->port))
             return s;
     }
     return NULL;
 }
 
-int kernels_unpark(struct served *s, struct err *err)
+int kernels_return(struct served *s, struct err *err)
 {
     struct context *c = context_get(s->door->gw->manager, s->context);
     if (!c)
         return err_set(err, -ESRCH, "restart kernel", "its context is gone");
-    int r = open_kernel(s, c, false, err);
+    int r = s->kernel ? 0 : open_kernel(s, c, false, err);
     if (r < 0)
         return r;
     context_restart(c);

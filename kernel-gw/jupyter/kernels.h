@@ -43,9 +43,13 @@ int kernels_serve(struct door *d, struct context *c, const struct zmq_address *a
                   struct err *err);
 struct served *kernels_find(struct door *d, const char *id);
 struct served *kernels_of_context(struct door *d, const char *context); /* unattended one */
-/* One that was shut down with restart and waits for its connection file to come again. */
-struct served *kernels_parked(struct door *d, const struct zmq_address *address, const char *key);
-int kernels_unpark(struct served *s, struct err *err);
+/*
+ * One whose client process is gone and whose connection file comes again: it was shut down to be
+ * restarted, or its client was killed. kernels_return restarts its context in place.
+ */
+struct served *kernels_returning(struct door *d, const struct zmq_address *address,
+                                 const char *key);
+int kernels_return(struct served *s, struct err *err);
 /* Ends it: sockets, and its context or sandbox when it owns them. The waiter is answered. */
 void kernels_end(struct served *s, const char *reason);
 void kernels_set_waiter(struct served *s, struct exchange *x); /* NULL: it went away */

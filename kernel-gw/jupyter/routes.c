@@ -123,8 +123,8 @@ static void post_kernel(struct gateway *gw, struct exchange *x, const struct htt
                                 &err) < 0) {
         api_error_err(gw, x, 400, "INVALID_CONNECTION", &err);
     } else {
-        struct served *s = kernels_parked(d, &address, key);
-        int e = s ? kernels_unpark(s, &err) : 0;
+        struct served *s = kernels_returning(d, &address, key);
+        int e = s ? kernels_return(s, &err) : 0;
         if (!s)
             start_kernel(d, x, body, &address, key);
         else if (e == 0)
