@@ -34,6 +34,7 @@ static void context_free(struct context *c)
     free(c->cwd);
     free(c->env);
     free((void *)c->hello.data);
+    manager_unref(c->manager);
     free(c);
 }
 
@@ -81,6 +82,7 @@ struct context *context_new(struct sandbox *sb, const struct context_spec *spec,
         return NULL;
     }
     c->manager = m;
+    m->refs++;
     c->sandbox = sb;
     c->refs = 1;
     c->state = CONTEXT_STARTING;

@@ -36,6 +36,7 @@ struct manager *manager_new(const struct manager_config *config)
         return NULL;
     m->config = *config;
     set_defaults(&m->config);
+    m->refs = 1;
     list_init(&m->lagging);
     m->quota.max = ASSEMBLY_MAX;
     m->sandboxes = map_new();
@@ -53,14 +54,21 @@ struct manager *manager_new(const struct manager_config *config)
     return m;
 }
 
-static void on_manager_closed(uv_handle_t *h)
+/* Contexts that are being closed still need it. */
+void manager_unref(struct manager *m)
 {
-    struct manager *m = h->data;
+    if (--m->refs)
+        return;
     map_free(m->sandboxes);
     map_free(m->contexts);
     fd_close(m->config.journal_dir);
     free(m->hello);
     free(m);
+}
+
+static void on_manager_closed(uv_handle_t *h)
+{
+    manager_unref(h->data);
 }
 
 void manager_free(struct manager *m)

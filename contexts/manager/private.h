@@ -190,6 +190,7 @@ struct sandbox {
 };
 
 struct manager {
+    unsigned refs; /* itself, and every context object */
     struct manager_config config;
     struct pool *pool;
     struct map *sandboxes, *contexts;
@@ -204,6 +205,7 @@ struct manager {
 };
 
 uint64_t manager_now_us(void);
+void manager_unref(struct manager *m);
 #define MANAGER_HOOK(m, name, ...)                                           \
     do {                                                                     \
         for (unsigned hook_ = 0; hook_ < (m)->nhooks; hook_++)               \

@@ -310,8 +310,8 @@ void context_remove(struct context *c)
     c->sandbox->ncontexts--;
     while (!list_empty(&c->requests))
         request_drop(LIST_ENTRY(c->requests.next, struct request, item));
-    if (c->last)
-        request_unref(STEAL_PTR(c->last));
+    request_unref(STEAL_PTR(c->last));
+    request_unref(STEAL_PTR(c->abort_for));
     c->sandbox = NULL;
     uv_timer_stop(&c->timer);
     uv_timer_stop(&c->start_timer);
