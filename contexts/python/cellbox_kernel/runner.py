@@ -152,6 +152,10 @@ class Runner:
             del self.stdin.allowed[req]
         if _cellbox.is_detached():
             leave_child(0)
+        if shell.exit_now and not options.get("msg_id"):
+            # Nobody but a Jupyter client understands ask_exit: for the others the end of the process is the answer.
+            self._leaving = True
+            raise Leave
         if content is None:
             protocol.send(protocol.DONE, protocol.OK, req, (protocol.DONE_EXECUTED,))
         else:
