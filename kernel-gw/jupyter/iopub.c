@@ -128,6 +128,13 @@ int iopub_event(void *user, const struct context_event *ev)
     const char *type = event_message_type(ev);
     struct request_info info = {0};
 
+    /*
+     * `dead` and `restarting` are words of notebook servers, not of kernels: the stock console,
+     * which waits for idle, would wait for ever.
+     */
+    if (ev->type == EVENT_STATUS && !ev->request &&
+        (ev->state == CONTEXT_DEAD || ev->state == CONTEXT_RESTARTING))
+        return 0;
     if (!type || event_put_content(ev, &content) < 0)
         return 0;
     if (ev->request)

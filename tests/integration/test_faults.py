@@ -169,18 +169,17 @@ def test_a_stopped_interpreter_runs_into_its_timeout(server: Any, box: str) -> N
     assert value(server.run(box, "3")) == "3"
 
 
-LEAVING = pytest.mark.xfail(reason="a request that reaches the interpreter while it leaves ends with it")
-
-
-@pytest.mark.parametrize(
-    "code",
-    [pytest.param("exit()", marks=LEAVING), pytest.param("quit()", marks=LEAVING), "import sys; sys.exit(4)"],
-)
+@pytest.mark.parametrize("code", ["exit()", "quit()"])
 def test_exit(server: Any, box: str, code: str) -> None:
-    start = time.monotonic()
     e = server.run(box, code)
-    assert e["status"] in ("error", "ok") and time.monotonic() - start < 10
+    assert e["error"]["code"] == "CONTEXT_DIED" and e["error"]["details"]["cause"] == "exit", e["error"]
     assert value(server.run(box, "6")) == "6"
+
+
+def test_sys_exit_is_an_exception(server: Any, box: str) -> None:
+    server.run(box, "kept = 6")
+    assert server.run(box, "import sys; sys.exit(4)")["error"]["name"] == "SystemExit"
+    assert value(server.run(box, "kept")) == "6"
 
 
 def test_blocked_signals_do_not_stop_a_timeout(server: Any, box: str) -> None:
