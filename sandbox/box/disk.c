@@ -114,7 +114,7 @@ static void empty_trash(struct disks *d)
 
 static int open_dir_at(int at, const char *name)
 {
-    if (mkdirat(at, name, 0711) < 0 && errno != EEXIST)
+    if (mkdirat(at, name, 0700) < 0 && errno != EEXIST)
         return -errno;
     int fd = openat(at, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     return fd < 0 ? -errno : fd;

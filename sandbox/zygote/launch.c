@@ -124,6 +124,9 @@ static void run(const struct zygote_launch *l, int link)
     syscall(SYS_close_range, ZYGOTE_LINK_FD + 1, ~0u, 0);
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
+    struct rlimit files = {65536,
+                           1 << 20}; /* B's own limit is far higher; boxes inherit this one */
+    setrlimit(RLIMIT_NOFILE, &files);
     execve(CONTEXT_EXEC_PATH, argv, env);
     dprintf(STDERR_FILENO, "cellbox: cannot execute the zygote: %s\n", strerror(errno));
     _exit(1);
