@@ -15,6 +15,7 @@
 
 enum {
     QUIET_MS = 20,
+    NEXT_MS = 2,
     PATIENCE_MS = 200,
     RETRY_MIN_MS = 500,
     RETRY_MAX_MS = 30000,
@@ -98,12 +99,15 @@ void pool_free(struct pool *p)
     uv_close((uv_handle_t *)&p->timer, on_timer_closed);
 }
 
+/* A wait that goes on keeps its beginning: patience is bounded. */
 static void schedule(struct pool *p, unsigned ms)
 {
     if (!p->started || p->making)
         return;
-    p->wanted_ms = uv_now(p->loop);
-    uv_timer_start(&p->timer, refill, ms, 0);
+    if (!uv_is_active((uv_handle_t *)&p->timer))
+        p->wanted_ms = uv_now(p->loop);
+    if (uv_now(p->loop) - p->wanted_ms <= PATIENCE_MS)
+        uv_timer_start(&p->timer, refill, ms, 0);
 }
 
 /* The box is no good: drop it and try again later, ever more slowly. */
@@ -117,6 +121,7 @@ static void failed(struct entry *e, const char *step, const char *text)
     p->retry_ms = p->retry_ms ? p->retry_ms * 2 : RETRY_MIN_MS;
     if (p->retry_ms > RETRY_MAX_MS)
         p->retry_ms = RETRY_MAX_MS;
+    uv_timer_stop(&p->timer);
     schedule(p, p->retry_ms);
 }
 
@@ -129,7 +134,7 @@ static void ready(struct entry *e)
     uv_timer_stop(&p->timer);
     free(e->scratch);
     e->scratch = NULL;
-    schedule(p, 0);
+    schedule(p, NEXT_MS);
 }
 
 static uint8_t *on_reserve(void *user, size_t len)
@@ -298,10 +303,8 @@ bool pool_take(struct pool *p, struct pool_box *ret)
 
 void pool_activity(struct pool *p)
 {
-    if (p->making || !uv_is_active((uv_handle_t *)&p->timer) || p->retry_ms ||
-        uv_now(p->loop) - p->wanted_ms > PATIENCE_MS)
-        return;
-    uv_timer_start(&p->timer, refill, QUIET_MS, 0);
+    if (uv_is_active((uv_handle_t *)&p->timer) && !p->retry_ms)
+        schedule(p, QUIET_MS);
 }
 
 bool pool_gone(struct pool *p, uint64_t box)
