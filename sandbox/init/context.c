@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "sandbox/base/fd.h"
+#include "sandbox/base/title.h"
 #include "sandbox/init/init.h"
 
 enum { PIPE_BYTES = 256 * 1024 };
@@ -93,7 +94,7 @@ static int child_identity(void)
         return -errno;
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || prctl(PR_SET_DUMPABLE, 1, 0, 0, 0) < 0)
         return -errno;
-    prctl(PR_SET_NAME, "cbx-python");
+    title_set("cbx-python");
     return 0;
 }
 

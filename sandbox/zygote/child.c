@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "sandbox/base/fd.h"
+#include "sandbox/base/title.h"
 #include "sandbox/fs/confine.h"
 #include "sandbox/fs/root.h"
 #include "sandbox/init/init.h"
@@ -112,7 +113,7 @@ void child_main(const struct wire_clone *req, const int fds[CLONE_FDS], int mapp
     uint64_t mapped;
     struct err err = {0};
 
-    prctl(PR_SET_NAME, "cbx-init");
+    title_set("cbx-init");
     if (read(mapped_fd, &mapped, sizeof mapped) != (ssize_t)sizeof mapped)
         _exit(1);
     if (build(req, fds, &err) < 0) {
