@@ -169,7 +169,8 @@ static void end_requests(struct context *c)
                     reply.len && !reply.err ? buf_str(&reply) : "{\"status\":\"error\"}");
     if (strcmp(d->code, "RESTARTED") != 0) /* there, what waits was asked for after the restart */
         request_abort_queue(c, NULL);
-    /* That was the abort of its session, too: what is asked from now on is meant for the next one. */
+    /* That was the abort of its session, too: what is asked from now on is meant for the next one.
+     */
     request_unref(STEAL_PTR(c->abort_for));
 }
 
