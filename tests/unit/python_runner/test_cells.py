@@ -305,7 +305,7 @@ def test_transformation_shortcut_agrees_with_ipython(context: Context) -> None:
     assert context.run("one + one").plain == "2"
     context.run("ip.input_transformers_post.clear(); ip.ast_transformers.clear()")
     context.run("%macro -q twice 1")
-    assert context.run("exit", store_history=False).reply["payload"][0]["source"] == "ask_exit"
+    assert context.run("exit", store_history=False, msg_id="m").reply["payload"][0]["source"] == "ask_exit"
 
 
 def test_magics(context: Context, tmp_path: Path) -> None:
@@ -397,10 +397,18 @@ def test_warmup_leaves_no_trace(init: Init, tmp_path: Path) -> None:
 
 def test_exit(context: Context) -> None:
     context.run("import atexit; atexit.register(lambda: print('bye'))")
-    run = context.run("print('leaving'); exit()")
+    run = context.run("print('leaving'); exit()", msg_id="m")
     assert run.reply["payload"] == [{"source": "ask_exit", "keepkernel": False}]
     run = context.collect(0, until=h.EXITED)
     assert run.text() == "bye\n" and run.messages[-1].arg == 0
+
+
+def test_exit_of_a_plain_run_is_the_end(context: Context) -> None:
+    """Only a Jupyter client understands ask_exit; for the others the end of the process answers."""
+    context.run("import atexit; atexit.register(lambda: print('bye'))")
+    run = context.collect(context.start("print('leaving'); exit()"), until=h.EXITED)
+    assert run.text() == "leaving\nbye\n" and run.messages[-1].arg == 0
+    assert h.DONE not in [m.type for m in run.messages]
 
 
 def test_shutdown_runs_atexit_and_finally(init: Init, tmp_path: Path) -> None:
