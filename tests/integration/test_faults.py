@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import tempfile
 import threading
@@ -282,12 +283,21 @@ def test_sigterm_leaves_nothing(own_server: Any) -> None:
     assert not list(Path("/tmp").glob(f"cellbox-cgroup-*{server.process.pid}*"))
 
 
+def registered(server: Any) -> list[str]:
+    db = sqlite3.connect(f"file:{server.state}/gateway/registry.db?mode=ro", uri=True)
+    try:
+        return [name for (name,) in db.execute("SELECT name FROM sandboxes")]
+    finally:
+        db.close()
+
+
 def test_sigkill_leaves_no_process(own_server: Any) -> None:
     server = own_server()
     server.run("s", "import subprocess; p = subprocess.Popen(['setsid', 'sleep', '300'])")
     server.run("s", "open('/workspace/f', 'w').write('kept')")
     processes = descendants(server)
     assert len(processes) > 4
+    wait_until(lambda: "s" in registered(server), why="the registry, written a moment later, does not name the sandbox")
     server.process.kill()
     server.process.wait()
     all_gone(processes)
