@@ -196,6 +196,7 @@ def measure_density(count: int) -> list[Row]:
         client.close()
     n = min(100, count // 3)
     first, last = p95(times[:n]), p95(times[-n:])
+    middle = p50(times[-n:]) / p50(times[:n])
     return [
         (
             f"one more context, PSS, with {count} alive: created / after `1+1` (init of its box: {inits:.1f} MiB)",
@@ -206,7 +207,7 @@ def measure_density(count: int) -> list[Row]:
         (
             f"{count} boxes one after another, all answering: p95 of the last {n} against the first {n}",
             "1.5x",
-            f"{last / first:.2f}x ({ms(first)}, {ms(last)}); gateway {gateway:.0f} MiB",
+            f"{last / first:.2f}x ({ms(first)}, {ms(last)}); medians {middle:.2f}x; gateway {gateway:.0f} MiB",
             "-",
         ),
     ]
