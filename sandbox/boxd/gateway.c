@@ -158,29 +158,33 @@ static void flush(struct gateway *g)
     set_writing(g, false);
 }
 
-static void on_ready(uv_poll_t *h, int status, int events)
+/* At most so many requests; true: the peer has gone and nothing of it is left. */
+static bool read_requests(struct gateway *g, unsigned most)
 {
     static uint8_t message[WIRE_MSG_MAX] __attribute__((aligned(16)));
-    struct gateway *g = h->data;
-    (void)status;
-    if (events & UV_WRITABLE)
-        flush(g);
-    for (int round = 0; round < 64; round++) {
+    for (unsigned n_read = 0; n_read < most; n_read++) {
         int fds[FD_MSG_MAX_FDS];
         size_t nfds = FD_MSG_MAX_FDS;
         ssize_t n = fd_recv(g->fd, message, sizeof message, fds, &nfds);
         if (n == -EAGAIN)
-            return;
-        if (n <= 0) {
-            lose_link(g);
-            return;
-        }
+            return false;
+        if (n <= 0)
+            return true;
         request_dispatch(g->server, message, (size_t)n, fds, nfds);
         for (size_t i = 0; i < nfds; i++)
             fd_close(fds[i]);
-        if (!g->poll_open || uv_is_closing((uv_handle_t *)h))
-            return;
     }
+    return false;
+}
+
+static void on_ready(uv_poll_t *h, int status, int events)
+{
+    struct gateway *g = h->data;
+    (void)status;
+    if (events & UV_WRITABLE)
+        flush(g);
+    if (read_requests(g, 64))
+        lose_link(g);
 }
 
 /* The child: its own uid, no privilege, no descriptor but the link, an environment of its own. */
@@ -283,6 +287,10 @@ void gateway_reaped(struct server *s, pid_t pid, int status)
         return;
     log_warn("gateway", "ended", "pid=%d status=%d", (int)pid, status);
     g->pid = -1;
+    /* What it asked for before it died still counts: above all the sockets of contexts that it
+     * wanted kept. */
+    if (g->poll_open && !uv_is_closing((uv_handle_t *)&g->poll))
+        read_requests(g, UINT32_MAX);
     lose_link(g);
 }
 

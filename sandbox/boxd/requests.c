@@ -227,9 +227,10 @@ void request_box_created(void *owner, struct box *b, const struct err *err)
         return;
     }
     struct wire_box_created m = describe(b, WIRE_BOX_CREATED, b->request_seq);
-    /* Nobody waits for it when G was replaced meanwhile: it dies rather than lingers. */
-    if (gateway_send(s, &m, sizeof m, &b->init_link, 1) < 0)
-        box_kill(b, 1);
+    /* Nobody waits for it when G was replaced meanwhile: it dies rather than lingers. A disk that
+     * was there stays. */
+    if (!b->request_seq || gateway_send(s, &m, sizeof m, &b->init_link, 1) < 0)
+        box_kill(b, b->parts.new_disk);
 }
 
 void request_box_failed(struct server *s, uint32_t seq, const struct err *err)
@@ -279,12 +280,13 @@ void request_hand_over(struct server *s)
 {
     static uint8_t space[WIRE_MSG_MAX];
     hello(s, space);
+    zygotes_forget_requests(s);
     LIST_FOREACH_SAFE (it, &s->boxes) {
         struct box *b = LIST_ENTRY(it, struct box, link);
+        b->request_seq = 0; /* who asked is gone */
         if (b->state != BOX_RUNNING)
             continue;
         struct wire_box_created m = describe(b, WIRE_ADOPT_BOX, 0);
-        b->request_seq = 0;
         gateway_send(s, space, with_tail(space, &m, sizeof m, b->blob, b->blob_len), &b->init_link,
                      1);
         LIST_FOREACH (jt, &b->contexts) {

@@ -53,6 +53,8 @@ int zygotes_create_box(struct server *s, const char *image, const struct box_req
                        struct err *err);
 int zygotes_clone(void *owner, struct box *b, const struct wire_clone *req, const int *fds,
                   size_t nfds);
+void zygotes_forget_requests(
+    struct server *s); /* creations that have not begun: nobody waits for them */
 void zygotes_reaped(struct server *s, pid_t pid, int status);
 bool zygotes_ready(const struct server *s);
 

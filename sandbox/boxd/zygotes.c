@@ -431,6 +431,18 @@ void zygotes_reaped(struct server *s, pid_t pid, int status)
     }
 }
 
+void zygotes_forget_requests(struct server *s)
+{
+    LIST_FOREACH (it, &s->zygotes->images) {
+        struct image *im = LIST_ENTRY(it, struct image, link);
+        while (!list_empty(&im->waiting)) {
+            struct box_request *req = LIST_ENTRY(im->waiting.next, struct box_request, link);
+            list_remove(&req->link);
+            free(req);
+        }
+    }
+}
+
 bool zygotes_ready(const struct server *s)
 {
     LIST_FOREACH (it, &s->zygotes->images)
