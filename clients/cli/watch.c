@@ -122,8 +122,7 @@ static void on_done(struct watch *w, const json_t *event)
     w->done = true;
     if (*status && strcmp(status, "ok") != 0)
         w->failed = true;
-    if (!strcmp(status, "aborted") && !w->show.quiet)
-        note("[not run: an earlier run in this context failed or the context was restarted]");
+    w->aborted = !strcmp(status, "aborted");
 }
 
 static void on_event(void *user, const struct sse_event *e)
@@ -269,6 +268,21 @@ static int open_signals(void)
     return signalfd(-1, &set, SFD_CLOEXEC);
 }
 
+/* The run never began: the sandbox could not be started, or what was before it in the queue ended
+ * it. */
+static int explain_abort(const struct watch *w)
+{
+    CLEANUP_REPLY struct reply reply = {0};
+    CLEANUP_FREE char *path = http_path("/v1/sandboxes/%s", w->box);
+    http_call(w->server, "GET", path, NULL, 5000, &reply);
+    const json_t *error = json_object_get(reply.json, "error");
+    if (reply.status == 200 && *json_text(error, "message"))
+        return fail(STATUS_SERVER, "the sandbox %s could not be started: %s: %s", w->box,
+                    json_text(error, "step"), json_text(error, "message"));
+    note("[not run: an earlier run in this context failed or the context was restarted]");
+    return STATUS_FAILED;
+}
+
 int watch_run(struct watch *w, const json_t *body)
 {
     w->sse = (struct sse){.on_event = on_event, .user = w};
@@ -285,6 +299,8 @@ int watch_run(struct watch *w, const json_t *body)
         return fail(STATUS_SERVER, "the server sent an event of more than %zu MiB", SSE_MAX >> 20);
     if (w->interrupts && w->failed)
         return STATUS_INTERRUPTED;
+    if (w->aborted)
+        return explain_abort(w);
     return w->failed || w->show.broken ? STATUS_FAILED : STATUS_OK;
 }
 

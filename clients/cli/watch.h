@@ -21,7 +21,7 @@ struct watch {
     char *context;           /* set by the caller, else looked up when it is needed */
     unsigned int interrupts; /* Ctrl-C so far */
     bool interrupt_due;      /* Ctrl-C came before the execution was known */
-    bool failed, done;
+    bool failed, done, aborted;
     int leave; /* exit status when the user or a signal ends the program first */
 };
 
