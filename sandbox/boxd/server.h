@@ -56,7 +56,6 @@ int zygotes_clone(void *owner, struct box *b, const struct wire_clone *req, cons
 void zygotes_forget_requests(
     struct server *s); /* creations that have not begun: nobody waits for them */
 void zygotes_reaped(struct server *s, pid_t pid, int status);
-bool zygotes_ready(const struct server *s);
 
 /* gateway.c */
 int gateway_start(struct server *s, struct err *err);

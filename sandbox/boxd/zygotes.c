@@ -59,7 +59,6 @@ struct zygotes {
     char mount_point[300];
     uv_idle_t idle; /* makes parts when nothing else is to do */
     bool idle_active;
-    uv_timer_t retry;
 };
 
 static int launch(struct image *im, struct err *err);
@@ -441,14 +440,6 @@ void zygotes_forget_requests(struct server *s)
             free(req);
         }
     }
-}
-
-bool zygotes_ready(const struct server *s)
-{
-    LIST_FOREACH (it, &s->zygotes->images)
-        if (current(LIST_ENTRY(it, struct image, link)))
-            return true;
-    return false;
 }
 
 int zygotes_start(struct server *s, struct err *err)
