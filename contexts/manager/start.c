@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "contexts/manager/language.h"
 #include "contexts/manager/private.h"
 #include "sandbox/base/fd.h"
 #include "sandbox/base/json.h"
@@ -234,7 +235,7 @@ void context_start(struct context *c)
 int context_open(struct sandbox *sb, const struct context_spec *spec, struct context **ret,
                  struct err *e)
 {
-    if (strcmp(spec->language, "python") != 0)
+    if (!language_find(spec->language))
         return CONTEXT_E_LANGUAGE;
     if (sb->ncontexts >= sb->manager->config.contexts_max)
         return CONTEXT_E_LIMIT;

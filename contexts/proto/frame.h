@@ -21,6 +21,10 @@ enum frame_type {
     FRAME_INPUT =
         10, /* value bytes: answers STDIN; no DONE of its own. arg 1 = no client can answer */
     FRAME_SHUTDOWN = 11, /* {restart} run atexit hooks, exit 0; no DONE */
+    /* Control: sent while other requests run, one of them at a time. */
+    FRAME_DEBUG = 12,    /* debug_request content (DAP) -> DONE */
+    FRAME_SUBSHELL = 13, /* {"op": "create" or "delete"}; arg = its number -> DONE */
+    FRAME_USAGE = 14,    /* {} -> DONE: usage_reply content */
 
     /* runner -> G. req = the request it belongs to; 0 = none. */
     FRAME_HELLO = 33,          /* info JSON: ready for the first request */
@@ -32,6 +36,7 @@ enum frame_type {
     FRAME_STDIN = 39,          /* {prompt, password} then waits for INPUT */
     FRAME_COMM_OUT = 40,       /* {"msg_type"}, content, metadata, buffers... */
     FRAME_DONE = 41, /* reply content JSON; arg: enum frame_status. Exactly one per request */
+    FRAME_DEBUG_EVENT = 42, /* DAP event */
 };
 
 enum frame_status { FRAME_OK = 0, FRAME_FAILED = 1, FRAME_ABORTED = 2 };

@@ -14,7 +14,7 @@ static const struct shape {
     {FRAME_RESULT, "oo"},     {FRAME_CLEAR_OUTPUT, ""},
     {FRAME_ERROR, "o"},       {FRAME_STDIN, "o"},
     {FRAME_COMM_OUT, "ooo*"}, {FRAME_DONE, "o"},
-    {MESSAGE_EXITED, ""},
+    {FRAME_DEBUG_EVENT, "o"}, {MESSAGE_EXITED, ""},
 };
 
 static const char *check_section(char kind, const struct proto_section *s)

@@ -61,7 +61,7 @@ bool api_query_int(struct gateway *gw, struct exchange *x, const struct http_req
 struct sandbox *api_sandbox(struct gateway *gw, struct exchange *x, const char *name);
 struct context *api_context(struct gateway *gw, struct exchange *x, const struct route_params *p);
 
-/* "python" for python, python3, py; otherwise NULL and 400 / 501 answered. NULL name: python. */
+/* Its name in the language table; NULL and 400 answered when unknown. NULL name: the default. */
 const char *api_language(struct gateway *gw, struct exchange *x, const char *name);
 
 int api_put_sandbox(struct buf *out, struct sandbox *sb);

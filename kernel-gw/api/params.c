@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "contexts/manager/language.h"
 #include "kernel-gw/api/api.h"
 #include "sandbox/base/json.h"
 
@@ -197,19 +198,9 @@ struct context *api_context(struct gateway *gw, struct exchange *x, const struct
 
 const char *api_language(struct gateway *gw, struct exchange *x, const char *name)
 {
-    static const char *const names[][2] = {
-        {"python", "python"}, {"python3", "python"}, {"py", "python"},     {"javascript", NULL},
-        {"js", NULL},         {"node", NULL},        {"typescript", NULL}, {"ts", NULL}};
-    if (!name)
-        return "python";
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        if (strcmp(names[i][0], name) != 0)
-            continue;
-        if (!names[i][1])
-            api_error_detail(gw, x, 501, "LANGUAGE_NOT_AVAILABLE", "language", name,
-                             "%s is not available here", name);
-        return names[i][1];
-    }
-    api_error_detail(gw, x, 400, "INVALID_LANGUAGE", "language", name, "unknown language %s", name);
-    return NULL;
+    const struct language *l = name ? language_find(name) : language_next(NULL);
+    if (!l)
+        api_error_detail(gw, x, 400, "INVALID_LANGUAGE", "language", name, "unknown language %s",
+                         name);
+    return l ? l->name : NULL;
 }

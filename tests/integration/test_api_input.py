@@ -41,7 +41,6 @@ def test_tokens(server: Any) -> None:
         ("POST", "/v1/sandboxes/b/run", '{"code":"1","timeout":0}', 400, "INVALID_FIELD"),
         ("POST", "/v1/sandboxes/b/run", '{"code":"1","formats":["gif"]}', 400, "INVALID_FIELD"),
         ("POST", "/v1/sandboxes/b/run", '{"code":"1","language":"cobol"}', 400, "INVALID_LANGUAGE"),
-        ("POST", "/v1/sandboxes/b/run", '{"code":"1","language":"ts"}', 501, "LANGUAGE_NOT_AVAILABLE"),
         ("POST", "/v1/sandboxes/B_AD/run", '{"code":"1"}', 400, "SANDBOX_NAME_INVALID"),
         ("PUT", "/v1/sandboxes/-x", "{}", 400, "SANDBOX_NAME_INVALID"),
         ("PUT", "/v1/sandboxes/x", '{"sleepAfter":"10m"}', 400, "NOT_SUPPORTED"),
