@@ -69,7 +69,8 @@ static void replay_record(struct context *c, const struct journal_record *rec)
     case JOURNAL_RUNNER:
         c->exited = c->broken = false;
         c->live.decoder.error = NULL;
-        c->execution_count = 0;
+        c->main.execution_count = 0;
+        lanes_forget(c);
         c->lost_reason = NULL;
         break;
     case JOURNAL_HELLO: {
@@ -78,6 +79,9 @@ static void replay_record(struct context *c, const struct journal_record *rec)
         context_on_message(c, &hello);
         return;
     }
+    case JOURNAL_SUBSHELL:
+        lane_apply(c, rec);
+        return;
     case JOURNAL_NOTICE: {
         struct request *r = request_find(c, word);
         if (r)
@@ -108,10 +112,12 @@ static int replay(struct context *c)
 
 static void go_on(struct context *c)
 {
-    struct request *r = c->running;
+    struct request *r = c->main.running;
     c->ready = true;
+    for (struct lane *l = NULL; (l = lane_next(c, l));)
+        if (l->running)
+            request_resend(c, l->running);
     if (r) {
-        request_resend(c);
         context_arm_timeout(c);
         if (r->timed_out)
             context_interrupt(c);
@@ -159,7 +165,7 @@ static void adopt_context(struct manager *m, const struct wire_message *msg)
         c->broken |= !c->runner;
         MANAGER_HOOK(m, context_opened, c);
         log_info(MOD, "context adopted", "context=%s running=%d queued=%u", c->id,
-                 c->running != NULL, c->nqueue);
+                 c->main.running != NULL, c->nqueue);
         go_on(c);
     } else {
         log_error(MOD, "context not adopted", "context=%s step=%s error=%s", text(o, "id"),

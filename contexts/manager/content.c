@@ -34,10 +34,22 @@ static void put_input(const struct context_event *ev, struct buf *out)
     buf_printf(out, ",\"execution_count\":%u}", ev->execution_count);
 }
 
+/* Whether a SUBSHELL request asked for a new one: one to be deleted is known until its reply is
+ * out. */
+static bool subshell_made(const struct context_event *ev)
+{
+    return !lane_subshell(ev->context, ev->request->subshell);
+}
+
 static void put_reply(const struct context_event *ev, struct buf *out)
 {
     const struct proto_section *s = &ev->sections[0];
     size_t at = 0;
+    if (ev->request && ev->request->kind == REQUEST_SUBSHELL && ev->status == FRAME_OK &&
+        subshell_made(ev)) {
+        buf_printf(out, "{\"status\":\"ok\",\"subshell_id\":\"%s\"}", ev->request->id);
+        return;
+    }
     if (!ev->request || ev->request->kind != REQUEST_EXECUTE) {
         buf_put(out, s->data, s->len);
         return;
@@ -93,6 +105,7 @@ int event_put_content(const struct context_event *ev, struct buf *out)
     case EVENT_REPLY:
         put_reply(ev, out);
         break;
+    case EVENT_DEBUG:
     case EVENT_ERROR:
     case EVENT_STDIN:
         buf_put(out, ev->sections[0].data, ev->sections[0].len);
@@ -114,6 +127,12 @@ static const char *reply_type(const struct context_event *ev)
         return "history_reply";
     case REQUEST_COMM_INFO:
         return "comm_info_reply";
+    case REQUEST_DEBUG:
+        return "debug_reply";
+    case REQUEST_SUBSHELL:
+        return subshell_made(ev) ? "create_subshell_reply" : "delete_subshell_reply";
+    case REQUEST_USAGE:
+        return "usage_reply";
     case REQUEST_COMM:
         return NULL; /* comm messages have no reply */
     default:
@@ -150,6 +169,8 @@ const char *event_message_type(const struct context_event *ev)
         return "execute_result";
     case EVENT_CLEAR_OUTPUT:
         return "clear_output";
+    case EVENT_DEBUG:
+        return "debug_event";
     case EVENT_ERROR:
         return "error";
     case EVENT_COMM:

@@ -4,6 +4,7 @@
  * then applied, so that a restarted gateway that applies the file again ends in the same state.
  */
 #include <errno.h>
+#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,6 +30,7 @@ void context_ref(struct context *c)
 static void context_free(struct context *c)
 {
     projector_deinit(&c->live);
+    lanes_forget(c);
     journal_close(c->journal);
     free(c->language);
     free(c->cwd);
@@ -89,7 +91,7 @@ struct context *context_new(struct sandbox *sb, const struct context_spec *spec,
     c->next_request = FIRST_REQUEST;
     c->created_us = c->last_used_us = manager_now_us();
     list_init(&c->item);
-    list_init(&c->queue);
+    lanes_init(c);
     list_init(&c->requests);
     list_init(&c->subscriptions);
     list_init(&c->waiters);
@@ -223,6 +225,38 @@ static void on_closed(void *user, int error)
 const struct runner_link_ops context_runner_ops = {
     .reserve = on_reserve, .packet = on_packet, .closed = on_closed};
 
+static bool has_text(const json_t *array, const char *text)
+{
+    size_t i;
+    json_t *v;
+    json_array_foreach ((json_t *)array, i, v)
+        if (json_is_string(v) && !strcmp(json_string_value(v), text))
+            return true;
+    return false;
+}
+
+/* What the runner can do besides running cells, from its info. */
+void context_take_abilities(struct context *c)
+{
+    static const struct {
+        const char *name;
+        enum request_kind kind;
+    } kinds[] = {{"complete", REQUEST_COMPLETE},
+                 {"inspect", REQUEST_INSPECT},
+                 {"is_complete", REQUEST_IS_COMPLETE},
+                 {"history", REQUEST_HISTORY},
+                 {"comm_info", REQUEST_COMM_INFO}};
+    json_t *info = json_loadb((const char *)c->hello.data, c->hello.len, 0, NULL);
+    const json_t *features = json_object_get(info, "supported_features");
+    const json_t *concurrent = json_object_get(info, "concurrent");
+    c->features = (has_text(features, "debugger") ? CONTEXT_DEBUGGER : 0) |
+                  (has_text(features, "kernel subshells") ? CONTEXT_SUBSHELLS : 0);
+    c->concurrent = 0;
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
+        c->concurrent |= (unsigned)has_text(concurrent, kinds[i].name) << kinds[i].kind;
+    json_decref(info);
+}
+
 static void take_hello(struct context *c, const struct proto_section *s)
 {
     char *copy = strndup((const char *)s->data, s->len);
@@ -232,6 +266,7 @@ static void take_hello(struct context *c, const struct proto_section *s)
     c->hello = (struct proto_section){(const uint8_t *)copy, strlen(copy)};
     free(c->manager->hello);
     c->manager->hello = strdup(copy);
+    context_take_abilities(c);
 }
 
 /* Messages that concern the context itself; those of requests come as events. */
@@ -263,7 +298,7 @@ static void became_ready(struct context *c)
 {
     uv_timer_stop(&c->start_timer);
     context_tell_ready(c, true);
-    if (c->interrupt_pending && c->running)
+    if (c->interrupt_pending && c->main.running)
         context_interrupt(c);
     c->interrupt_pending = false;
 }
@@ -276,8 +311,13 @@ void context_settle(struct context *c)
         became_ready(c);
     if (c->abort_for) {
         struct request *failed = STEAL_PTR(c->abort_for);
-        request_abort_queue(c, &failed->session);
+        request_abort_queue(STEAL_PTR(c->abort_lane), &failed->session);
         request_unref(failed);
+    }
+    if (c->subshell_done) {
+        struct request *done = STEAL_PTR(c->subshell_done);
+        lane_finished(c, done);
+        request_unref(done);
     }
     if (c->exited || c->broken)
         context_died(c);
@@ -294,13 +334,14 @@ void context_get_info(const struct context *c, struct context_info *ret)
                                  .env = c->env,
                                  .sandbox = c->sandbox,
                                  .state = c->state,
-                                 .execution_count = c->execution_count,
+                                 .execution_count = c->main.execution_count,
                                  .timeout_ms = c->timeout_ms,
-                                 .queued = c->nqueue + (c->running != NULL),
+                                 .queued = c->nqueue + lanes_running(c),
                                  .created_us = c->created_us,
                                  .last_used_us = c->last_used_us,
                                  .dead_reason = c->state == CONTEXT_DEAD ? c->lost_reason : NULL,
-                                 .hello = c->hello};
-    if (ret->state == CONTEXT_IDLE && c->running)
+                                 .hello = c->hello,
+                                 .features = c->features};
+    if (ret->state == CONTEXT_IDLE && c->main.running)
         ret->state = CONTEXT_BUSY;
 }

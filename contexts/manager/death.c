@@ -151,27 +151,40 @@ void context_close_runner(struct context *c, bool kill)
     c->setup_request = 0;
 }
 
+/* Error and reply for one that ran. */
+static void end_running(struct context *c, struct lane *l, const struct buf *error)
+{
+    CLEANUP_BUF struct buf reply = {0};
+    struct request *r = l->running;
+    if (!error->err) {
+        struct iovec iov[] = {{&r->number, 8}, {error->data, error->len}};
+        context_record(c, JOURNAL_ERROR, iov, 2, NULL);
+        buf_printf(&reply, "{\"status\":\"error\",%s", (const char *)error->data + 1);
+    }
+    if (l->running)
+        request_end(c, l->running, FRAME_FAILED,
+                    reply.len && !reply.err ? buf_str(&reply) : "{\"status\":\"error\"}");
+}
+
 /* Error and reply for what ran, `aborted` for what waited. */
 static void end_requests(struct context *c)
 {
     CLEANUP_BUF struct buf json = {0};
-    CLEANUP_BUF struct buf reply = {0};
     const struct death *d = &c->death;
-    struct request *r = c->running;
     manager_error_json(&json, d->ename, d->text, d->code, d->details);
-    if (r && !json.err) {
-        struct iovec iov[] = {{&r->number, 8}, {json.data, json.len}};
-        context_record(c, JOURNAL_ERROR, iov, 2, NULL);
-        buf_printf(&reply, "{\"status\":\"error\",%s", (const char *)json.data + 1);
-    }
-    if (c->running)
-        request_end(c, c->running, FRAME_FAILED,
-                    reply.len && !reply.err ? buf_str(&reply) : "{\"status\":\"error\"}");
+    for (struct lane *l = NULL; (l = lane_next(c, l));)
+        if (l->running)
+            end_running(c, l, &json);
     if (strcmp(d->code, "RESTARTED") != 0) /* there, what waits was asked for after the restart */
-        request_abort_queue(c, NULL);
+        lanes_abort(c);
     /* That was the abort of its session, too: what is asked from now on is meant for the next one.
      */
     request_unref(STEAL_PTR(c->abort_for));
+    request_unref(STEAL_PTR(c->subshell_done));
+    for (struct lane *l = NULL; (l = lane_next(c, l));)
+        if (l->number)
+            request_abort_queue(l, NULL); /* shells end with their interpreter */
+    lanes_forget(c);
 }
 
 /* The reasons that a user asked for are no loss to tell. */
@@ -201,7 +214,7 @@ void context_died(struct context *c)
     context_disarm(c);
     end_requests(c);
     c->exited = c->broken = c->ready = c->restart_wanted = c->interrupt_pending = false;
-    c->execution_count = 0;
+    c->main.execution_count = 0;
     if (!told)
         c->lost_reason = code;
     c->death.pending = false;

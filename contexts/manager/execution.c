@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "contexts/manager/private.h"
+#include "sandbox/base/fd.h"
 
 void request_end(struct context *c, struct request *r, enum frame_status status,
                  const char *content)
@@ -35,12 +36,14 @@ void request_finished(struct context *c, struct request *r, uint32_t status)
     r->ended_us = c->live.time_us;
     r->wants_input = false;
     if (ran) {
-        context_disarm(c);
-        c->running = NULL;
-        c->truncating = c->dropping = false;
+        if (r->main)
+            context_disarm(c);
+        r->lane->running = NULL;
+        if (r->truncated)
+            c->truncating = c->dropping = false;
         if (r->kind == REQUEST_EXECUTE) {
             if (!r->silent && !r->no_history)
-                c->execution_count = r->execution_count;
+                r->lane->execution_count = r->execution_count;
             observe(m, r);
             m->stats.errors += status != FRAME_OK;
         }
@@ -48,30 +51,36 @@ void request_finished(struct context *c, struct request *r, uint32_t status)
         list_remove(&r->queued);
         c->nqueue--;
     }
-    if (r->kind == REQUEST_EXECUTE ||
-        r->kind == REQUEST_COMM) { /* background output is shown there */
+    if (r->main && (r->kind == REQUEST_EXECUTE ||
+                    r->kind == REQUEST_COMM)) { /* background output is shown there */
         request_ref(r);
         request_unref(c->last);
         c->last = r;
     }
+    if (r->kind == REQUEST_SUBSHELL && status == FRAME_OK && !c->replaying && !c->subshell_done) {
+        request_ref(r);
+        c->subshell_done = r;
+    }
+    struct lane *l = STEAL_PTR(r->lane);
     if (r->kind != REQUEST_EXECUTE)
         request_drop(r);
     if (ran && status == FRAME_FAILED && r->stop_on_error && !c->replaying && !c->abort_for) {
         /* Not here: this request's idle is still to come. */
         request_ref(r);
         c->abort_for = r;
+        c->abort_lane = l;
     }
 }
 
 /* Queued executes of one client session, or everything (session NULL), end without having run. */
-void request_abort_queue(struct context *c, const struct proto_section *session)
+void request_abort_queue(struct lane *l, const struct proto_section *session)
 {
-    LIST_FOREACH_SAFE (it, &c->queue) {
+    LIST_FOREACH_SAFE (it, &l->queue) {
         struct request *r = LIST_ENTRY(it, struct request, queued);
         if (session && (r->kind != REQUEST_EXECUTE || r->session.len != session->len ||
                         memcmp(r->session.data, session->data, session->len) != 0))
             continue;
-        request_end(c, r, FRAME_ABORTED, "{\"status\":\"aborted\"}");
+        request_end(r->context, r, FRAME_ABORTED, "{\"status\":\"aborted\"}");
     }
 }
 
@@ -130,13 +139,22 @@ static struct request *oldest_done(struct context *c)
     return NULL;
 }
 
+/* What runs and has written more than one execution may: no more of that kind goes on file. */
+static void bound_output(struct context *c)
+{
+    uint64_t max = c->manager->config.execution_max, end = journal_end(c->journal);
+    for (struct lane *l = NULL; !c->truncating && (l = lane_next(c, l));) {
+        if (l->running && l->running->kind == REQUEST_EXECUTE &&
+            end - l->running->started_record > max)
+            l->running->truncated = c->truncating = true;
+    }
+}
+
 void context_trim(struct context *c)
 {
     const struct manager_config *cfg = &c->manager->config;
     struct request *old;
-    if (c->running && !c->truncating &&
-        journal_end(c->journal) - c->running->started_record > cfg->execution_max)
-        c->running->truncated = c->truncating = true;
+    bound_output(c);
     bool many = c->nexecutions > cfg->executions_max + c->nqueue;
     bool big = journal_end(c->journal) - journal_floor(c->journal) > cfg->journal_max;
     if (!many && !big)
@@ -150,5 +168,9 @@ void context_trim(struct context *c)
     if (c->hello.len) { /* the record of it may be gone now */
         struct iovec hello = {(void *)c->hello.data, c->hello.len};
         context_record(c, JOURNAL_HELLO, &hello, 1, NULL);
+    }
+    LIST_FOREACH (it, &c->subshells) {
+        const struct lane *l = LIST_ENTRY(it, struct lane, item);
+        lane_record(c, l->number, l->id, true);
     }
 }

@@ -11,14 +11,14 @@
 
 int context_interrupt(struct context *c)
 {
-    if (!c->running || !c->runner || !c->sandbox || !c->sandbox->init)
+    if (!c->main.running || !c->runner || !c->sandbox || !c->sandbox->init)
         return 0;
     c->manager->stats.interrupts++;
     if (!c->ready) {
         c->interrupt_pending = true; /* the interpreter is not there yet */
         return 0;
     }
-    init_context_interrupt(c->sandbox->init, c->number, c->running->number);
+    init_context_interrupt(c->sandbox->init, c->number, c->main.running->number);
     return 0;
 }
 
@@ -35,7 +35,7 @@ static void on_grace(struct context *c)
     context_death_set(c, "TIMEOUT", "TimeoutError", "{\"cause\":\"timeout\"}",
                       "the run took longer than %u ms, ignored the interrupt and was killed; the "
                       "context's state is lost",
-                      c->running ? c->running->timeout_ms : 0);
+                      c->main.running ? c->main.running->timeout_ms : 0);
     kill_runner(c);
     context_died(c);
 }
@@ -48,7 +48,7 @@ static void on_limit(struct context *c)
 {
     CLEANUP_BUF struct buf json = {0};
     char text[96];
-    struct request *r = c->running;
+    struct request *r = c->main.running;
     c->manager->stats.timeouts++;
     r->timed_out = true;
     snprintf(text, sizeof text, "the run took longer than %u ms and was interrupted",
@@ -57,7 +57,7 @@ static void on_limit(struct context *c)
     struct iovec iov[] = {{&r->number, 8}, {json.data, json.len}};
     if (!json.err)
         context_record(c, JOURNAL_ERROR, iov, 2, NULL);
-    if (c->running != r)
+    if (c->main.running != r)
         return;
     c->timer_for = TIMER_GRACE;
     context_interrupt(c);
@@ -69,10 +69,10 @@ static void on_timer(uv_timer_t *t)
     int what = c->timer_for;
     c->timer_for = TIMER_NONE;
     context_ref(c);
-    if (what == TIMER_RUN && c->running) {
+    if (what == TIMER_RUN && c->main.running) {
         uv_timer_start(t, on_timer, c->manager->config.grace_ms, 0);
         on_limit(c);
-    } else if (what == TIMER_GRACE && c->running) {
+    } else if (what == TIMER_GRACE && c->main.running) {
         on_grace(c);
     } else if (what == TIMER_SHUTDOWN) {
         kill_runner(c);
@@ -84,7 +84,7 @@ static void on_timer(uv_timer_t *t)
 
 void context_arm_timeout(struct context *c)
 {
-    struct request *r = c->running;
+    struct request *r = c->main.running;
     if (!r || c->timer_for == TIMER_SHUTDOWN)
         return;
     uint64_t ms = r->timeout_ms;
@@ -110,11 +110,20 @@ void context_shutdown_timer(struct context *c, uint32_t ms)
     uv_timer_start(&c->timer, on_timer, ms, 0);
 }
 
+/* The request that the answer is for; r NULL: the first that waits. */
+static struct request *waiting_for_input(struct context *c, const struct request *r)
+{
+    for (struct lane *l = NULL; (l = lane_next(c, l));)
+        if (l->running && l->running->wants_input && (!r || l->running == r))
+            return l->running;
+    return NULL;
+}
+
 int context_input(struct context *c, const struct request *r, const void *value, size_t len)
 {
-    struct request *run = c->running;
+    struct request *run = waiting_for_input(c, r);
     struct proto_section s = {value, len};
-    if (!run || (r && r != run) || !run->wants_input || !c->runner)
+    if (!run || !c->runner)
         return -ENOENT;
     int e = runner_link_send(c->runner, FRAME_INPUT, 0, run->number, &s, 1);
     if (e < 0)

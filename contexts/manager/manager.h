@@ -45,6 +45,7 @@ enum context_event_type {
     EVENT_ERROR,  /* sections: {ename, evalue, traceback[]}; typed: also code and details, made by
                      the manager */
     EVENT_COMM,   /* sections: {msg_type}, content, metadata, buffers... */
+    EVENT_DEBUG,  /* sections: a DAP event */
     EVENT_NOTICE, /* text: a sentence for the user, e.g. that the state of a restarted context was
                      lost */
     /* To the asker of the request and to subscriptions of that request only: */
@@ -96,7 +97,14 @@ enum request_kind {
     REQUEST_HISTORY = FRAME_HISTORY,
     REQUEST_COMM_INFO = FRAME_COMM_INFO,
     REQUEST_COMM = FRAME_COMM,
+    /* Control: never wait for a cell. */
+    REQUEST_DEBUG = FRAME_DEBUG,
+    REQUEST_SUBSHELL = FRAME_SUBSHELL,
+    REQUEST_USAGE = FRAME_USAGE,
 };
+
+/* What a runner may be able to do besides; kernel_info's supported_features. */
+enum context_feature { CONTEXT_DEBUGGER = 1, CONTEXT_SUBSHELLS = 2 };
 
 /* Who asked. Both may be NULL. request->user in callbacks is this user; a vanished client calls
  * request_detach. */
@@ -116,6 +124,11 @@ struct request_spec {
     const struct proto_section *sections;
     unsigned nsections;
     bool silent, no_history, allow_stdin, stop_on_error; /* EXECUTE; must agree with the options */
+    /*
+     * Number of the subshell that runs it, 0 = the main shell. SUBSHELL: the one to delete, 0 makes
+     * a new one, whose id is that of the request.
+     */
+    uint32_t subshell;
     uint32_t timeout_ms;         /* 0 = none; counts from the start of the run */
     struct proto_section parent; /* raw header of the Jupyter request, {} or empty for none */
     struct proto_section
@@ -125,7 +138,11 @@ struct request_spec {
     struct request_asker asker;
 };
 
-enum { REQUEST_E_QUEUE_FULL = 1, REQUEST_E_GONE = 2 };
+enum {
+    REQUEST_E_QUEUE_FULL = 1,
+    REQUEST_E_GONE = 2,
+    REQUEST_E_SUBSHELL = 3 /* no such subshell, or too many */
+};
 
 /*
  * Queues a request; starts context and sandbox if need be. The reply and events may come before it
@@ -158,13 +175,24 @@ void request_get_info(const struct request *r, struct request_info *ret);
 /* The code of an EXECUTE, read back from the journal. */
 int request_get_code(const struct request *r, struct buf *out);
 
-/* Answers STDIN of the running request. -ENOENT when nothing waits. r may be NULL: whatever runs.
- */
+/* Answers STDIN of a running request. -ENOENT when nothing waits. r may be NULL: whatever waits. */
 int context_input(struct context *c, const struct request *r, const void *value, size_t len);
-/* Interrupts what runs now (nothing: 0 as well). */
+/* Interrupts what runs in the main shell (nothing: 0 as well). */
 int context_interrupt(struct context *c);
 /* Replies of requests that were read back after a restart of G and have no asker go to the
  * manager's orphan hook. */
+
+/* ---- subshells (JEP 91): shells of their own in the same interpreter, made by REQUEST_SUBSHELL
+ * ---- */
+
+struct context_subshell {
+    const char *id; /* UUID */
+    uint32_t number;
+};
+/* Oldest first; after 0 starts. false: no more. */
+bool context_subshell_next(const struct context *c, uint32_t after, struct context_subshell *ret);
+/* Its number; 0 = unknown. */
+uint32_t context_subshell_find(const struct context *c, const void *id, size_t len);
 
 /* ---- executions: EXECUTE requests, the last ones of a context ---- */
 struct request *execution_get(struct context *c, const char *id); /* borrowed; NULL */
@@ -238,10 +266,11 @@ struct context_info {
     struct sandbox *sandbox;
     enum context_state state;
     uint32_t execution_count, timeout_ms;
-    unsigned queued; /* running one included */
+    unsigned queued; /* running ones included */
     uint64_t created_us, last_used_us;
     const char *dead_reason;    /* code like "EXITED", "OUT_OF_MEMORY"; NULL when alive */
     struct proto_section hello; /* info JSON of the runner (kernel_info); len 0 while unknown */
+    unsigned features;          /* enum context_feature; 0 while unknown */
 };
 void context_get_info(const struct context *c, struct context_info *ret);
 /* Calls back once the runner's HELLO is known, or the context failed (ok false). May call from

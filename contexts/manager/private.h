@@ -13,6 +13,8 @@
 #define MOD "manager"
 
 enum { HOOKS_MAX = 4, FIRST_REQUEST = 16, ROUTE_MAX = 64 << 10 };
+/* Requests that run at once: main shell, side, control, subshells. */
+enum { SUBSHELLS_MAX = 16, RUNNING_MAX = SUBSHELLS_MAX + 3 };
 
 /* Kinds of journal records. Integers native, same machine. */
 enum journal_kind {
@@ -22,17 +24,19 @@ enum journal_kind {
     JOURNAL_ERROR, /* u64 req, {ename, evalue, traceback, code, details}: an error of the manager */
     JOURNAL_END,   /* u64 req, u64 status, reply content: ended by the manager, not by DONE */
     JOURNAL_STATE, /* u64 enum context_state, reason code: of the context */
-    JOURNAL_RUNNER, /* u64 number in the box: frames of a new interpreter follow */
-    JOURNAL_HELLO,  /* info JSON that the pool received */
-    JOURNAL_NOTICE, /* u64 req, text */
+    JOURNAL_RUNNER,   /* u64 number in the box: frames of a new interpreter follow */
+    JOURNAL_HELLO,    /* info JSON that the pool received */
+    JOURNAL_NOTICE,   /* u64 req, text */
+    JOURNAL_SUBSHELL, /* struct subshell_record: made or gone */
 };
 
 struct request_record {
     uint64_t number;
     uint32_t timeout_ms;
-    uint8_t kind, silent, no_history, allow_stdin, stop_on_error, pad[3];
+    uint32_t subshell;
+    uint8_t kind, silent, no_history, allow_stdin, stop_on_error, side, pad[2];
     char id[37];
-    uint8_t pad2[3];
+    uint8_t pad2[7];
     uint32_t parent, route, session, nsections;
     uint32_t sections[MESSAGE_SECTIONS_MAX];
 };
@@ -43,12 +47,33 @@ struct start_record {
     uint32_t sent; /* lowest byte: 1 once the runner's socket has all of it */
 };
 
+struct subshell_record {
+    uint32_t number, alive;
+    char id[40];
+};
+
+/* The requests that run, in no order. In a set the main shell's is found by its lane. */
+struct running_set {
+    unsigned n;
+    struct request *r[RUNNING_MAX];
+};
+
+/* A FIFO of requests of which one runs at a time. docs/protocol.md, "Lanes". */
+struct lane {
+    struct list item; /* context->subshells */
+    uint32_t number;  /* of a subshell; 0 = of the context itself */
+    char id[40];      /* of a subshell */
+    struct list queue;
+    struct request *running;
+    uint32_t execution_count;
+};
+
 /* Turns journal records into events; one lives with the context, one in every reader that is not up
  * to date. */
 struct projector {
     struct proto_decoder decoder;
     struct context *context;
-    struct request *running;
+    struct running_set running;
     struct request *hint;   /* found before the context's table is asked */
     uint64_t message_start; /* record in which the open message began */
     struct {
@@ -65,7 +90,7 @@ struct projector {
 
 struct projector_point { /* where a reader begins: see projector_seek */
     uint64_t scan, start;
-    struct request *running;
+    struct running_set running;
     struct {
         uint64_t req;
         size_t len;
@@ -82,9 +107,12 @@ void projector_seek(struct projector *p, const struct projector_point *at);
 
 struct request {
     struct list item;   /* context->requests */
-    struct list queued; /* context->queue */
+    struct list queued; /* lane->queue */
     unsigned refs;
     struct context *context;
+    struct lane *lane; /* NULL once done */
+    uint32_t subshell;
+    bool main; /* of the main lane */
     uint64_t number;
     enum request_kind kind;
     enum request_state state;
@@ -157,11 +185,17 @@ struct context {
     const char *broken_why;
     struct death death;
     const char *lost_reason; /* the next run is told */
-    uint32_t execution_count;
+    uint32_t next_subshell;
+    unsigned features;   /* enum context_feature */
+    unsigned concurrent; /* kinds of requests of the side lane, a bit each */
 
-    struct request *running, *last;
+    struct lane main, side, control;
+    struct list subshells;     /* struct lane */
+    struct request *last;      /* of the main lane: what output of nobody belongs to */
     struct request *abort_for; /* failed with stop_on_error: its session's queue is to be aborted */
-    struct list queue, requests, subscriptions;
+    struct lane *abort_lane;
+    struct request *subshell_done; /* a SUBSHELL request that has just ended well */
+    struct list requests, subscriptions;
     unsigned nqueue, nexecutions;
     struct list waiters;
     struct list lagging; /* manager->lagging */
@@ -224,6 +258,7 @@ void context_apply(struct context *c, const struct journal_record *rec);
 void context_settle(struct context *c); /* after anything happened: death, next request, trimming */
 void context_set_state(struct context *c, enum context_state s, const char *reason);
 void context_on_event(void *user, const struct context_event *ev);
+void context_take_abilities(struct context *c);
 void context_on_message(struct context *c, const struct proto_message *m);
 extern const struct runner_link_ops context_runner_ops;
 
@@ -237,12 +272,28 @@ void context_tell_ready(struct context *c, bool ok);
 struct request *request_from_record(struct context *c, const struct journal_record *rec);
 struct request *request_find(struct context *c, uint64_t number);
 void request_advance(struct context *c);
-void request_resend(struct context *c);
+void request_resend(struct context *c, struct request *r);
 void request_end(struct context *c, struct request *r, enum frame_status status,
                  const char *content);
 void request_finished(struct context *c, struct request *r, uint32_t status);
-void request_abort_queue(struct context *c, const struct proto_section *session);
+void request_abort_queue(struct lane *l, const struct proto_section *session);
 void request_drop(struct request *r);
+
+/* lane.c */
+void lanes_init(struct context *c);
+void lane_init(struct lane *l);
+/* Every lane of c in turn; NULL starts and ends. */
+struct lane *lane_next(struct context *c, const struct lane *after);
+/* The lane of a request to be queued or read back; NULL: no such subshell. */
+struct lane *lane_for(struct context *c, enum request_kind kind, bool side, uint32_t subshell);
+struct lane *lane_subshell(const struct context *c, uint32_t number);
+unsigned lanes_running(const struct context *c);
+void lanes_abort(struct context *c); /* what waits in all of them */
+int lane_record(struct context *c, uint32_t number, const char *id, bool alive);
+void lane_apply(struct context *c, const struct journal_record *rec);
+void lanes_forget(struct context *c); /* subshells end with their interpreter */
+/* A SUBSHELL request has ended well: the shell is there, or to be taken apart. */
+void lane_finished(struct context *c, const struct request *r);
 
 /* death.c */
 void context_died(struct context *c);

@@ -13,17 +13,52 @@ void projector_init(struct projector *p, struct context *c, struct proto_quota *
     proto_decoder_init(&p->decoder, quota);
 }
 
-static void set_running(struct projector *p, struct request *r)
+static void set_add(struct running_set *s, struct request *r)
 {
-    if (r)
-        request_ref(r);
-    request_unref(p->running);
-    p->running = r;
+    if (s->n == RUNNING_MAX)
+        return;
+    request_ref(r);
+    s->r[s->n++] = r;
+}
+
+static bool set_has(const struct running_set *s, const struct request *r)
+{
+    for (unsigned i = 0; i < s->n; i++)
+        if (s->r[i] == r)
+            return true;
+    return false;
+}
+
+static void set_remove(struct running_set *s, const struct request *r)
+{
+    for (unsigned i = 0; i < s->n; i++) {
+        if (s->r[i] != r)
+            continue;
+        struct request *gone = s->r[i];
+        s->r[i] = s->r[--s->n];
+        request_unref(gone);
+        return;
+    }
+}
+
+static void set_clear(struct running_set *s)
+{
+    while (s->n)
+        request_unref(s->r[--s->n]);
+}
+
+/* What runs in the main shell: whose output is that nobody claims. */
+static struct request *main_running(const struct projector *p)
+{
+    for (unsigned i = 0; i < p->running.n; i++)
+        if (p->running.r[i]->main)
+            return p->running.r[i];
+    return NULL;
 }
 
 void projector_deinit(struct projector *p)
 {
-    set_running(p, NULL);
+    set_clear(&p->running);
     proto_decoder_deinit(&p->decoder);
 }
 
@@ -36,14 +71,17 @@ void projector_point(const struct projector *p, uint64_t next, struct projector_
 
 void projector_seek(struct projector *p, const struct projector_point *at)
 {
-    set_running(p, at->running);
+    set_clear(&p->running);
+    for (unsigned i = 0; i < at->running.n; i++)
+        set_add(&p->running, at->running.r[i]);
     memcpy(p->tail, at->tail, sizeof p->tail);
 }
 
 static struct request *find(const struct projector *p, uint64_t number)
 {
-    if (p->running && p->running->number == number)
-        return p->running;
+    for (unsigned i = 0; i < p->running.n; i++)
+        if (p->running.r[i]->number == number)
+            return p->running.r[i];
     if (p->hint && p->hint->number == number)
         return p->hint;
     return request_find(p->context, number);
@@ -62,18 +100,24 @@ static void emit_status(struct projector *p, struct request *r, enum context_sta
     emit(p, &ev);
 }
 
-/* Bytes of a cut character that will not be completed any more. */
-static void flush_tails(struct projector *p)
+static void flush_tail(struct projector *p, int i)
+{
+    struct context_event ev = {.type = EVENT_STREAM,
+                               .request = find(p, p->tail[i].req),
+                               .stream = i + 1,
+                               .text = {p->tail[i].bytes, p->tail[i].len}};
+    p->tail[i].len = 0;
+    emit(p, &ev);
+}
+
+/* Bytes of a cut character that will not be completed any more: of a request that does not run (or
+ * is ending). */
+static void flush_tails(struct projector *p, const struct request *ending)
 {
     for (int i = 0; i < 2; i++) {
-        if (!p->tail[i].len)
-            continue;
-        struct context_event ev = {.type = EVENT_STREAM,
-                                   .request = find(p, p->tail[i].req),
-                                   .stream = i + 1,
-                                   .text = {p->tail[i].bytes, p->tail[i].len}};
-        p->tail[i].len = 0;
-        emit(p, &ev);
+        struct request *r = p->tail[i].len ? find(p, p->tail[i].req) : NULL;
+        if (p->tail[i].len && (r == ending || !set_has(&p->running, r)))
+            flush_tail(p, i);
     }
 }
 
@@ -84,15 +128,16 @@ static void flush_tails(struct projector *p)
 static void on_stream(struct projector *p, const struct proto_message *m)
 {
     int i = m->sections[0].data[0] - 1;
+    const struct request *running = main_running(p);
     uint64_t req = m->req             ? m->req
-                   : p->running       ? p->running->number
+                   : running          ? running->number
                    : p->context->last ? p->context->last->number
                                       : 0;
     struct context_event ev = {.type = EVENT_STREAM, .stream = i + 1, .request = find(p, req)};
     struct proto_section text = m->sections[1];
 
     if (p->tail[i].len && p->tail[i].req != req)
-        flush_tails(p);
+        flush_tail(p, i);
     if (p->tail[i].len) {
         uint8_t joined[8];
         size_t n = p->tail[i].len, take = 0;
@@ -133,10 +178,9 @@ static void finish(struct projector *p, struct request *r, uint32_t status,
                                .execution_count = r->execution_count,
                                .nsections = 1,
                                .sections = content};
-    flush_tails(p);
+    flush_tails(p, r);
     request_ref(r);
-    if (p->running == r)
-        set_running(p, NULL);
+    set_remove(&p->running, r);
     emit(p, &ev);
     emit_status(p, r, CONTEXT_IDLE);
     request_unref(r);
@@ -148,7 +192,7 @@ static void on_message(struct projector *p, const struct proto_message *m)
         [FRAME_DISPLAY] = EVENT_DISPLAY, [FRAME_UPDATE_DISPLAY] = EVENT_UPDATE_DISPLAY,
         [FRAME_RESULT] = EVENT_RESULT,   [FRAME_CLEAR_OUTPUT] = EVENT_CLEAR_OUTPUT,
         [FRAME_ERROR] = EVENT_ERROR,     [FRAME_STDIN] = EVENT_STDIN,
-        [FRAME_COMM_OUT] = EVENT_COMM,
+        [FRAME_COMM_OUT] = EVENT_COMM,   [FRAME_DEBUG_EVENT] = EVENT_DEBUG,
     };
     if (p->message)
         p->message(p->context, m);
@@ -156,15 +200,17 @@ static void on_message(struct projector *p, const struct proto_message *m)
         on_stream(p, m);
         return;
     }
-    struct request *r = m->req ? find(p, m->req) : p->running ? p->running : p->context->last;
+    struct request *r = m->req ? find(p, m->req) : main_running(p);
+    if (!m->req && !r)
+        r = p->context->last;
     if (m->type == FRAME_DONE) {
-        if (r && r == p->running && m->req)
+        if (r && m->req && set_has(&p->running, r))
             finish(p, r, m->arg, &m->sections[0]);
         return;
     }
     if (m->type >= sizeof types || !types[m->type] || (m->req && !r))
         return;
-    if (m->type == FRAME_STDIN && (!r || r != p->running))
+    if (m->type == FRAME_STDIN && (!r || !set_has(&p->running, r)))
         return;
     struct context_event ev = {.type = types[m->type],
                                .request = r,
@@ -194,20 +240,20 @@ static void on_start(struct projector *p, const struct journal_record *rec)
         return;
     memcpy(&s, rec->data, sizeof s);
     struct request *r = find(p, s.number);
-    flush_tails(p);
-    set_running(p, r);
+    flush_tails(p, NULL);
     if (!r)
         return;
+    set_add(&p->running, r);
     if (p == &p->context->live && r->state == REQUEST_QUEUED) {
         projector_point(p, rec->offset, &r->start);
-        r->start.running = NULL;
+        r->start.running.n = 0;
         r->started_record = rec->offset;
         r->started_us = rec->time_us;
         r->execution_count = s.execution_count;
         r->state = REQUEST_RUNNING;
         list_remove(&r->queued);
         p->context->nqueue--;
-        p->context->running = r;
+        r->lane->running = r;
     }
     emit_status(p, r, CONTEXT_BUSY);
     if (r->kind == REQUEST_EXECUTE && !r->silent) {
@@ -240,7 +286,7 @@ static void on_numbered(struct projector *p, const struct journal_record *rec)
         emit(p, &ev);
         return;
     }
-    if (p->running != r)
+    if (!set_has(&p->running, r))
         emit_status(p, r, CONTEXT_BUSY); /* it never ran: aborted in the queue */
     finish(p, r, (uint32_t)head[1], &rest);
 }
@@ -276,7 +322,7 @@ int projector_feed(struct projector *p, const struct journal_record *rec)
         on_state(p, rec);
         return 0;
     case JOURNAL_RUNNER:
-        flush_tails(p);
+        flush_tails(p, NULL);
         proto_decoder_deinit(&p->decoder);
         proto_decoder_init(&p->decoder, quota);
         return 0;

@@ -43,8 +43,6 @@ struct request *request_find(struct context *c, uint64_t number)
 {
     if (!number)
         return NULL;
-    if (c->running && c->running->number == number)
-        return c->running;
     for (struct list *it = c->requests.prev; it != &c->requests; it = it->prev) {
         struct request *r = LIST_ENTRY(it, struct request, item);
         if (r->number == number)
@@ -63,6 +61,9 @@ struct request *request_from_record(struct context *c, const struct journal_reco
     size_t keep = (size_t)h.parent + h.route + h.session;
     if (rec->len - sizeof h < keep)
         return NULL;
+    struct lane *l = lane_for(c, h.kind, h.side, h.subshell);
+    if (!l)
+        return NULL;
     struct request *r = calloc(1, sizeof *r);
     uint8_t *bytes = malloc(keep + 1);
     if (!r || !bytes) {
@@ -78,6 +79,9 @@ struct request *request_from_record(struct context *c, const struct journal_reco
     r->refs = 1;
     r->context = c;
     context_ref(c);
+    r->lane = l;
+    r->main = l == &c->main;
+    r->subshell = h.subshell;
     r->number = h.number;
     r->kind = h.kind;
     memcpy(r->id, h.id, sizeof r->id);
@@ -92,7 +96,7 @@ struct request *request_from_record(struct context *c, const struct journal_reco
     list_init(&r->item);
     list_append(&c->requests, &r->item);
     list_init(&r->queued);
-    list_append(&c->queue, &r->queued);
+    list_append(&l->queue, &r->queued);
     c->nqueue++;
     c->nexecutions += r->kind == REQUEST_EXECUTE;
     if (c->next_request <= h.number)
@@ -126,7 +130,7 @@ static int send_sections(struct context *c, struct request *r, const struct prot
             return -ENOMEM;
         copy[0] = (struct proto_section){options.data, options.len};
     }
-    return runner_link_send(c->runner, (uint16_t)r->kind, 0, r->number, copy, n);
+    return runner_link_send(c->runner, (uint16_t)r->kind, r->subshell, r->number, copy, n);
 }
 
 /* Sections of a request as they are on file; valid while the reader lives. */
@@ -184,21 +188,39 @@ static void transmit(struct context *c, struct request *r, const struct proto_se
     }
 }
 
+/* Known once the runner has said hello: control waits for that. */
+static bool runner_can(const struct context *c, const struct request *r)
+{
+    if (r->kind == REQUEST_DEBUG)
+        return c->features & CONTEXT_DEBUGGER;
+    if (r->kind == REQUEST_SUBSHELL)
+        return c->features & CONTEXT_SUBSHELLS;
+    return true;
+}
+
 static void start(struct context *c, struct request *r, const struct proto_section *sections,
                   unsigned n)
 {
     struct start_record s = {.number = r->number,
-                             .execution_count = c->execution_count + !r->silent};
+                             .execution_count = r->lane->execution_count + !r->silent};
     struct iovec iov[2] = {{&s, sizeof s}};
     uint64_t at = 0;
+    if (!runner_can(c, r)) {
+        request_end(
+            c, r, FRAME_FAILED,
+            "{\"status\":\"error\",\"ename\":\"NotSupported\",\"evalue\":\"the interpreter of this "
+            "context cannot do that\",\"traceback\":[]}");
+        return;
+    }
     int e = context_record(c, JOURNAL_START, iov, 1, &at);
-    if (e < 0 || c->removed || c->running != r) {
+    if (e < 0 || c->removed || r->state != REQUEST_RUNNING) {
         c->broken = !c->removed;
         return;
     }
     r->started_record = at;
     transmit(c, r, sections, n);
-    context_arm_timeout(c);
+    if (r->main)
+        context_arm_timeout(c);
     if (c->lost_reason && r->kind == REQUEST_EXECUTE) {
         CLEANUP_BUF struct buf text = {0};
         buf_printf(&text, "the context was restarted and its state was lost: %s", c->lost_reason);
@@ -210,27 +232,36 @@ static void start(struct context *c, struct request *r, const struct proto_secti
     }
 }
 
-static bool can_start(const struct context *c)
+static bool can_start(const struct context *c, const struct lane *l)
 {
-    return !c->applying && !c->replaying && !c->removed && !c->running && c->runner &&
-           !c->death.pending && !c->broken && !c->exited && !c->restart_wanted;
+    return !c->applying && !c->replaying && !c->removed && !l->running && c->runner &&
+           !c->death.pending && !c->broken && !c->exited && !c->restart_wanted &&
+           (l != &c->control || c->ready);
+}
+
+static bool anything_queued(struct context *c)
+{
+    for (struct lane *l = NULL; (l = lane_next(c, l));)
+        if (!list_empty(&l->queue))
+            return true;
+    return false;
 }
 
 void request_advance(struct context *c)
 {
-    while (can_start(c) && !list_empty(&c->queue))
-        start(c, LIST_ENTRY(c->queue.next, struct request, queued), NULL, 0);
-    if (!list_empty(&c->queue) && !c->runner && !c->replaying && !c->applying)
+    for (struct lane *l = NULL; (l = lane_next(c, l));)
+        while (can_start(c, l) && !list_empty(&l->queue))
+            start(c, LIST_ENTRY(l->queue.next, struct request, queued), NULL, 0);
+    if (!c->runner && !c->replaying && !c->applying && anything_queued(c))
         context_start(c);
     if (c->broken && !c->applying && !c->replaying && c->runner)
         context_died(c);
 }
 
-/* After a restart of G: the request that ran then, if the runner may not have it yet. It ignores a
+/* After a restart of G: a request that ran then, if the runner may not have it yet. It ignores a
  * number it has had. */
-void request_resend(struct context *c)
+void request_resend(struct context *c, struct request *r)
 {
-    struct request *r = c->running;
     struct journal_reader reader;
     struct journal_record rec;
     journal_reader_init(&reader, c->journal, r->started_record);
@@ -241,11 +272,23 @@ void request_resend(struct context *c)
         transmit(c, r, NULL, 0);
 }
 
+static bool subshells_full(const struct context *c)
+{
+    unsigned n = 0;
+    LIST_FOREACH (it, (struct list *)&c->subshells)
+        n++;
+    return n >= SUBSHELLS_MAX;
+}
+
 static int check_spec(const struct context *c, const struct request_spec *spec, uint64_t *ret_len)
 {
     uint64_t len = spec->parent.len + spec->route.len + spec->session.len;
     if (c->removed)
         return REQUEST_E_GONE;
+    if (spec->subshell && !lane_subshell(c, spec->subshell))
+        return REQUEST_E_SUBSHELL;
+    if (spec->kind == REQUEST_SUBSHELL && !spec->subshell && subshells_full(c))
+        return REQUEST_E_SUBSHELL;
     if (c->nqueue >= c->manager->config.queue_max)
         return REQUEST_E_QUEUE_FULL;
     if (spec->route.len > ROUTE_MAX || spec->nsections > MESSAGE_SECTIONS_MAX)
@@ -261,6 +304,8 @@ static int file_request(struct context *c, const struct request_spec *spec,
 {
     struct request_record h = {.number = c->next_request++,
                                .timeout_ms = spec->timeout_ms,
+                               .subshell = spec->subshell,
+                               .side = !spec->subshell && (c->concurrent >> spec->kind & 1),
                                .kind = (uint8_t)spec->kind,
                                .silent = spec->silent,
                                .no_history = spec->no_history,
@@ -275,6 +320,8 @@ static int file_request(struct context *c, const struct request_spec *spec,
                                                   {(void *)spec->route.data, spec->route.len},
                                                   {(void *)spec->session.data, spec->session.len}};
     id_uuid(h.id);
+    if (spec->kind == REQUEST_SUBSHELL && !spec->subshell)
+        h.subshell = ++c->next_subshell;
     for (unsigned i = 0; i < spec->nsections; i++) {
         h.sections[i] = (uint32_t)spec->sections[i].len;
         iov[4 + i] = (struct iovec){(void *)spec->sections[i].data, spec->sections[i].len};
@@ -304,7 +351,7 @@ int context_submit(struct context *c, const struct request_spec *spec, struct re
     sandbox_touch(c->sandbox);
     pool_activity(c->manager->pool);
     context_ref(c);
-    if (c->queue.next == &r->queued && can_start(c))
+    if (r->lane->queue.next == &r->queued && can_start(c, r->lane))
         start(c, r, spec->sections, spec->nsections);
     context_settle(c);
     context_unref(c);

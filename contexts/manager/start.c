@@ -68,7 +68,8 @@ static void begin(struct context *c, const json_t *env)
     uint64_t number = c->number;
     struct iovec iov = {&number, sizeof number};
     c->exited = c->broken = c->ready = c->kill_sent = c->death.pending = false;
-    c->execution_count = 0;
+    c->main.execution_count = 0;
+    lanes_forget(c);
     c->manager->stats.contexts_started++;
     context_keep(c, true);
     context_record(c, JOURNAL_RUNNER, &iov, 1, NULL);
@@ -99,6 +100,7 @@ static void use_spare(struct context *c, const json_t *env)
     c->hello = (struct proto_section){(const uint8_t *)spare->hello,
                                       spare->hello ? strlen(spare->hello) : 0};
     spare->hello = NULL;
+    context_take_abilities(c);
     runner_link_set_ops(c->runner, &context_runner_ops, c);
     begin(c, env);
     uv_timer_start(&c->start_timer, on_start_timeout, START_MAX_MS, 0);
@@ -282,10 +284,10 @@ void context_restart(struct context *c)
     }
     context_death_set(c, "RESTARTED", "ContextRestarted", "{}", "the context was restarted");
     c->restart_wanted = true;
-    request_abort_queue(c, NULL);
+    lanes_abort(c);
     struct proto_section s = {(const uint8_t *)"{\"restart\":true}", 16};
     context_set_state(c, CONTEXT_RESTARTING, "");
-    if (c->running) /* a busy cell would sit in front of the atexit hooks */
+    if (c->main.running) /* a busy cell would sit in front of the atexit hooks */
         context_interrupt(c);
     runner_link_send(c->runner, FRAME_SHUTDOWN, 0, 0, &s, 1);
     context_shutdown_timer(c, SHUTDOWN_GRACE_MS);
@@ -313,6 +315,7 @@ void context_remove(struct context *c)
         request_drop(LIST_ENTRY(c->requests.next, struct request, item));
     request_unref(STEAL_PTR(c->last));
     request_unref(STEAL_PTR(c->abort_for));
+    request_unref(STEAL_PTR(c->subshell_done));
     c->sandbox = NULL;
     uv_timer_stop(&c->timer);
     uv_timer_stop(&c->start_timer);
