@@ -164,6 +164,8 @@ void context_trim(struct context *c)
         many = c->nexecutions > cfg->executions_max + c->nqueue;
         big = journal_end(c->journal) - needed_from(c) > cfg->journal_max;
     }
+    if (big)
+        publish_shed(c, cfg->journal_max);
     journal_release(c->journal, needed_from(c));
     if (c->hello.len) { /* the record of it may be gone now */
         struct iovec hello = {(void *)c->hello.data, c->hello.len};

@@ -175,6 +175,9 @@ void request_get_info(const struct request *r, struct request_info *ret);
 /* The code of an EXECUTE, read back from the journal. */
 int request_get_code(const struct request *r, struct buf *out);
 
+/* One that is queued, runs or is retained. Borrowed; NULL: there is none. */
+struct request *context_request(struct context *c, uint64_t number);
+
 /* Answers STDIN of a running request. -ENOENT when nothing waits. r may be NULL: whatever waits. */
 int context_input(struct context *c, const struct request *r, const void *value, size_t len);
 /* Interrupts what runs in the main shell (nothing: 0 as well). */
@@ -222,6 +225,12 @@ struct subscription_spec {
      * Must not keep pointers of the event.
      */
     int (*event)(void *user, const struct context_event *ev);
+    /*
+     * It was so far behind that the file could not be kept for it: this many bytes of the journal
+     * are skipped, and it goes on from there. From the loop. NULL: the file is kept for it,
+     * whatever its size.
+     */
+    void (*lost)(void *user, uint64_t bytes);
     void *user;
 };
 /* -ENOMEM. Events of the past come from the loop, not from inside. Keeps the context's journal
@@ -232,6 +241,8 @@ int context_subscribe(struct context *c, const struct subscription_spec *spec,
 int request_subscribe(struct request *r, const struct subscription_spec *spec,
                       struct subscription **ret);
 void subscription_resume(struct subscription *s); /* may deliver from inside */
+/* No more events until subscription_resume, as if the last one had returned 1. */
+void subscription_pause(struct subscription *s);
 void subscription_cancel(struct subscription *s); /* allowed in its own callback; NULL is fine */
 
 /* ---- contexts ---- */

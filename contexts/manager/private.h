@@ -138,6 +138,7 @@ struct subscription {
     bool full;    /* said so; becomes reading at the end of the record */
     bool paused;  /* waits for subscription_resume */
     bool cancelled, busy;
+    uint64_t lost; /* bytes skipped that it has not been told of */
     struct projector_point point;
     struct journal_reader reader;
     struct projector projector;
@@ -315,6 +316,8 @@ void context_trim(struct context *c);
 void publish(struct context *c, const struct context_event *ev);
 void publish_settle(struct context *c, uint64_t next);
 void publish_pump(struct manager *m);
+/* Subscribers that hold more of the file than max bytes are sent ahead. */
+void publish_shed(struct context *c, uint64_t max);
 
 /* sandbox.c */
 void sandbox_touch(struct sandbox *sb);

@@ -162,12 +162,21 @@ static void on_idle(uv_idle_t *idle)
     publish_pump(idle->data);
 }
 
+static void tell_lost(struct subscription *s)
+{
+    uint64_t bytes = s->lost;
+    s->lost = 0;
+    s->spec.lost(s->spec.user, bytes);
+}
+
 static bool pump_context(struct context *c)
 {
     bool more = false;
     for (struct list *it = c->subscriptions.next, *next; it != &c->subscriptions; it = next) {
         struct subscription *s = LIST_ENTRY(it, struct subscription, item);
         s->busy = true;
+        if (s->lost && !s->cancelled)
+            tell_lost(s);
         if (s->reading && !s->paused && !s->cancelled)
             pump(s);
         s->busy = false;
@@ -240,6 +249,38 @@ int request_subscribe(struct request *r, const struct subscription_spec *spec,
     struct subscription_spec mine = *spec;
     mine.only = r;
     return context_subscribe(r->context, &mine, ret);
+}
+
+void subscription_pause(struct subscription *s)
+{
+    struct context *c = s->context;
+    if (s->reading) {
+        s->paused = true;
+    } else if (c->applying) {
+        s->full = true;
+    } else {
+        struct projector_point at;
+        projector_point(&c->live, journal_end(c->journal), &at);
+        behind(s, &at);
+    }
+}
+
+void publish_shed(struct context *c, uint64_t max)
+{
+    LIST_FOREACH (it, &c->subscriptions) {
+        struct subscription *s = LIST_ENTRY(it, struct subscription, item);
+        struct projector_point at;
+        if (!s->reading || s->cancelled || s->busy || !s->spec.lost ||
+            journal_end(c->journal) - s->reader.at <= max)
+            continue;
+        s->lost += journal_end(c->journal) - s->reader.at;
+        up_to_date(s);
+        projector_point(&c->live, journal_end(c->journal), &at);
+        bool paused = s->paused;
+        behind(s, &at);
+        s->paused = paused;
+        enlist(c);
+    }
 }
 
 void subscription_resume(struct subscription *s)

@@ -51,6 +51,11 @@ struct request *request_find(struct context *c, uint64_t number)
     return c->last && c->last->number == number ? c->last : NULL;
 }
 
+struct request *context_request(struct context *c, uint64_t number)
+{
+    return request_find(c, number);
+}
+
 /* Makes the object that a REQUEST record describes and puts it into table and queue. */
 struct request *request_from_record(struct context *c, const struct journal_record *rec)
 {

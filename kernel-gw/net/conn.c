@@ -7,7 +7,6 @@
 
 enum { INPUT_MAX = 64 << 10, QUEUE_LOW = 64 << 10 };
 
-static void flush(struct conn *c);
 static void process(struct conn *c);
 
 static void on_handle_closed(uv_handle_t *h)
@@ -37,6 +36,8 @@ void conn_close(struct conn *c)
         if (ops && ops->closed)
             ops->closed(c->x.user);
     }
+    if (c->tunnel.open)
+        tunnel_closed(c);
     uv_close((uv_handle_t *)&c->tcp, on_handle_closed);
 }
 
@@ -52,6 +53,10 @@ static void after_sent(struct conn *c)
     }
     if (c->close_when_sent && !c->out.len && !c->sending.len) {
         conn_close(c);
+        return;
+    }
+    if (c->tunnel.open) {
+        tunnel_sent(c);
         return;
     }
     if (c->active && c->x.ops && c->x.ops->drained && c->above_low &&
@@ -72,11 +77,11 @@ static void on_written(uv_write_t *w, int status)
     if (c->closing)
         return;
     c->progress_ms = uv_now(c->server->loop);
-    flush(c);
+    conn_flush(c);
     after_sent(c);
 }
 
-static void flush(struct conn *c)
+void conn_flush(struct conn *c)
 {
     if (c->closing || c->sending.len || !c->out.len)
         return;
@@ -143,7 +148,7 @@ static void finish(struct conn *c)
     buf_reset(&c->extra);
     if (!keeps_alive(c))
         c->close_when_sent = true;
-    flush(c);
+    conn_flush(c);
     if (c->broken || (c->close_when_sent && !c->out.len && !c->sending.len)) {
         if (c->processing)
             c->broken = true;
@@ -211,7 +216,7 @@ void exchange_flush(struct exchange *x)
 {
     struct conn *c = conn_of(x);
     close_chunk(x);
-    flush(c);
+    conn_flush(c);
     if (exchange_queued(x) > QUEUE_LOW)
         c->above_low = true;
 }
@@ -253,7 +258,7 @@ static void refuse(struct conn *c, int status)
     c->close_after = c->close_when_sent = true;
     http_put_head(&c->out, status, "application/json", n, false, c->server->config.headers);
     buf_put(&c->out, body, (size_t)n);
-    flush(c);
+    conn_flush(c);
     uv_read_stop((uv_stream_t *)&c->tcp);
     c->refused = true;
     /* Reading what is still under way would be politer than a reset; the timeout bounds how long.
@@ -294,7 +299,7 @@ static void process(struct conn *c)
 {
     size_t at = 0;
     c->processing = true;
-    while (!c->active && !c->broken && !c->close_when_sent && at < c->in.len) {
+    while (!c->active && !c->tunnel.open && !c->broken && !c->close_when_sent && at < c->in.len) {
         size_t used = 0;
         int r = http_parser_feed(&c->parser, (const char *)c->in.data + at, c->in.len - at, &used);
         at += used;
@@ -303,7 +308,7 @@ static void process(struct conn *c)
         if (c->parser.want_continue && r == 0) {
             c->parser.want_continue = false;
             buf_puts(&c->out, "HTTP/1.1 100 Continue\r\n\r\n");
-            flush(c);
+            conn_flush(c);
         }
         if (r == 1) {
             dispatch(c);
@@ -321,6 +326,15 @@ static void process(struct conn *c)
     buf_consume(&c->in, at);
     if (!c->in.len)
         buf_reset(&c->in);
+    if (c->tunnel.open) {
+        if (c->in.len) { /* came right behind the request */
+            struct buf early = c->in;
+            c->in = (struct buf){.max = early.max};
+            tunnel_received(c, early.data, early.len);
+            buf_deinit(&early);
+        }
+        return;
+    }
     if (c->close_when_sent && !c->out.len && !c->sending.len)
         conn_close(c);
     else
@@ -346,6 +360,10 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *b)
     c->progress_ms = uv_now(c->server->loop);
     if (c->close_when_sent)
         return;
+    if (c->tunnel.open) {
+        tunnel_received(c, b->base, (size_t)n);
+        return;
+    }
     if (buf_put(&c->in, b->base, (size_t)n) < 0) {
         conn_close(c);
         return;

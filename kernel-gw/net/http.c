@@ -268,9 +268,11 @@ const char *http_status_text(int status)
     static const struct {
         int status;
         const char *text;
-    } texts[] = {{200, "OK"},
+    } texts[] = {{101, "Switching Protocols"},
+                 {200, "OK"},
                  {201, "Created"},
                  {204, "No Content"},
+                 {302, "Found"},
                  {400, "Bad Request"},
                  {401, "Unauthorized"},
                  {403, "Forbidden"},
@@ -283,6 +285,8 @@ const char *http_status_text(int status)
                  {414, "URI Too Long"},
                  {415, "Unsupported Media Type"},
                  {417, "Expectation Failed"},
+                 {410, "Gone"},
+                 {426, "Upgrade Required"},
                  {429, "Too Many Requests"},
                  {431, "Request Header Fields Too Large"},
                  {500, "Internal Server Error"},

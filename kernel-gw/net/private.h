@@ -12,6 +12,12 @@ struct exchange {
     bool chunked;
 };
 
+struct tunnel {
+    const struct tunnel_ops *ops; /* NULL: closed by its owner */
+    void *user;
+    bool open;
+};
+
 struct conn {
     struct list item;
     struct http_server *server;
@@ -19,6 +25,7 @@ struct conn {
     uv_write_t write;
     struct http_parser parser;
     struct exchange x;
+    struct tunnel tunnel;
     bool active;     /* the handler has the exchange */
     bool processing; /* inside process(): the connection must not be freed or re-entered */
     bool broken;     /* to be closed as soon as that is safe */
@@ -53,3 +60,9 @@ struct http_server {
 void conn_close(struct conn *c);
 void conn_read_start(struct conn *c);
 void conn_timed_out(struct conn *c);
+void conn_flush(struct conn *c);
+
+/* tunnel.c: what happens to a connection that was upgraded */
+void tunnel_received(struct conn *c, const void *data, size_t len);
+void tunnel_sent(struct conn *c);
+void tunnel_closed(struct conn *c);

@@ -13,7 +13,7 @@ enum { BACKLOG = 1024, TICK_MS = 1000, KEEPALIVE_S = 60 };
 static void check_deadline(struct conn *c, uint64_t now)
 {
     const struct http_server_config *cfg = &c->server->config;
-    if (c->active || c->closing)
+    if (c->active || c->tunnel.open || c->closing)
         return;
     bool in_head = c->parser.in_message && !c->parser.headers_done;
     if (in_head && c->head_since_ms && now - c->head_since_ms > cfg->head_timeout_ms)
@@ -127,7 +127,7 @@ void http_server_drain(struct http_server *s)
     }
     LIST_FOREACH_SAFE (it, &s->conns) {
         struct conn *c = LIST_ENTRY(it, struct conn, item);
-        if (!c->active)
+        if (!c->active && !c->tunnel.open)
             conn_close(c);
     }
 }

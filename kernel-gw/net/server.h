@@ -60,4 +60,27 @@ void exchange_abort(
 size_t exchange_queued(const struct exchange *x);
 const struct http_request *exchange_request(const struct exchange *x);
 
+/* ---- an upgraded connection: bytes both ways, until one side closes ---- */
+
+struct tunnel;
+
+/* closed: gone, the last call. received: the bytes are valid during the call; calling any function
+ * of the tunnel from it is allowed. drained: what was queued is (almost) sent. */
+struct tunnel_ops {
+    void (*received)(void *user, const uint8_t *data, size_t len);
+    void (*drained)(void *user);
+    void (*closed)(void *user);
+};
+/* Answers 101 with these header lines (each with CRLF); the exchange becomes the tunnel. */
+struct tunnel *exchange_upgrade(struct exchange *x, const char *headers,
+                                const struct tunnel_ops *ops, void *user);
+/* What is to be sent next: append, then flush. */
+struct buf *tunnel_out(struct tunnel *t);
+void tunnel_flush(struct tunnel *t);
+size_t tunnel_queued(const struct tunnel *t);
+bool tunnel_is_local(const struct tunnel *t); /* the peer is on this machine */
+void tunnel_finish(struct tunnel *t);         /* closes once everything is sent */
+/* Closes now. `closed` is not called any more. */
+void tunnel_close(struct tunnel *t);
+
 enum { HTTP_QUEUE_HIGH = 256 << 10 };

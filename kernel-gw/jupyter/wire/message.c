@@ -5,6 +5,7 @@
 #include <openssl/core_names.h>
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -87,6 +88,10 @@ static enum jupyter_parse read_header(struct jupyter_message *m)
               copy_member(j, "msg_type", m->msg_type, sizeof m->msg_type) < 0;
     if (!bad && copy_member(j, "session", m->session, sizeof m->session) < 0)
         *m->session = 0;
+    const json_t *subshell = json_object_get(j, "subshell_id");
+    m->names_subshell = subshell && !json_is_null(subshell);
+    if (copy_member(j, "subshell_id", m->subshell, sizeof m->subshell) < 0)
+        *m->subshell = 0;
     json_decref(j);
     return bad ? JUPYTER_E_HEADER : JUPYTER_OK;
 }
@@ -102,6 +107,15 @@ static int check_signature(struct jupyter_key *key, const struct slice *signatur
                    !CRYPTO_memcmp(want, signature->data, JUPYTER_SIGNATURE)
                ? 0
                : -EPERM;
+}
+
+enum jupyter_parse jupyter_check(struct jupyter_message *m)
+{
+    const struct slice *parts[] = {&m->header, &m->parent, &m->metadata, &m->content};
+    for (int i = 0; i < 4; i++)
+        if (json_check_object(parts[i]->data, parts[i]->len) < 0)
+            return JUPYTER_E_JSON;
+    return read_header(m);
 }
 
 enum jupyter_parse jupyter_parse(const struct slice *frames, size_t n, struct jupyter_key *key,
@@ -120,19 +134,31 @@ enum jupyter_parse jupyter_parse(const struct slice *frames, size_t n, struct ju
     const struct slice *parts = &frames[at + 2];
     if (check_signature(key, &frames[at + 1], parts) < 0)
         return JUPYTER_E_SIGNATURE;
-    for (int i = 0; i < 4; i++)
-        if (json_check_object(parts[i].data, parts[i].len) < 0)
-            return JUPYTER_E_JSON;
     m.header = parts[0];
     m.parent = parts[1];
     m.metadata = parts[2];
     m.content = parts[3];
     for (size_t i = at + 6; i < n; i++)
         m.buffers[m.nbuffers++] = frames[i];
-    enum jupyter_parse r = read_header(&m);
+    enum jupyter_parse r = jupyter_check(&m);
     if (r == JUPYTER_OK)
         *ret = m;
     return r;
+}
+
+void jupyter_message_id(char *out, size_t cap, const char *session, uint64_t n, uint64_t request)
+{
+    if (request)
+        snprintf(out, cap, "%s_%llu_r%llu", session, (unsigned long long)n,
+                 (unsigned long long)request);
+    else
+        snprintf(out, cap, "%s_%llu", session, (unsigned long long)n);
+}
+
+uint64_t jupyter_request_of(const char *msg_id)
+{
+    const char *r = strrchr(msg_id, '_');
+    return r && r[1] == 'r' ? strtoull(r + 2, NULL, 10) : 0;
 }
 
 int jupyter_put_header(struct buf *b, const char *msg_id, const char *msg_type, const char *session,

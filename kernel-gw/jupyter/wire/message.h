@@ -7,6 +7,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -18,6 +19,8 @@ enum {
     JUPYTER_BUFFERS_MAX = 60,
     JUPYTER_ID_MAX = 128
 };
+
+enum channel { CHANNEL_SHELL, CHANNEL_CONTROL, CHANNEL_STDIN, CHANNEL_IOPUB, CHANNEL_HB, CHANNELS };
 
 struct slice {
     const uint8_t *data;
@@ -31,6 +34,18 @@ struct jupyter_message {
     struct slice header, parent, metadata, content; /* each one well-formed JSON object */
     struct slice buffers[JUPYTER_BUFFERS_MAX];
     char msg_id[JUPYTER_ID_MAX], msg_type[64], session[JUPYTER_ID_MAX]; /* of the header */
+    char subshell[40]; /* header's subshell_id (JEP 91); "" = the main shell, or one that cannot be
+                        */
+    bool names_subshell;
+};
+
+/* Headers and frames of one message to send. */
+struct jupyter_parts {
+    const char *msg_type;
+    struct slice parent, metadata, content;
+    unsigned nbuffers;
+    const struct slice *buffers;
+    uint64_t request; /* of an input_request: told apart by it when the answer comes; 0 = none */
 };
 
 /*
@@ -59,6 +74,14 @@ enum { JUPYTER_SIGNATURE = 64 };
 /* Hex signature of the four parts; empty string for an empty key. out has room for
  * JUPYTER_SIGNATURE + 1. */
 void jupyter_sign(struct jupyter_key *key, const struct slice parts[4], char *out);
+
+/* Id of the n-th message of a session; jupyter_request_of reads the request back. */
+void jupyter_message_id(char *out, size_t cap, const char *session, uint64_t n, uint64_t request);
+uint64_t jupyter_request_of(const char *msg_id); /* 0 = none */
+
+/* Checks the four JSON parts and reads the header; for transports without signatures. idents stay
+ * as they are. */
+enum jupyter_parse jupyter_check(struct jupyter_message *m);
 
 /* Appends a header object. user is "kernel"; date is the clock's, given in microseconds since 1970.
  */

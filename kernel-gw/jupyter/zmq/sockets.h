@@ -13,8 +13,6 @@
 #include "kernel-gw/jupyter/wire/message.h"
 #include "sandbox/base/err.h"
 
-enum channel { CHANNEL_SHELL, CHANNEL_CONTROL, CHANNEL_STDIN, CHANNEL_IOPUB, CHANNEL_HB, CHANNELS };
-
 struct zmq_node;    /* one per process: libzmq context, loop */
 struct zmq_sockets; /* one per served kernel */
 

@@ -1,4 +1,4 @@
-#include "kernel-gw/jupyter/kernels.h"
+#include "kernel-gw/jupyter/raw/kernels.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "kernel-gw/api/api.h"
-#include "kernel-gw/jupyter/private.h"
+#include "kernel-gw/jupyter/raw/private.h"
 #include "sandbox/base/fd.h"
 #include "sandbox/base/id.h"
 #include "sandbox/base/log.h"

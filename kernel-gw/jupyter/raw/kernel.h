@@ -5,14 +5,10 @@
  */
 #pragma once
 
-#include "contexts/manager/manager.h"
+#include "kernel-gw/jupyter/port/port.h"
 #include "kernel-gw/jupyter/zmq/sockets.h"
 
 struct kernel;
-
-struct kernel_counters {
-    uint64_t messages, bad_signature, bad_frames, unknown, replies_lost;
-};
 
 struct kernel_config {
     uv_loop_t *loop;
@@ -25,7 +21,7 @@ struct kernel_config {
      * for the first subscriber and replies for their peer, for a few seconds.
      */
     bool adopted;
-    struct kernel_counters *counters; /* shared by all kernels of the process */
+    struct port_counters *counters; /* shared by all kernels of the process */
     /* A client asked to shut down (restart: and to begin again). Called from the loop, after the
      * reply was sent. */
     void (*shutdown)(void *user, bool restart);

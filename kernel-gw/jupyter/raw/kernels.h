@@ -8,13 +8,13 @@
 #include <jansson.h>
 
 #include "kernel-gw/gateway.h"
-#include "kernel-gw/jupyter/kernel.h"
+#include "kernel-gw/jupyter/raw/kernel.h"
 #include "sandbox/base/list.h"
 
 struct door {
     struct gateway *gw;
     struct zmq_node *node;
-    struct kernel_counters counters;
+    struct port_counters counters;
     struct list served;
     uv_timer_t settle; /* after adoption: throws away records whose context is gone */
 };

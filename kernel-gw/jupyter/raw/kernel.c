@@ -1,13 +1,14 @@
-#include "kernel-gw/jupyter/kernel.h"
+#include "kernel-gw/jupyter/raw/kernel.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "kernel-gw/jupyter/private.h"
+#include "kernel-gw/jupyter/raw/private.h"
 #include "sandbox/base/id.h"
 #include "sandbox/base/json.h"
+#include "sandbox/base/log.h"
 
 enum { HOLD_MS = 3000 };
 
@@ -34,10 +35,73 @@ static void on_shutdown_later(uv_idle_t *h)
         k->config.shutdown(k->config.user, k->shutdown_restart);
 }
 
-void kernel_ask_shutdown(struct kernel *k, bool restart)
+/* ---- the port's side ---- */
+
+static void on_shutdown(void *user, bool restart)
 {
+    struct kernel *k = user;
     k->shutdown_restart = restart;
     uv_idle_start(&k->shutdown_later, on_shutdown_later);
+}
+
+static void on_reply(void *user, enum channel ch, struct slice route,
+                     const struct jupyter_parts *parts)
+{
+    kernel_reply(user, ch, route, parts);
+}
+
+static void on_publish(void *user, const struct jupyter_parts *parts)
+{
+    iopub_publish(user, parts);
+}
+
+static int put_connect(void *user, struct buf *out)
+{
+    const struct kernel *k = user;
+    const int *port = k->config.address.port;
+    return buf_printf(out,
+                      "{\"status\":\"ok\",\"shell_port\":%d,\"control_port\":%d,\"stdin_port\":%d,"
+                      "\"iopub_port\":%d,\"hb_port\":%d}",
+                      port[CHANNEL_SHELL], port[CHANNEL_CONTROL], port[CHANNEL_STDIN],
+                      port[CHANNEL_IOPUB], port[CHANNEL_HB]);
+}
+
+static const struct port_ops port_ops = {on_reply, on_publish, on_shutdown, put_connect};
+
+void kernel_orphan(struct kernel *k, const struct context_event *ev)
+{
+    port_orphan(&k->port, ev);
+}
+
+static void publish_starting(struct kernel *k)
+{
+    struct jupyter_parts parts = {.msg_type = "status",
+                                  .parent = SLICE_STR("{}"),
+                                  .metadata = SLICE_STR("{}"),
+                                  .content = SLICE_STR("{\"execution_state\":\"starting\"}")};
+    iopub_publish(k, &parts);
+}
+
+/* ---- messages of the sockets ---- */
+
+static void on_message(void *user, enum channel ch, const struct slice *frames, size_t n)
+{
+    static const char *const reasons[] = {"", "frames", "signature", "json", "header"};
+    struct kernel *k = user;
+    struct jupyter_message m;
+    CLEANUP_BUF struct buf route = {0};
+    enum jupyter_parse r = jupyter_parse(frames, n, k->key, &m);
+
+    if (r != JUPYTER_OK) {
+        k->config.counters->messages++;
+        if (r == JUPYTER_E_SIGNATURE)
+            k->config.counters->bad_signature++;
+        else
+            k->config.counters->bad_frames++;
+        log_info("jupyter", "message_dropped", "reason=%s frames=%zu", reasons[r], n);
+    } else if (jupyter_put_route(&route, m.idents, m.nidents) == 0) {
+        port_message(&k->port, ch, &m, (struct slice){route.data, route.len});
+    }
 }
 
 static void init_handles(struct kernel *k)
@@ -62,8 +126,7 @@ int kernel_open(const struct kernel_config *config, struct kernel **ret, struct 
     if (!k)
         return err_set(err, -ENOMEM, "serve kernel", NULL);
     k->config = *config;
-    list_init(&k->asks);
-    list_init(&k->infos);
+    port_init(&k->port, &port_ops, k, config->context, config->counters);
     list_init(&k->unsent);
     list_init(&k->queue);
     id_uuid(k->session);
@@ -74,7 +137,7 @@ int kernel_open(const struct kernel_config *config, struct kernel **ret, struct 
     k->config.key = k->key_text;
     k->held = config->adopted;
     init_handles(k);
-    struct zmq_events events = {kernel_on_message, iopub_subscribed, iopub_writable, k};
+    struct zmq_events events = {on_message, iopub_subscribed, iopub_writable, k};
     struct subscription_spec spec = {.event = iopub_event, .user = k};
     int r = jupyter_key_new(k->key_text, &k->key);
     if (r < 0)
@@ -90,7 +153,7 @@ int kernel_open(const struct kernel_config *config, struct kernel **ret, struct 
     if (k->held)
         uv_timer_start(&k->stall, iopub_on_stall, HOLD_MS, 0);
     else
-        iopub_status(k, SLICE_STR("{}"), "starting");
+        publish_starting(k);
     *ret = k;
     return 0;
 }
@@ -101,19 +164,8 @@ void kernel_close(struct kernel *k)
         return;
     k->closing = true;
     subscription_cancel(k->subscription);
-    LIST_FOREACH_SAFE (it, &k->asks) {
-        struct ask *a = LIST_ENTRY(it, struct ask, link);
-        if (a->request)
-            request_detach(a->request);
-        ask_free(a);
-    }
-    LIST_FOREACH_SAFE (it, &k->infos) {
-        struct parked *p = LIST_ENTRY(it, struct parked, link);
-        context_forget(k->config.context, p);
-        parked_free(p);
-    }
-    LIST_FOREACH_SAFE (it, &k->unsent)
-        parked_free(LIST_ENTRY(it, struct parked, link));
+    port_deinit(&k->port);
+    kernel_drop_unsent(k);
     iopub_drop_queue(k);
     zmq_sockets_close(k->sockets);
     close_handles(k);

@@ -12,7 +12,7 @@
 #include <string.h>
 
 #include "kernel-gw/api/api.h"
-#include "kernel-gw/jupyter/kernels.h"
+#include "kernel-gw/jupyter/raw/kernels.h"
 #include "sandbox/base/id.h"
 #include "sandbox/base/json.h"
 
@@ -226,7 +226,7 @@ const size_t jupyter_nroutes = COUNT(jupyter_routes);
 static void put_metrics(struct gateway *gw, struct buf *out)
 {
     const struct door *d = gw->jupyter;
-    const struct kernel_counters *n = &d->counters;
+    const struct port_counters *n = &d->counters;
     const struct {
         const char *name, *help;
         uint64_t value;

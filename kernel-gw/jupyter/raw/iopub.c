@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "kernel-gw/jupyter/private.h"
+#include "kernel-gw/jupyter/raw/private.h"
 #include "sandbox/base/json.h"
 #include "sandbox/base/log.h"
 
@@ -24,7 +24,7 @@ struct outgoing {
     uint8_t bytes[];
 };
 
-static int send_now(struct kernel *k, const struct outgoing_parts *parts)
+static int send_now(struct kernel *k, const struct jupyter_parts *parts)
 {
     char topic[128];
     snprintf(topic, sizeof topic, "%s.%s", k->topic, parts->msg_type);
@@ -32,14 +32,14 @@ static int send_now(struct kernel *k, const struct outgoing_parts *parts)
     return kernel_send(k, CHANNEL_IOPUB, &ident, 1, parts);
 }
 
-static void enqueue(struct kernel *k, const struct outgoing_parts *p)
+static void enqueue(struct kernel *k, const struct jupyter_parts *p)
 {
     struct slice all[3 + JUPYTER_BUFFERS_MAX] = {p->parent, p->metadata, p->content};
     unsigned n = 3;
     size_t total = 0;
 
     for (unsigned i = 0; i < p->nbuffers && i < JUPYTER_BUFFERS_MAX; i++)
-        all[n++] = (struct slice){p->buffers[i].data, p->buffers[i].len};
+        all[n++] = p->buffers[i];
     for (unsigned i = 0; i < n; i++)
         total += all[i].len;
     struct outgoing *o = k->queued < QUEUE_MAX ? malloc(sizeof *o + total) : NULL;
@@ -64,22 +64,22 @@ static void enqueue(struct kernel *k, const struct outgoing_parts *p)
 
 static int send_queued(struct kernel *k, const struct outgoing *o)
 {
-    struct proto_section buffers[JUPYTER_BUFFERS_MAX];
+    struct slice buffers[JUPYTER_BUFFERS_MAX];
     struct slice s[3] = {{0}};
     const uint8_t *at = o->bytes;
     for (unsigned i = 0; i < 3 + o->nbuffers; i++) {
         if (i < 3)
             s[i] = (struct slice){at, o->lengths[i]};
         else
-            buffers[i - 3] = (struct proto_section){at, o->lengths[i]};
+            buffers[i - 3] = (struct slice){at, o->lengths[i]};
         at += o->lengths[i];
     }
-    struct outgoing_parts p = {.msg_type = o->msg_type,
-                               .parent = s[0],
-                               .metadata = s[1],
-                               .content = s[2],
-                               .buffers = buffers,
-                               .nbuffers = o->nbuffers};
+    struct jupyter_parts p = {.msg_type = o->msg_type,
+                              .parent = s[0],
+                              .metadata = s[1],
+                              .content = s[2],
+                              .buffers = buffers,
+                              .nbuffers = o->nbuffers};
     return send_now(k, &p);
 }
 
@@ -104,29 +104,16 @@ static void go_on(struct kernel *k)
         subscription_resume(k->subscription);
 }
 
-void iopub_publish(struct kernel *k, const struct outgoing_parts *parts)
+void iopub_publish(struct kernel *k, const struct jupyter_parts *parts)
 {
     if (k->held || !list_empty(&k->queue) || send_now(k, parts) == -EAGAIN)
         enqueue(k, parts);
 }
 
-void iopub_status(struct kernel *k, struct slice parent, const char *state)
-{
-    char content[64];
-    snprintf(content, sizeof content, "{\"execution_state\":\"%s\"}", state);
-    struct outgoing_parts p = {.msg_type = "status",
-                               .parent = parent,
-                               .metadata = SLICE_STR("{}"),
-                               .content = {(uint8_t *)content, strlen(content)}};
-    iopub_publish(k, &p);
-}
-
 int iopub_event(void *user, const struct context_event *ev)
 {
     struct kernel *k = user;
-    CLEANUP_BUF struct buf content = {.max = 256u << 20};
-    const char *type = event_message_type(ev);
-    struct request_info info = {0};
+    struct port_event pe = {0};
 
     /*
      * `dead` and `restarting` are words of notebook servers, not of kernels: the stock console,
@@ -135,25 +122,9 @@ int iopub_event(void *user, const struct context_event *ev)
     if (ev->type == EVENT_STATUS && !ev->request &&
         (ev->state == CONTEXT_DEAD || ev->state == CONTEXT_RESTARTING))
         return 0;
-    if (!type || event_put_content(ev, &content) < 0)
-        return 0;
-    if (ev->request)
-        request_get_info(ev->request, &info);
-    struct outgoing_parts p = {.msg_type = type,
-                               .parent = info.parent.len
-                                             ? (struct slice){info.parent.data, info.parent.len}
-                                             : SLICE_STR("{}"),
-                               .metadata = SLICE_STR("{}"),
-                               .content = {content.data, content.len}};
-    if (ev->type == EVENT_COMM && ev->nsections > 2)
-        p.metadata = (struct slice){ev->sections[2].data, ev->sections[2].len};
-    bool has_buffers =
-        ev->type == EVENT_COMM || ev->type == EVENT_DISPLAY || ev->type == EVENT_UPDATE_DISPLAY;
-    if (has_buffers && ev->nsections > 3) {
-        p.buffers = ev->sections + 3;
-        p.nbuffers = ev->nsections - 3;
-    }
-    iopub_publish(k, &p);
+    if (port_event_init(&pe, ev))
+        iopub_publish(k, &pe.parts);
+    port_event_deinit(&pe);
     return !list_empty(&k->queue);
 }
 
@@ -170,10 +141,10 @@ void iopub_subscribed(void *user, struct slice topic)
     buf_puts(&content, "{\"subscription\":");
     json_put_string(&content, topic.data, topic.len);
     buf_putc(&content, '}');
-    struct outgoing_parts p = {.msg_type = "iopub_welcome",
-                               .parent = SLICE_STR("{}"),
-                               .metadata = SLICE_STR("{}"),
-                               .content = {content.data, content.len}};
+    struct jupyter_parts p = {.msg_type = "iopub_welcome",
+                              .parent = SLICE_STR("{}"),
+                              .metadata = SLICE_STR("{}"),
+                              .content = {content.data, content.len}};
     k->held = false;
     if (send_now(k, &p) == -EAGAIN)
         enqueue(k, &p);
