@@ -18,6 +18,10 @@ struct gateway {
     struct router *router;
     struct auth auth;
     char *version, *state_dir;
+    struct {
+        uint32_t cull_idle_s; /* 0 = never */
+        int compression;      /* enum websocket_compression */
+    } options;
     bool ready; /* adoption is over: requests are served */
     uint64_t started_us;
     struct {

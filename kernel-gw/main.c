@@ -17,6 +17,7 @@
 
 #include "kernel-gw/api/api.h"
 #include "kernel-gw/gateway.h"
+#include "kernel-gw/net/websocket/websocket.h"
 #include "sandbox/base/fd.h"
 #include "sandbox/base/log.h"
 
@@ -98,6 +99,15 @@ static char *text_of(const json_t *config, const char *key)
     return copy;
 }
 
+static void read_options(struct gateway *gw, const json_t *o)
+{
+    const char *word = json_string_value(json_object_get(o, "compression"));
+    gw->options.cull_idle_s = (uint32_t)json_integer_value(json_object_get(o, "cull_idle"));
+    gw->options.compression = word && !strcmp(word, "never")    ? WEBSOCKET_NEVER
+                              : word && !strcmp(word, "always") ? WEBSOCKET_ALWAYS
+                                                                : WEBSOCKET_AUTO;
+}
+
 static void on_hello(struct gateway *gw, const struct wire_message *m)
 {
     json_t *config = json_loadb((const char *)(m->head + 1), m->len - sizeof *m->head,
@@ -107,6 +117,7 @@ static void on_hello(struct gateway *gw, const struct wire_message *m)
     gw->auth.token = text_of(config, "token");
     gw->version = text_of(config, "version");
     gw->state_dir = text_of(config, "state_dir");
+    read_options(gw, json_object_get(config, "jupyter"));
     make_manager(gw, config);
     make_store(gw);
     make_server(gw, m);

@@ -1,8 +1,5 @@
 /* Pictures of a kernelspec. */
 #pragma once
 
-#include <stddef.h>
-
-extern const char logo_svg[];
-extern const unsigned char logo_png[];
-extern const size_t logo_png_len;
+extern const char logo_svg[], logo_svg_end[];
+extern const char logo_png[], logo_png_end[];

@@ -220,7 +220,8 @@ void context_died(struct context *c)
     c->death.pending = false;
     if (!strcmp(code, "REMOVED") || !restart)
         context_set_state(c, CONTEXT_DEAD, code);
-    context_tell_ready(c, false);
+    if (!restart)
+        context_tell_ready(c, false);
     if (restart && !c->removed)
         context_start(c);
 }

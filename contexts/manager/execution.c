@@ -34,6 +34,8 @@ void request_finished(struct context *c, struct request *r, uint32_t status)
     /* A cell that swallows the interrupt of its timeout did not do well. */
     r->status = r->failed && status == FRAME_OK ? FRAME_FAILED : status;
     r->ended_us = c->live.time_us;
+    if (r->kind == REQUEST_EXECUTE && c->last_used_us < r->ended_us)
+        c->last_used_us = r->ended_us;
     r->wants_input = false;
     if (ran) {
         if (r->main)

@@ -334,6 +334,13 @@ static int file_request(struct context *c, const struct request_spec *spec,
     return journal_append(c->journal, JOURNAL_REQUEST, iov, 4 + (int)spec->nsections, ret);
 }
 
+/* What a client asks when it connects, or now and then by itself, is no use of the context. */
+static bool is_work(enum request_kind kind)
+{
+    return kind == REQUEST_EXECUTE || kind == REQUEST_COMM || kind == REQUEST_COMPLETE ||
+           kind == REQUEST_INSPECT;
+}
+
 int context_submit(struct context *c, const struct request_spec *spec, struct request **ret)
 {
     struct journal_record rec;
@@ -352,7 +359,8 @@ int context_submit(struct context *c, const struct request_spec *spec, struct re
     *ret = r;
     c->manager->stats.requests++;
     c->manager->stats.executions += spec->kind == REQUEST_EXECUTE;
-    c->last_used_us = r->queued_us;
+    if (is_work(spec->kind))
+        c->last_used_us = r->queued_us;
     sandbox_touch(c->sandbox);
     pool_activity(c->manager->pool);
     context_ref(c);

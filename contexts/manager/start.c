@@ -336,7 +336,7 @@ void context_tell_ready(struct context *c, bool ok)
 
 int context_when_ready(struct context *c, void (*ready)(void *user, bool ok), void *user)
 {
-    if (c->ready || c->state == CONTEXT_DEAD) {
+    if ((c->ready && !c->restart_wanted) || c->state == CONTEXT_DEAD) {
         ready(user, c->ready);
         return 0;
     }

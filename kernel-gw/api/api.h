@@ -80,7 +80,7 @@ bool api_wants_events(const struct http_request *r);
 void api_streams_init(struct gateway *gw);
 
 extern const struct route api_sandbox_routes[], api_context_routes[], api_run_routes[],
-    api_execution_routes[], api_health_routes[];
+    api_execution_routes[], api_health_routes[], api_home_routes[];
 extern const size_t api_sandbox_nroutes, api_context_nroutes, api_run_nroutes,
-    api_execution_nroutes, api_health_nroutes;
+    api_execution_nroutes, api_health_nroutes, api_home_nroutes;
 extern const char api_openapi_yaml[], api_openapi_yaml_end[]; /* openapi.yaml itself */

@@ -8,8 +8,9 @@ static void options(struct gateway *gw, struct exchange *x)
 {
     exchange_header(x, "Access-Control-Allow-Methods",
                     "GET, HEAD, PUT, POST, PATCH, DELETE, OPTIONS");
-    exchange_header(x, "Access-Control-Allow-Headers",
-                    "Authorization, Content-Type, Accept, Last-Event-ID");
+    exchange_header(
+        x, "Access-Control-Allow-Headers",
+        "Authorization, Content-Type, Accept, Last-Event-ID, X-XSRFToken, Cache-Control");
     exchange_header(x, "Access-Control-Max-Age", "600");
     api_empty(gw, x, 204);
 }
@@ -25,6 +26,12 @@ static bool authorised(struct gateway *gw, struct exchange *x, const struct http
         return false;
     case AUTH_WRONG:
         api_error(gw, x, 403, "FORBIDDEN", "the token is not valid");
+        return false;
+    case AUTH_CROSS_SITE:
+        api_error(
+            gw, x, 403, "CROSS_SITE",
+            "a browser session must repeat its _xsrf cookie in X-XSRFToken and come from a page "
+            "of this server");
         return false;
     }
     return false;
@@ -63,6 +70,7 @@ int api_attach(struct gateway *gw)
     r = r ? r : router_add(gw->router, api_run_routes, api_run_nroutes);
     r = r ? r : router_add(gw->router, api_execution_routes, api_execution_nroutes);
     r = r ? r : router_add(gw->router, api_health_routes, api_health_nroutes);
+    r = r ? r : router_add(gw->router, api_home_routes, api_home_nroutes);
     if (r == 0)
         api_streams_init(gw);
     return r;

@@ -12,11 +12,25 @@ void api_count(struct gateway *gw, int status)
     gw->http.by_class[status / 100 % 6]++;
 }
 
-static void put_error(struct buf *b, const char *code, const char *fmt, va_list ap)
+/* Notebook clients look for the sentence at the top. */
+static bool asked_by_notebook(const struct exchange *x)
+{
+    const char *path = exchange_request(x)->path;
+    return path && (!strncmp(path, "/api", 4) || strstr(path, "/jupyter/api"));
+}
+
+static void put_error(struct exchange *x, struct buf *b, const char *code, const char *fmt,
+                      va_list ap)
 {
     char text[512];
     vsnprintf(text, sizeof text, fmt, ap);
-    buf_printf(b, "{\"error\":{\"code\":\"%s\",\"message\":", code);
+    buf_putc(b, '{');
+    if (asked_by_notebook(x)) {
+        buf_puts(b, "\"message\":");
+        json_put_cstring(b, text);
+        buf_puts(b, ",\"reason\":null,");
+    }
+    buf_printf(b, "\"error\":{\"code\":\"%s\",\"message\":", code);
     json_put_cstring(b, text);
 }
 
@@ -42,7 +56,7 @@ void api_error(struct gateway *gw, struct exchange *x, int status, const char *c
     CLEANUP_BUF struct buf b = {0};
     va_list ap;
     va_start(ap, fmt);
-    put_error(&b, code, fmt, ap);
+    put_error(x, &b, code, fmt, ap);
     va_end(ap);
     buf_puts(&b, "}}");
     api_count(gw, status);
@@ -55,7 +69,7 @@ void api_error_detail(struct gateway *gw, struct exchange *x, int status, const 
     CLEANUP_BUF struct buf b = {0};
     va_list ap;
     va_start(ap, fmt);
-    put_error(&b, code, fmt, ap);
+    put_error(x, &b, code, fmt, ap);
     va_end(ap);
     buf_printf(&b, ",\"details\":{\"%s\":", key);
     json_put_cstring(&b, value);

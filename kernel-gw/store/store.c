@@ -5,16 +5,25 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "sandbox/base/list.h"
 #include "sandbox/base/log.h"
 #include "sandbox/base/map.h"
 
 enum { COMMIT_AFTER_MS = 50 };
 
+/* Of a document, not written yet. */
+struct change {
+    struct list link;
+    char *kind, *id, *json; /* json NULL: removed */
+};
+
 struct store {
     sqlite3 *db;
     sqlite3_stmt *put, *del;
     struct manager *manager;
-    struct map *dirty; /* names; the value only says that it is there */
+    sqlite3_stmt *put_document, *del_document;
+    struct map *dirty;     /* names; the value only says that it is there */
+    struct list documents; /* struct change, oldest first */
     uv_timer_t timer;
 };
 
@@ -25,6 +34,9 @@ static const char schema[] =
     "TEXT NOT NULL,"
     " memory INTEGER NOT NULL, cpu INTEGER NOT NULL, pids INTEGER NOT NULL,"
     " created INTEGER NOT NULL, last_used INTEGER NOT NULL) WITHOUT ROWID;"
+    "CREATE TABLE IF NOT EXISTS documents ("
+    " kind TEXT NOT NULL, id TEXT NOT NULL, json TEXT NOT NULL, PRIMARY KEY (kind, id)) WITHOUT "
+    "ROWID;"
     "PRAGMA user_version = 1;";
 
 static int fail(struct store *s, struct err *e, const char *step)
@@ -46,6 +58,7 @@ int store_open(uv_loop_t *loop, const char *path, struct store **ret, struct err
     if (!s)
         return err_set(e, -ENOMEM, "registry", NULL);
     s->dirty = map_new();
+    list_init(&s->documents);
     uv_timer_init(loop, &s->timer);
     s->timer.data = s;
     bool ok =
@@ -54,7 +67,11 @@ int store_open(uv_loop_t *loop, const char *path, struct store **ret, struct err
         sqlite3_prepare_v2(s->db, "INSERT OR REPLACE INTO sandboxes VALUES (?,?,?,?,?,?,?,?,?,?)",
                            -1, &s->put, NULL) == SQLITE_OK &&
         sqlite3_prepare_v2(s->db, "DELETE FROM sandboxes WHERE name = ?", -1, &s->del, NULL) ==
-            SQLITE_OK;
+            SQLITE_OK &&
+        sqlite3_prepare_v2(s->db, "INSERT OR REPLACE INTO documents VALUES (?,?,?)", -1,
+                           &s->put_document, NULL) == SQLITE_OK &&
+        sqlite3_prepare_v2(s->db, "DELETE FROM documents WHERE kind = ? AND id = ?", -1,
+                           &s->del_document, NULL) == SQLITE_OK;
     if (!ok) {
         int r = fail(s, e, "open registry");
         store_close(s);
@@ -90,6 +107,31 @@ static void del(struct store *s, const char *name)
     sqlite3_reset(s->del);
 }
 
+static void change_free(struct change *c)
+{
+    list_remove(&c->link);
+    free(c->kind);
+    free(c->id);
+    free(c->json);
+    free(c);
+}
+
+static void write_documents(struct store *s)
+{
+    LIST_FOREACH (it, &s->documents) {
+        const struct change *c = LIST_ENTRY(it, struct change, link);
+        sqlite3_stmt *q = c->json ? s->put_document : s->del_document;
+        sqlite3_bind_text(q, 1, c->kind, -1, SQLITE_STATIC);
+        sqlite3_bind_text(q, 2, c->id, -1, SQLITE_STATIC);
+        if (c->json)
+            sqlite3_bind_text(q, 3, c->json, -1, SQLITE_STATIC);
+        if (sqlite3_step(q) != SQLITE_DONE)
+            log_error("store", "write", "kind=%s error=%s", c->kind,
+                      log_quote(sqlite3_errmsg(s->db)));
+        sqlite3_reset(q);
+    }
+}
+
 /* Writes what the sandboxes are now, not what they were when they changed. */
 static void commit(uv_timer_t *t)
 {
@@ -107,6 +149,7 @@ static void commit(uv_timer_t *t)
         else
             del(s, name);
     }
+    write_documents(s);
     if (sqlite3_exec(s->db, "COMMIT", NULL, NULL, NULL) != SQLITE_OK) {
         log_error("store", "commit", "error=%s", log_quote(sqlite3_errmsg(s->db)));
         sqlite3_exec(s->db, "ROLLBACK", NULL, NULL, NULL);
@@ -116,12 +159,18 @@ static void commit(uv_timer_t *t)
     cursor = 0;
     while (map_next(s->dirty, &cursor, &name))
         map_remove(s->dirty, name);
+    while (!list_empty(&s->documents))
+        change_free(LIST_ENTRY(s->documents.next, struct change, link));
 }
 
 void store_close(struct store *s)
 {
-    if (s->manager && map_count(s->dirty))
+    if (s->manager && (map_count(s->dirty) || !list_empty(&s->documents)))
         commit(&s->timer);
+    while (!list_empty(&s->documents))
+        change_free(LIST_ENTRY(s->documents.next, struct change, link));
+    sqlite3_finalize(s->put_document);
+    sqlite3_finalize(s->del_document);
     sqlite3_finalize(s->put);
     sqlite3_finalize(s->del);
     sqlite3_close(s->db);
@@ -159,11 +208,50 @@ int store_load(struct store *s, struct manager *m, struct err *e)
     return r == SQLITE_DONE ? 0 : fail(s, e, "read registry");
 }
 
+static void commit_soon(struct store *s)
+{
+    if (!uv_is_active((uv_handle_t *)&s->timer))
+        uv_timer_start(&s->timer, commit, COMMIT_AFTER_MS, 0);
+}
+
 static void mark(struct store *s, const char *name)
 {
     map_add(s->dirty, name, s);
-    if (!uv_is_active((uv_handle_t *)&s->timer))
-        uv_timer_start(&s->timer, commit, COMMIT_AFTER_MS, 0);
+    commit_soon(s);
+}
+
+int store_put_document(struct store *s, const char *kind, const char *id, const char *json)
+{
+    struct change *c = calloc(1, sizeof *c);
+    if (!c)
+        return -ENOMEM;
+    list_init(&c->link);
+    c->kind = strdup(kind);
+    c->id = strdup(id);
+    c->json = json ? strdup(json) : NULL;
+    if (!c->kind || !c->id || (json && !c->json)) {
+        change_free(c);
+        return -ENOMEM;
+    }
+    list_append(&s->documents, &c->link);
+    commit_soon(s);
+    return 0;
+}
+
+int store_each_document(struct store *s, const char *kind,
+                        void (*each)(void *user, const char *id, const char *json), void *user)
+{
+    sqlite3_stmt *q = NULL;
+    int r;
+    if (sqlite3_prepare_v2(s->db, "SELECT id, json FROM documents WHERE kind = ? ORDER BY id", -1,
+                           &q, NULL) != SQLITE_OK)
+        return -EIO;
+    sqlite3_bind_text(q, 1, kind, -1, SQLITE_STATIC);
+    while ((r = sqlite3_step(q)) == SQLITE_ROW)
+        each(user, (const char *)sqlite3_column_text(q, 0),
+             (const char *)sqlite3_column_text(q, 1));
+    sqlite3_finalize(q);
+    return r == SQLITE_DONE ? 0 : -EIO;
 }
 
 static void on_changed(void *user, struct sandbox *sb)

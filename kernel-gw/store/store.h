@@ -15,5 +15,13 @@ int store_open(uv_loop_t *loop, const char *path, struct store **ret, struct err
 void store_close(struct store *s); /* commits */
 /* Defines every sandbox of the registry in m. */
 int store_load(struct store *s, struct manager *m, struct err *e);
+/*
+ * Small JSON documents of the doors, by kind and id ("session", UUID), kept the same way. json NULL
+ * removes. -ENOMEM.
+ */
+int store_put_document(struct store *s, const char *kind, const char *id, const char *json);
+/* All of one kind; called before anything is put. */
+int store_each_document(struct store *s, const char *kind,
+                        void (*each)(void *user, const char *id, const char *json), void *user);
 /* Hooks of the manager keep the registry up to date from now on. */
 void store_follow(struct store *s, struct manager *m);

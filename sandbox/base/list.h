@@ -29,6 +29,13 @@ static inline void list_append(struct list *head, struct list *item)
     head->prev->next = item;
     head->prev = item;
 }
+static inline size_t list_count(const struct list *head)
+{
+    size_t n = 0;
+    LIST_FOREACH (it, head)
+        n++;
+    return n;
+}
 /* Leaves the item linked to itself, so removing twice is harmless. */
 static inline void list_remove(struct list *item)
 {

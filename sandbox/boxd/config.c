@@ -9,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum kind { TEXT128, TEXT256, U32, BYTES };
+enum kind { TEXT16, TEXT128, TEXT256, U32, BYTES };
 
 static const struct option_def {
     const char *name;
@@ -33,6 +33,10 @@ static const struct option_def {
      "default CPU limit in thousandths of a CPU; 0 = none (the default)"},
     {"pids", U32, offsetof(struct config, pids),
      "default limit of processes and threads; default 1024"},
+    {"cull-idle", U32, offsetof(struct config, cull_idle),
+     "end Jupyter kernels that nobody used for so many seconds; default 0: never"},
+    {"ws-compression", TEXT16, offsetof(struct config, ws_compression),
+     "compress WebSocket messages: auto (to other machines; the default), never, always"},
     {"zygote-clones", U32, offsetof(struct config, zygote_clones),
      "replace the warm interpreter after so many clones"},
 };
@@ -65,8 +69,8 @@ static int set_option(struct config *c, const char *name, const char *value, str
         if (strcmp(o->name, name))
             continue;
         void *at = (char *)c + o->offset;
-        if (o->kind == TEXT128 || o->kind == TEXT256) {
-            size_t cap = o->kind == TEXT128 ? 128 : 256;
+        if (o->kind == TEXT16 || o->kind == TEXT128 || o->kind == TEXT256) {
+            size_t cap = o->kind == TEXT16 ? 16 : o->kind == TEXT128 ? 128 : 256;
             if (strlen(value) >= cap)
                 return err_set(err, -EINVAL, "read options", "--%s is too long", name);
             snprintf(at, cap, "%s", value);
@@ -194,6 +198,10 @@ int config_load(struct config *c, int argc, char **argv, struct err *err)
                 return r;
         }
     }
+    if (*c->ws_compression && strcmp(c->ws_compression, "auto") &&
+        strcmp(c->ws_compression, "never") && strcmp(c->ws_compression, "always"))
+        return err_set(err, -EINVAL, "read options",
+                       "--ws-compression is auto, never or always, not %s", c->ws_compression);
     locate(c);
     if (!*c->image_dir)
         snprintf(c->image_dir, sizeof c->image_dir, "%.240s/images", c->state_dir);

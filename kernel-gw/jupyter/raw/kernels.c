@@ -16,7 +16,7 @@
 
 /* How long a kernel outlives its client process, and how long a shut-down one waits for its
  * restart. */
-enum { ABSENT_MS = 15000, PARKED_MS = 60000, SETTLE_MS = 500 };
+enum { ABSENT_MS = 15000, PARKED_MS = 60000 };
 
 static const char *const port_names[CHANNELS] = {"shell_port", "control_port", "stdin_port",
                                                  "iopub_port", "hb_port"};
@@ -273,9 +273,8 @@ int kernels_return(struct served *s, struct err *err)
 
 /* ---- hooks ---- */
 
-static void on_context_opened(void *user, struct context *c)
+void kernels_context_opened(struct door *d, struct context *c)
 {
-    struct door *d = user;
     struct context_info info;
     struct err err = {0};
     context_get_info(c, &info);
@@ -291,9 +290,8 @@ static void on_context_opened(void *user, struct context *c)
     }
 }
 
-static void on_context_removed(void *user, struct context *c)
+void kernels_context_removed(struct door *d, struct context *c)
 {
-    struct door *d = user;
     struct context_info info;
     context_get_info(c, &info);
     LIST_FOREACH_SAFE (it, &d->served) {
@@ -303,10 +301,8 @@ static void on_context_removed(void *user, struct context *c)
     }
 }
 
-/* Reply or input request of a cell that began before the gateway was restarted. */
-static void on_orphan(void *user, const struct context_event *ev)
+void kernels_orphan(struct door *d, const struct context_event *ev)
 {
-    struct door *d = user;
     struct context_info info;
     context_get_info(ev->context, &info);
     LIST_FOREACH (it, &d->served) {
@@ -358,14 +354,8 @@ static void load_records(struct door *d)
         closedir(dir);
 }
 
-/* After a restart of the whole server the contexts are gone: so are their kernels, and the boxes
- * made only for them. */
-static void on_settle(uv_timer_t *t)
+void kernels_settle(struct door *d)
 {
-    struct door *d = t->data;
-    if (!d->gw->ready)
-        return;
-    uv_timer_stop(t);
     LIST_FOREACH_SAFE (it, &d->served) {
         struct served *s = LIST_ENTRY(it, struct served, link);
         if (!s->kernel && !uv_is_active((uv_handle_t *)&s->absence))
@@ -373,21 +363,12 @@ static void on_settle(uv_timer_t *t)
     }
 }
 
-int kernels_init(struct door *d, struct gateway *gw)
+int kernels_init(struct door *d)
 {
-    struct manager_hooks hooks = {.context_opened = on_context_opened,
-                                  .context_removed = on_context_removed,
-                                  .orphan = on_orphan,
-                                  .user = d};
-    d->gw = gw;
     list_init(&d->served);
-    int r = zmq_node_new(gw->loop, &d->node);
+    int r = zmq_node_new(d->gw->loop, &d->node);
     if (r < 0)
         return r;
     load_records(d);
-    manager_set_hooks(gw->manager, &hooks);
-    uv_timer_init(gw->loop, &d->settle);
-    d->settle.data = d;
-    uv_timer_start(&d->settle, on_settle, SETTLE_MS, SETTLE_MS);
-    return 0;
+    return router_add(d->gw->router, raw_routes, raw_nroutes);
 }

@@ -1,23 +1,15 @@
 /*
  * The kernels that this gateway serves over ZeroMQ: who asked for them, what they own, and their
  * records on disk, from which a restarted gateway binds the same ports again. Private to
- * kernel-gw/jupyter, used by routes.c.
+ * kernel-gw/jupyter, used by routes.c and the door.
  */
 #pragma once
 
 #include <jansson.h>
 
-#include "kernel-gw/gateway.h"
+#include "kernel-gw/jupyter/door.h"
 #include "kernel-gw/jupyter/raw/kernel.h"
 #include "sandbox/base/list.h"
-
-struct door {
-    struct gateway *gw;
-    struct zmq_node *node;
-    struct port_counters counters;
-    struct list served;
-    uv_timer_t settle; /* after adoption: throws away records whose context is gone */
-};
 
 struct served {
     struct list link;
@@ -54,6 +46,11 @@ int kernels_return(struct served *s, struct err *err);
 void kernels_end(struct served *s, const char *reason);
 void kernels_set_waiter(struct served *s, struct exchange *x); /* NULL: it went away */
 
-int kernels_init(struct door *d, struct gateway *gw);
-extern const struct route jupyter_routes[];
-extern const size_t jupyter_nroutes;
+int kernels_init(struct door *d);
+extern const struct route raw_routes[];
+extern const size_t raw_nroutes;
+/* Hooks of the door. */
+void kernels_settle(struct door *d);
+void kernels_context_opened(struct door *d, struct context *c);
+void kernels_context_removed(struct door *d, struct context *c);
+void kernels_orphan(struct door *d, const struct context_event *ev);

@@ -44,37 +44,6 @@ static void respond_failure(struct gateway *gw, struct exchange *x, int r, const
         api_error_err(gw, x, 503, "KERNEL_START_FAILED", err);
 }
 
-/* The named sandbox, made if it is missing, or a new one for this kernel alone. NULL: answered. */
-static struct sandbox *find_sandbox(struct gateway *gw, struct exchange *x, const char *name,
-                                    bool *ret_own)
-{
-    char fresh[32];
-    struct sandbox *sb = name ? sandbox_get(gw->manager, name) : NULL;
-    *ret_own = !name;
-    if (sb)
-        return sb;
-    if (name && !sandbox_name_valid(name)) {
-        api_error(gw, x, 400, "SANDBOX_NAME_INVALID",
-                  "a sandbox name is 1-63 of a-z 0-9 -, with no - at either end");
-        return NULL;
-    }
-    if (!name) {
-        snprintf(fresh, sizeof fresh, "kernel-");
-        id_hex(fresh + 7, 6);
-    }
-    struct sandbox_spec spec = {.name = name ? name : fresh,
-                                .image = "",
-                                .env = "{}",
-                                .labels = "{\"made-for\":\"jupyter\"}"};
-    int r = sandbox_create(gw->manager, &spec, &sb);
-    if (r != 0) {
-        api_error(gw, x, r == SANDBOX_E_LIMIT ? 429 : 503, "SANDBOX_LIMIT",
-                  "no further sandbox can be made");
-        return NULL;
-    }
-    return sb;
-}
-
 static void start_kernel(struct door *d, struct exchange *x, const json_t *body,
                          const struct zmq_address *address, const char *key)
 {
@@ -86,7 +55,7 @@ static void start_kernel(struct door *d, struct exchange *x, const json_t *body,
     const char *language = api_language(gw, x, api_string(body, "language"));
     if (!language)
         return;
-    struct sandbox *sb = find_sandbox(gw, x, api_string(body, "sandbox"), &own);
+    struct sandbox *sb = door_sandbox(gw, x, api_string(body, "sandbox"), &own);
     if (!sb)
         return;
     json_t *env = json_object_get(body, "env");
@@ -214,43 +183,11 @@ static void get_connection(struct gateway *gw, struct exchange *x, const struct 
     api_json(gw, x, 200, &b);
 }
 
-const struct route jupyter_routes[] = {
+const struct route raw_routes[] = {
     {"POST", "/v1/kernels", post_kernel, 0},
     {"GET", "/v1/kernels/{id}/wait", get_wait, 0},
     {"POST", "/v1/kernels/{id}/interrupt", post_interrupt, 0},
     {"DELETE", "/v1/kernels/{id}", delete_kernel, 0},
     {"GET", "/v1/sandboxes/{name}/contexts/{ctx}/connection", get_connection, 0},
 };
-const size_t jupyter_nroutes = COUNT(jupyter_routes);
-
-static void put_metrics(struct gateway *gw, struct buf *out)
-{
-    const struct door *d = gw->jupyter;
-    const struct port_counters *n = &d->counters;
-    const struct {
-        const char *name, *help;
-        uint64_t value;
-    } rows[] = {
-        {"cellbox_jupyter_messages_total", "Messages received over ZeroMQ", n->messages},
-        {"cellbox_jupyter_bad_signature_total", "Messages dropped for their signature",
-         n->bad_signature},
-        {"cellbox_jupyter_bad_frames_total", "Messages dropped because they were malformed",
-         n->bad_frames},
-        {"cellbox_jupyter_unknown_total", "Messages of an unknown type", n->unknown},
-        {"cellbox_jupyter_replies_lost_total", "Replies whose client had gone", n->replies_lost},
-    };
-    for (size_t i = 0; i < COUNT(rows); i++)
-        buf_printf(out, "# HELP %s %s\n# TYPE %s counter\n%s %llu\n", rows[i].name, rows[i].help,
-                   rows[i].name, rows[i].name, (unsigned long long)rows[i].value);
-}
-
-int jupyter_attach(struct gateway *gw)
-{
-    struct door *d = calloc(1, sizeof *d);
-    if (!d)
-        return -ENOMEM;
-    gw->jupyter = d;
-    gw->put_metrics = put_metrics;
-    int r = kernels_init(d, gw);
-    return r < 0 ? r : router_add(gw->router, jupyter_routes, jupyter_nroutes);
-}
+const size_t raw_nroutes = COUNT(raw_routes);

@@ -1,0 +1,88 @@
+/*
+ * The page a person sees who opens the server's address, and signing in with a cookie: browsers
+ * cannot send a header with a page or a WebSocket. The token in the address (?token=) signs in as
+ * well.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "kernel-gw/api/api.h"
+#include "sandbox/base/embed.h"
+
+EMBED(home_html, "kernel-gw/api/home.html");
+
+static void send_page(struct gateway *gw, struct exchange *x, int status)
+{
+    api_count(gw, status);
+    exchange_header(x, "Content-Security-Policy",
+                    "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
+                    "connect-src 'self'; form-action 'self'; frame-ancestors 'none'");
+    exchange_header(x, "Cache-Control", "no-store");
+    exchange_header(x, "Referrer-Policy", "no-referrer");
+    /* cppcheck-suppress [comparePointers,subtractPointers] ; both are symbols of one embedded file
+     */
+    exchange_respond(x, status, "text/html; charset=utf-8", home_html,
+                     (size_t)(home_html_end - home_html));
+}
+
+static void set_cookies(struct gateway *gw, struct exchange *x)
+{
+    char cookie[AUTH_COOKIE_MAX];
+    auth_put_cookie(&gw->auth, cookie, sizeof cookie);
+    exchange_header(x, "Set-Cookie", cookie);
+    auth_put_xsrf(cookie, sizeof cookie);
+    exchange_header(x, "Set-Cookie", cookie);
+}
+
+static void home(struct gateway *gw, struct exchange *x, const struct http_request *r,
+                 const struct route_params *p)
+{
+    char token[8];
+    (void)p;
+    if (http_query(r, "token", token, sizeof token) || strstr(r->query, "token=")) {
+        if (auth_check(&gw->auth, r) == AUTH_OK) {
+            set_cookies(gw, x);
+            exchange_header(x, "Location", "/"); /* out of the address bar and the history */
+            api_empty(gw, x, 302);
+            return;
+        }
+        send_page(gw, x, 403);
+        return;
+    }
+    send_page(gw, x, 200);
+}
+
+/* A form: token=... */
+static void login(struct gateway *gw, struct exchange *x, const struct http_request *r,
+                  const struct route_params *p)
+{
+    struct http_request form = {.query = r->body.len ? buf_str((struct buf *)&r->body) : ""};
+    char token[512];
+    (void)p;
+    if (!http_query(&form, "token", token, sizeof token) || !auth_token_is(&gw->auth, token)) {
+        send_page(gw, x, 403);
+        return;
+    }
+    set_cookies(gw, x);
+    exchange_header(x, "Location", "/");
+    api_empty(gw, x, 302);
+}
+
+static void logout(struct gateway *gw, struct exchange *x, const struct http_request *r,
+                   const struct route_params *p)
+{
+    (void)r;
+    (void)p;
+    exchange_header(x, "Set-Cookie", AUTH_COOKIE "=; Path=/; Max-Age=0; HttpOnly; SameSite=Lax");
+    exchange_header(x, "Set-Cookie", "_xsrf=; Path=/; Max-Age=0; SameSite=Lax");
+    exchange_header(x, "Location", "/");
+    api_empty(gw, x, 302);
+}
+
+const struct route api_home_routes[] = {
+    {"GET", "/", home, ROUTE_OPEN},
+    {"GET", "/login", home, ROUTE_OPEN},
+    {"POST", "/login", login, ROUTE_OPEN},
+    {"POST", "/logout", logout, 0},
+};
+const size_t api_home_nroutes = sizeof api_home_routes / sizeof *api_home_routes;
