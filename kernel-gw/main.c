@@ -18,6 +18,7 @@
 #include "kernel-gw/api/api.h"
 #include "kernel-gw/gateway.h"
 #include "kernel-gw/net/websocket/websocket.h"
+#include "kernel-gw/notebook/notebook.h"
 #include "sandbox/base/fd.h"
 #include "sandbox/base/log.h"
 
@@ -83,6 +84,8 @@ static void make_server(struct gateway *gw, const struct wire_message *m)
         fatal("start", "out of memory");
     if (jupyter_attach(gw) < 0)
         fatal("start", "the Jupyter door failed");
+    if (notebook_attach(gw) < 0)
+        fatal("start", "out of memory");
     for (size_t i = 0; i < m->nfds; i++) {
         int r = http_server_listen(gw->server, STEAL_FD(m->fds[i]));
         if (r < 0)

@@ -7,7 +7,7 @@
 #include "kernel-gw/net/private.h"
 #include "sandbox/base/log.h"
 
-enum { BACKLOG = 1024, TICK_MS = 1000, KEEPALIVE_S = 60 };
+enum { BACKLOG = 1024, TICK_MS = 1000, KEEPALIVE_S = 60, QUEUE_MAX = 256 << 20 };
 
 /* A response may be long under way; a connection without one may not. */
 static void check_deadline(struct conn *c, uint64_t now)
@@ -77,6 +77,7 @@ static void on_connection(uv_stream_t *stream, int status)
     c->tcp.data = c;
     http_parser_init(&c->parser, &s->config.limits);
     buf_init(&c->in, 4 << 20);
+    c->out.max = c->sending.max = c->chunk.max = QUEUE_MAX;
     c->progress_ms = uv_now(s->loop);
     list_append(&s->conns, &c->item);
     s->nconns++;
