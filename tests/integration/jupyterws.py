@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import struct
 import time
@@ -47,7 +48,7 @@ def encode_v1(m: Message) -> bytes:
 def decode_v1(data: bytes) -> Message:
     (n,) = struct.unpack_from("<Q", data)
     offsets = struct.unpack_from(f"<{n}Q", data, 8)
-    parts = [data[a:b] for a, b in zip(offsets, offsets[1:], strict=False)]
+    parts = [data[a:b] for a, b in itertools.pairwise(offsets)]
     keys = ("header", "parent_header", "metadata", "content")
     decoded = {k: json.loads(p) for k, p in zip(keys, parts[1:5], strict=True)}
     return {"channel": parts[0].decode(), **decoded, "buffers": parts[5:]}
@@ -70,14 +71,16 @@ def decode_json(data: str | bytes) -> Message:
         return json.loads(data)
     (n,) = struct.unpack_from(">I", data)
     offsets = [*struct.unpack_from(f">{n}I", data, 4), len(data)]
-    parts = [data[a:b] for a, b in zip(offsets, offsets[1:], strict=False)]
+    parts = [data[a:b] for a, b in itertools.pairwise(offsets)]
     return {**json.loads(parts[0]), "buffers": parts[1:]}
 
 
 class Kernel:
     """One WebSocket of one kernel."""
 
-    def __init__(self, url: str, token: str, kernel: str, v1: bool = True, session: str | None = None, **kw: Any):
+    def __init__(
+        self, url: str, token: str, kernel: str, v1: bool = True, session: str | None = None, **kw: Any
+    ) -> None:
         self.v1 = v1
         self.session = session or uuid.uuid4().hex
         where = f"{url.replace('http', 'ws', 1)}/api/kernels/{kernel}/channels?session_id={self.session}"

@@ -54,7 +54,10 @@ def test_buffers_both_ways(server: Server, kernel: str, v1: bool) -> None:
     k.run(
         "from comm import get_comm_manager\n"
         "def opened(comm, msg):\n"
-        "    comm.on_msg(lambda m: comm.send({'n': len(m['buffers'])}, buffers=[bytes(b)[::-1] for b in m['buffers']]))\n"
+        "    def echo(m):\n"
+        "        buffers = [bytes(b)[::-1] for b in m['buffers']]\n"
+        "        comm.send({'n': len(buffers)}, buffers=buffers)\n"
+        "    comm.on_msg(echo)\n"
         "get_comm_manager().register_target('echo', opened)"
     )
     comm = uuid.uuid4().hex
@@ -331,7 +334,7 @@ def test_many_kernels_at_once(server: Server) -> None:
                 if text(got) != want or types(got).count("execute_reply") != 1:
                     failures.append(f"{kernel} {i}")
             k.close()
-        except Exception as e:  # noqa: BLE001 - reported below
+        except Exception as e:
             failures.append(repr(e))
 
     threads = [threading.Thread(target=work, args=(k, i % 2 == 0)) for i, k in enumerate(made)]
