@@ -21,6 +21,11 @@ static bool is_source(const json_t *v)
     return json_is_array(v);
 }
 
+static bool is_cell_type(const char *s)
+{
+    return s && (!strcmp(s, "code") || !strcmp(s, "markdown") || !strcmp(s, "raw"));
+}
+
 int notebook_check(const json_t *notebook, struct err *e)
 {
     const json_t *cells = json_object_get(notebook, "cells");
@@ -33,10 +38,10 @@ int notebook_check(const json_t *notebook, struct err *e)
     if (!json_is_array(cells))
         return err_set(e, -EINVAL, "read notebook", "cells must be an array");
     json_array_foreach (cells, i, cell) {
-        if (!json_is_string(json_object_get(cell, "cell_type")) ||
+        if (!is_cell_type(json_string_value(json_object_get(cell, "cell_type"))) ||
             !is_source(json_object_get(cell, "source")))
             return err_set(e, -EINVAL, "read notebook",
-                           "cell %zu has no cell_type or no source of text", i);
+                           "cell %zu is not code, markdown or raw, or has no source of text", i);
     }
     return 0;
 }

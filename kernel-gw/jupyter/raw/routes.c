@@ -38,8 +38,8 @@ static void respond_failure(struct gateway *gw, struct exchange *x, int r, const
 {
     if (r == -EADDRINUSE)
         api_error_err(gw, x, 409, "PORT_IN_USE", err);
-    else if (r == -EACCES || r == -EADDRNOTAVAIL || r == -ENOENT || r == -EINVAL)
-        api_error_err(gw, x, 400, "CANNOT_BIND", err);
+    else if (r == -EACCES || r == -EADDRNOTAVAIL || r == -ENOENT || r == -ENODEV || r == -EINVAL)
+        api_error_err(gw, x, 409, "CANNOT_BIND", err);
     else
         api_error_err(gw, x, 503, "KERNEL_START_FAILED", err);
 }
@@ -183,7 +183,7 @@ static bool read_wishes(struct gateway *gw, struct exchange *x, const struct htt
     }
     bool local = !strncmp(ret->ip, "127.", 4) || !strcmp(ret->ip, "::1");
     if (!asked && !local) {
-        api_error(gw, x, 400, "ENCRYPTION_REQUIRED",
+        api_error(gw, x, 403, "ENCRYPTION_REQUIRED",
                   "sockets that other machines reach need encryption=curve");
         return false;
     }
