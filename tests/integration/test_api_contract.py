@@ -44,7 +44,7 @@ def test_schemathesis(server: Any, tmp_path: Path) -> None:
             "30",
             "--phases",
             "examples,coverage,fuzzing",
-            # Notebook clients send more than their interface says, and want leniency; test_jupyter_rest.py has its refusals.
+            # notebook clients send more than their interface says; test_jupyter_rest.py has its refusals
             "--exclude-tag",
             "jupyter",
             "--exclude-checks",
