@@ -84,7 +84,7 @@ def install() -> None:
 class Loop:
     """Owns the CellLoop of this process; made again when user code has closed or broken it."""
 
-    OWN_READERS = 2  # the loop's self-pipe and the frame socket
+    OWN_READERS = 3  # the loop's self-pipe, the frame socket and the box of messages that others read for us
 
     def __init__(self, on_frame: Callable[[], None]) -> None:
         self._on_frame = on_frame
@@ -114,6 +114,7 @@ class Loop:
             self.loop = self._new()
         if not self._registered and _cellbox.frame_fd() >= 0:
             self.loop.add_reader(_cellbox.frame_fd(), self._frame_ready)
+            self.loop.add_reader(_cellbox.open_box(_cellbox.MAIN, 0), self._frame_ready)
             self._registered = True
         return self.loop
 
@@ -135,7 +136,7 @@ class Loop:
         """Run what is scheduled until a frame can be received."""
         while True:
             loop = self.loop
-            own = self.OWN_READERS if self._registered else self.OWN_READERS - 1
+            own = self.OWN_READERS if self._registered else 1
             if not loop.is_closed() and loop.has_work(own):
                 loop = self._healthy()
                 self._run(loop.run_forever)  # _on_frame stops it

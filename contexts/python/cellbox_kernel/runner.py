@@ -68,10 +68,8 @@ class Runner:
                 self._take(message)
 
     def _take(self, message: tuple[int, int, int, list[bytes]]) -> None:
-        kind, arg, req, sections = message
-        if kind == protocol.INPUT:
-            self.stdin.deliver(req, arg, sections[0] if sections else b"")
-        elif kind == protocol.SHUTDOWN:
+        kind, arg, req, _ = message
+        if kind == protocol.SHUTDOWN:
             self._leaving = True
             raise Leave
         elif req <= self._last_request:
@@ -82,9 +80,10 @@ class Runner:
         else:
             raise Leave
 
-    def _receive_blocking(self) -> None:
-        """One round of waiting for input(), inside a cell."""
-        _cellbox.wait(-1, -1)
+    def _receive_blocking(self, ready: int) -> None:
+        """One round of waiting for input(), inside a cell: until its answer is in the box behind ``ready``."""
+        if not _cellbox.wait(ready, -1) & 1:
+            return
         message = _cellbox.recv()
         if message is not None:
             self._take(message)
