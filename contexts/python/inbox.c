@@ -187,6 +187,25 @@ static struct box *box_of(const struct message *m)
     return &main_box;
 }
 
+static void put(struct box *b, struct message *m)
+{
+    m->next = NULL;
+    *b->tail = m;
+    b->tail = &m->next;
+    b->held++;
+    wake(b);
+}
+
+/* Who answers control requests hears of the end, too: it can free the main thread. */
+static void tell_control(const struct message *m)
+{
+    struct message *copy = control_box.wake >= 0 ? malloc(sizeof *copy + m->len) : NULL;
+    if (copy) {
+        memcpy(copy, m, sizeof *m + m->len);
+        put(&control_box, copy);
+    }
+}
+
 static int sort(struct message *take_m)
 {
     struct box *b = take_m->len >= MESSAGE_HEAD ? box_of(take_m) : NULL;
@@ -200,11 +219,9 @@ static int sort(struct message *take_m)
         free(take_m);
         return -EPROTO;
     }
-    take_m->next = NULL;
-    *b->tail = take_m;
-    b->tail = &take_m->next;
-    b->held++;
-    wake(b);
+    if (get_le(take_m->data, 2) == FRAME_SHUTDOWN)
+        tell_control(take_m);
+    put(b, take_m);
     return 0;
 }
 

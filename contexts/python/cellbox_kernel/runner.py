@@ -17,6 +17,8 @@ from typing import Any
 import _cellbox
 
 from . import completion, figures, history, protocol, refork, warm
+from .control import Control
+from .debugger import Debugger
 from .loop import Loop
 from .shell import Shell, leave_child
 from .stdin import Stdin
@@ -40,6 +42,8 @@ class Runner:
         self._task: asyncio.Task[Any] | None = None
         self._interrupted = False
         self._leaving = False
+        self.control = Control(self)
+        self.debugger = Debugger(shell)
         shell.runner = self
         self._handlers: dict[int, Callable[[int, list[bytes]], None]] = {
             protocol.EXECUTE: self._execute,
@@ -176,6 +180,9 @@ class Runner:
         result = None
         failed: BaseException | None = None
         values: dict[str, Any] = {}
+        debugged = self.debugger.is_loaded
+        if debugged:
+            self.debugger.enter_cell()
         _cellbox.begin(req)
         try:
             try:
@@ -189,6 +196,8 @@ class Runner:
         except BaseException as e:
             _cellbox.end()
             failed = e
+        if debugged:
+            self.debugger.leave_cell()
         if failed is None and result is not None:
             failed = result.error_before_exec or result.error_in_exec
         payload = shell.payload_manager.read_payload()
@@ -377,6 +386,7 @@ def main(fresh: bool) -> int:
     warm.enter_context()
     runner.stdin.install()
     _cellbox.install_sigint()
+    _cellbox.on_control(runner.control.start)
     os.register_at_fork(after_in_child=_cellbox.detach)
     status = 0
     try:

@@ -142,6 +142,7 @@ def _info() -> dict[str, Any]:
             "nbconvert_exporter": "python",
             "file_extension": ".py",
         },
+        "supported_features": ["debugger", "kernel subshells"],
         "banner": f"Python {version}\nIPython {IPython.__version__}\n",
         "help_links": [
             {"text": "Python Reference", "url": f"https://docs.python.org/{version.rpartition('.')[0]}"},
