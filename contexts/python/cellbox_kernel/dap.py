@@ -33,21 +33,34 @@ class Connection:
         reader.start()
 
     def _start_pydevd(self) -> socket.socket:
-        """debugpy connects to us as to an adapter."""
-        before = os.environ.get("PYDEVD_DISABLE_FILE_VALIDATION")
-        os.environ["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"  # about frozen modules, which no cell is in
-        try:
-            import debugpy
-        finally:
-            if before is None:
-                del os.environ["PYDEVD_DISABLE_FILE_VALIDATION"]
+        """pydevd connects to us as to an adapter. It traces all threads from now on."""
+        _load()
+        import pydevd
+
+        self._directory = str(Path(pydevd.__file__).parent)
         with socket.create_server(("127.0.0.1", 0)) as server:
             server.settimeout(TIMEOUT)
-            debugpy.configure(subProcess=False)
-            debugpy.connect(server.getsockname())
+            host, port = server.getsockname()[:2]
+            # What debugpy.connect() does, but without waiting for the client's configurationDone.
+            pydevd.settrace(
+                host=host,
+                port=port,
+                suspend=False,
+                wait_for_ready_to_run=False,
+                patch_multiprocessing=False,
+                notify_stdin=False,
+            )
             connection, _ = server.accept()
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return connection
+
+    def is_inside(self, frame: Any) -> bool:
+        """Whether a frame is, or was called by, pydevd's."""
+        while frame is not None:
+            if frame.f_code.co_filename.startswith(self._directory):
+                return True
+            frame = frame.f_back
+        return False
 
     def send(self, command: str, arguments: dict[str, Any] | None = None) -> queue.SimpleQueue[dict[str, Any]]:
         """Send a request; its response will be put into the queue."""
@@ -76,6 +89,20 @@ class Connection:
                         answer.put(message)
                 elif message.get("type") == "event":
                     self._on_event(message)
+
+
+def _load() -> None:
+    """Import debugpy's server side, which brings pydevd and its protocol."""
+    name = "PYDEVD_DISABLE_FILE_VALIDATION"  # it warns about frozen modules, which no cell is in
+    before = os.environ.get(name)
+    os.environ[name] = "1"
+    try:
+        import debugpy.server.api  # noqa: F401
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
 
 
 def _message(stream: Any) -> dict[str, Any] | None:

@@ -9,16 +9,22 @@ from __future__ import annotations
 import _thread
 import contextlib
 import os
+import signal
 import sys
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import _cellbox
+
 from . import cellfiles, protocol
+from .control import hide_from_debugger
 from .variables import Variables
 
 EXCEPTION_PATHS = ["Python Exceptions"]
+RETRY = 0.002  # seconds between two tries to interrupt a thread that is busy in pydevd
 _PRIVATE_EVENTS = frozenset({"pydevdInputRequested", "pydevdThreadsSuspended"})
 Body = dict[str, Any]
 
@@ -38,7 +44,7 @@ class Debugger:
         self.attached = False  # tracing costs: only between attach and disconnect
         self._breakpoints: dict[str, list[Any]] = {}
         self._stopped: dict[int, None] = {}
-        self._main_thread: int | None = None
+        self._interrupting = False
         self._own: dict[str, Callable[[Body], Body]] = {
             "initialize": self._initialize,
             "attach": self._attach,
@@ -152,22 +158,65 @@ class Debugger:
         if stopped:
             _thread.interrupt_main()
 
-    def enter_cell(self) -> None:
-        """Called by the thread that is about to run a cell, once pydevd is loaded."""
-        if self._pydevd is not None:
-            from . import dap
+    # Cells, on the thread that runs them
 
-            dap.trace_this_thread(self.attached)
+    @contextlib.contextmanager
+    def cell(self) -> Iterator[None]:
+        """Around a cell, once pydevd is loaded."""
+        from . import dap
 
-    def leave_cell(self) -> None:
-        """The cell has ended, maybe by an interrupt at a breakpoint."""
-        ident = threading.get_ident()
-        if self._stopped and self._is_main_stopped(ident):
-            self._resumed(self._main_thread, False)
-            self._emit("continued", {"threadId": self._main_thread, "allThreadsContinued": False})
+        main = threading.current_thread() is threading.main_thread()
+        guarded = main and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        dap.trace_this_thread(self.attached)
+        if guarded:
+            signal.signal(signal.SIGINT, self._on_sigint)
+            _cellbox.install_sigint()
+        try:
+            yield
+        finally:
+            self._end_interrupt()
+            if guarded and signal.getsignal(signal.SIGINT) == self._on_sigint:
+                signal.signal(signal.SIGINT, signal.default_int_handler)
+                _cellbox.install_sigint()
 
-    def _is_main_stopped(self, ident: int) -> bool:
-        return ident == threading.main_thread().ident and self._main_thread in self._stopped
+    def _on_sigint(self, signum: int, frame: Any) -> None:
+        if not self.holds(frame):
+            raise KeyboardInterrupt
+
+    def holds(self, frame: Any) -> bool:
+        """Whether pydevd's own code was hit by an interrupt: an exception in there would leave its state broken.
+
+        Then the interrupt is tried again, after the thread has left the breakpoint at which it may stand.
+        """
+        if self._pydevd is None or not self._pydevd.is_inside(frame):
+            self._end_interrupt()
+            return False
+        if not self._interrupting:
+            self._interrupting = True
+            sys.setprofile(self._raise_outside)
+            helper = threading.Thread(target=self._free_main, name="cellbox-interrupt", daemon=True)
+            hide_from_debugger(helper)
+            helper.start()
+        return True
+
+    def _end_interrupt(self) -> None:
+        if self._interrupting:
+            self._interrupting = False
+            sys.setprofile(None)
+
+    def _raise_outside(self, frame: Any, event: str, arg: Any) -> None:
+        """Profile function of the main thread, which is not called inside of pydevd's."""
+        self._end_interrupt()
+        raise KeyboardInterrupt
+
+    def _free_main(self) -> None:
+        name = threading.main_thread().name
+        for thread in (self._pydevd.ask("threads").get("body") or {}).get("threads", []):
+            if thread["name"] == name and thread["id"] in self._stopped:
+                self._pydevd.ask("continue", {"threadId": thread["id"], "singleThread": True})
+        while self._interrupting:  # until it hits code of the user, or the cell has ended
+            _thread.interrupt_main()
+            time.sleep(RETRY)
 
     # Events of pydevd, on its reader's thread
 

@@ -26,6 +26,9 @@ from .stdin import Stdin
 FRAMES_MAX = 1000  # requests come one at a time: a gateway that sends more while one runs is broken
 
 
+_PLAINLY = contextlib.nullcontext()
+
+
 class Leave(BaseException):
     """The context ends: asked to, or the gateway has gone."""
 
@@ -181,12 +184,11 @@ class Runner:
         failed: BaseException | None = None
         values: dict[str, Any] = {}
         debugged = self.debugger.is_loaded
-        if debugged:
-            self.debugger.enter_cell()
         _cellbox.begin(req)
         try:
             try:
-                result = shell.run(code, silent=silent, store_history=store, cell_id=cell)
+                with self.debugger.cell() if debugged else _PLAINLY:
+                    result = shell.run(code, silent=silent, store_history=store, cell_id=cell)
                 if expressions and result is not None and result.success:
                     values = shell.user_expressions(expressions)
             finally:
@@ -196,8 +198,6 @@ class Runner:
         except BaseException as e:
             _cellbox.end()
             failed = e
-        if debugged:
-            self.debugger.leave_cell()
         if failed is None and result is not None:
             failed = result.error_before_exec or result.error_in_exec
         payload = shell.payload_manager.read_payload()
@@ -226,7 +226,7 @@ class Runner:
         """A cell with a top-level await: a task of the loop. Interrupting it cancels it and nothing else."""
         self._interrupted = False
         handler = signal.getsignal(signal.SIGINT)
-        own = handler is signal.default_int_handler
+        own = handler in (signal.default_int_handler, self.debugger._on_sigint)
         task: asyncio.Task[Any] | None = None
         if own:
             signal.signal(signal.SIGINT, self._on_sigint)
@@ -264,6 +264,8 @@ class Runner:
 
     def _on_sigint(self, signum: int, frame: Any) -> None:
         """SIGINT while an async cell runs (main thread, between bytecodes)."""
+        if self.debugger.holds(frame):
+            return
         task = self._task
         if task is None or task.done() or self._interrupted or asyncio.current_task(self.loop.loop) is task:
             raise KeyboardInterrupt
