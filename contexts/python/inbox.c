@@ -19,6 +19,7 @@ struct box {
     enum inbox_kind kind;
     uint64_t number;
     int wake; /* eventfd; -1 = nobody has opened the box */
+    bool rung; /* wake is readable */
     struct message *head, **tail;
     unsigned held;
 };
@@ -86,11 +87,22 @@ static struct box *add(enum inbox_kind kind, uint64_t number)
     return b;
 }
 
-static void wake(const struct box *b)
+static void wake(struct box *b)
 {
     uint64_t one = 1;
-    ssize_t n = b->wake >= 0 ? write(b->wake, &one, sizeof one) : 0;
+    if (b->wake < 0)
+        return;
+    ssize_t n = write(b->wake, &one, sizeof one);
     (void)n;
+    b->rung = true;
+}
+
+static void quieten(struct box *b)
+{
+    uint64_t count;
+    ssize_t n = read(b->wake, &count, sizeof count);
+    (void)n;
+    b->rung = false;
 }
 
 int inbox_open(enum inbox_kind kind, uint64_t number)
@@ -135,6 +147,15 @@ void inbox_close(enum inbox_kind kind, uint64_t number)
     pthread_mutex_unlock(&lock);
 }
 
+void inbox_wake(enum inbox_kind kind, uint64_t number)
+{
+    pthread_mutex_lock(&lock);
+    struct box *b = find(kind, number);
+    if (b)
+        wake(b);
+    pthread_mutex_unlock(&lock);
+}
+
 struct message *inbox_take(enum inbox_kind kind, uint64_t number)
 {
     pthread_mutex_lock(&lock);
@@ -146,11 +167,8 @@ struct message *inbox_take(enum inbox_kind kind, uint64_t number)
         if (!b->head)
             b->tail = &b->head;
     }
-    if (b && !b->head && b->wake >= 0 && (m || kind == INBOX_MAIN)) {
-        uint64_t count;
-        ssize_t n = read(b->wake, &count, sizeof count);
-        (void)n;
-    }
+    if (b && !b->head && b->rung)
+        quieten(b);
     pthread_mutex_unlock(&lock);
     return m;
 }

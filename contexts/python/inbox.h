@@ -36,6 +36,8 @@ void inbox_detach(void);
 int inbox_open(enum inbox_kind kind, uint64_t number);
 /* Closes it and drops what it holds. */
 void inbox_close(enum inbox_kind kind, uint64_t number);
+/* Makes its descriptor readable until the next take; nothing when it is not open. */
+void inbox_wake(enum inbox_kind kind, uint64_t number);
 /* The oldest message, owned by the caller (free); NULL when there is none. */
 struct message *inbox_take(enum inbox_kind kind, uint64_t number);
 /* Whether the main thread has messages, or the end has come. */

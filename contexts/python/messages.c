@@ -237,6 +237,18 @@ static PyObject *close_box(PyObject *self, PyObject *args)
     Py_RETURN_NONE;
 }
 
+/* wake(kind, number): its descriptor becomes readable, though nothing came. */
+static PyObject *wake_box(PyObject *self, PyObject *args)
+{
+    int kind;
+    unsigned long long number;
+    (void)self;
+    if (box_args(args, &kind, &number) < 0)
+        return NULL;
+    inbox_wake((enum inbox_kind)kind, number);
+    Py_RETURN_NONE;
+}
+
 /* take(kind, number) -> a message or None; does not wait. */
 static PyObject *take_message(PyObject *self, PyObject *args)
 {
@@ -282,6 +294,7 @@ static PyMethodDef methods[] = {
     {"on_control", on_control, METH_O, "on_control(callable): the first control message came"},
     {"open_box", open_box, METH_VARARGS, "open_box(kind, number) -> fd"},
     {"close_box", close_box, METH_VARARGS, "close_box(kind, number)"},
+    {"wake", wake_box, METH_VARARGS, "wake(kind, number)"},
     {"take", take_message, METH_VARARGS, "take(kind, number) -> message or None"},
     {"sleep", sleep_on, METH_O, "sleep(fd)"},
     {"frame_fd", frame_fd, METH_NOARGS, NULL},

@@ -25,6 +25,8 @@ class FrameComm(BaseComm):
         req = _cellbox.current_request()
         protocol.send_json(protocol.COMM_OUT, req, {"msg_type": msg_type}, content, metadata or {}, buffers=raw)
 
+PARENTS_MAX = 500  # requests whose threads may still ask for their message
+
 
 def create_comm(*args: Any, **kwargs: Any) -> FrameComm:
     return FrameComm(*args, **kwargs)
@@ -66,27 +68,36 @@ class Kernel:
     def __init__(self, shell: Any) -> None:
         self.shell = shell
         self.session = Session()
-        self.parent: dict[str, Any] = {}
+        self._parents: dict[int, dict[str, Any]] = {}  # by request, oldest first
+        self._last: dict[str, Any] = {}
         self.comm_manager: CommManager = comm.get_comm_manager()
 
     def get_parent(self, channel: str | None = None) -> dict[str, Any]:
-        """The Jupyter message that the running cell came with, as far as the gateway told."""
-        return self.parent
+        """The Jupyter message that this thread's or task's request came with, as far as the gateway told."""
+        return self._parents.get(_cellbox.current_request()) or self._last
 
     def set_parent(self, ident: Any, parent: dict[str, Any], channel: str = "shell") -> None:
-        self.parent = parent
+        self._remember(_cellbox.current_request(), parent)
 
-    @property
-    def _parent_header(self) -> dict[str, Any]:
-        return self.parent
+    parent = property(get_parent)
+    _parent_header = property(get_parent)
+
+    def _remember(self, req: int, parent: dict[str, Any]) -> None:
+        self._parents[req] = self._last = parent
+        if len(self._parents) > PARENTS_MAX:
+            del self._parents[next(iter(self._parents))]
 
     @property
     def io_loop(self) -> asyncio.AbstractEventLoop:
         return asyncio.get_event_loop()
 
-    def set_request(self, message_id: str, msg_type: str) -> None:
+    def set_request(self, req: int, message_id: str, msg_type: str) -> None:
         header = {"msg_id": message_id, "msg_type": msg_type, "session": self.session.session, "username": "cellbox"}
-        self.parent = {"header": header, "msg_id": message_id, "msg_type": msg_type}
+        self._remember(req, {"header": header, "msg_id": message_id, "msg_type": msg_type})
+
+    def forget(self) -> None:
+        self._parents.clear()
+        self._last = {}
 
     def comm_info(self, target: str | None) -> dict[str, Any]:
         comms = self.comm_manager.comms

@@ -19,11 +19,17 @@ class MemoryHistory(HistoryManager):
     enabled = Bool(False)
     hist_file = Unicode(":memory:")  # type: ignore[assignment]
 
+    in_lane = False  # of a subshell: ``In`` and ``_i`` of the namespace are the main shell's
+
     # Plain attributes instead of traits: they change with every cell.
     _i00: Any = ""
     _i: Any = ""
     _ii: Any = ""
     _iii: Any = ""
+
+    def __init__(self, *args: Any, lane: bool = False, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.in_lane = lane
 
     def store_inputs(self, line_num: int, source: str, source_raw: str | None = None) -> None:
         source = source.rstrip("\n")
@@ -41,7 +47,7 @@ class MemoryHistory(HistoryManager):
         if old > 0:
             raws[old] = parsed[old] = ""
         self._iii, self._ii, self._i, self._i00 = self._ii, self._i, self._i00, source_raw
-        if self.shell is None:
+        if self.shell is None or self.in_lane:
             return
         ns, hidden = self.shell.user_ns, self.shell.user_ns_hidden
         inputs = {"_i": self._i, "_ii": self._ii, "_iii": self._iii, f"_i{line_num}": source_raw}

@@ -28,6 +28,17 @@ class CellLoop(asyncio.SelectorEventLoop):
     def is_running(self) -> bool:
         return self.marked or super().is_running()
 
+    @contextlib.contextmanager
+    def named(self) -> Iterator[None]:
+        """Around a synchronous cell."""
+        self.marked = True
+        events._set_running_loop(self)
+        try:
+            yield
+        finally:
+            self.marked = False
+            events._set_running_loop(None)
+
     def wake_fd(self) -> int:
         """Readable when another thread or a signal handler scheduled something."""
         return self._ssock.fileno()  # type: ignore[attr-defined]
@@ -40,33 +51,25 @@ class CellLoop(asyncio.SelectorEventLoop):
         return readers is not None and len(readers) > own_readers
 
 
-_current: CellLoop | None = None
-
-
-@contextlib.contextmanager
-def _unmarked() -> Iterator[None]:
-    """Lift the mark of a synchronous cell, in the main thread, unless a loop really runs."""
-    loop = _current
-    if loop is None or not loop.marked or events._get_running_loop() is not loop:
-        yield
-        return
-    loop.marked = False
-    events._set_running_loop(None)
-    try:
-        yield
-    finally:
-        loop.marked = True
-        events._set_running_loop(loop)
+def _marked_here() -> CellLoop | None:
+    """The loop in whose name this thread runs a synchronous cell, unless a loop really runs."""
+    loop = events._get_running_loop()
+    return loop if isinstance(loop, CellLoop) and loop.marked else None
 
 
 def _lifting(function: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(function)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
-        loop = _current
-        if loop is None or not loop.marked:
+        loop = _marked_here()
+        if loop is None:
             return function(*args, **kwargs)
-        with _unmarked():
+        loop.marked = False
+        events._set_running_loop(None)
+        try:
             return function(*args, **kwargs)
+        finally:
+            loop.marked = True
+            events._set_running_loop(loop)
 
     return wrapper
 
@@ -96,17 +99,13 @@ class Loop:
         self.loop = self._new()
 
     def close(self) -> None:
-        global _current
         asyncio.set_event_loop(None)
         self.loop.close()
-        _current = None
 
     def _new(self) -> CellLoop:
-        global _current
         loop = CellLoop()
         asyncio.set_event_loop(loop)
         self._registered = False
-        _current = loop
         return loop
 
     def _healthy(self) -> CellLoop:

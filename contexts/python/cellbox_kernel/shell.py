@@ -7,6 +7,7 @@ import linecache
 import os
 import subprocess
 import sys
+import threading
 import traceback
 from types import TracebackType
 from typing import Any
@@ -103,7 +104,8 @@ class Shell(InteractiveShell):
 
     def ask_exit(self) -> None:
         keep = bool(self.keepkernel_on_exit)
-        self.exit_now = not keep
+        if threading.current_thread() is threading.main_thread():  # a subshell asks its client, like a notebook does
+            self.exit_now = not keep
         self.payload_manager.write_payload({"source": "ask_exit", "keepkernel": keep})
 
     def set_next_input(self, s: str, replace: bool = False) -> None:
@@ -201,8 +203,8 @@ class Shell(InteractiveShell):
         except ValueError:
             print("No traceback available to show.", file=sys.stderr)
             return
-        if issubclass(etype, asyncio.CancelledError) and self.runner.was_interrupted():
-            etype, value = KeyboardInterrupt, KeyboardInterrupt()
+        if issubclass(etype, asyncio.CancelledError) and (reason := self.runner.cancelled_by()):
+            etype, value = reason, reason()
         try:
             if issubclass(etype, SyntaxError):
                 self.showsyntaxerror(filename, running_compiled_code)

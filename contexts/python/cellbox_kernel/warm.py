@@ -232,6 +232,7 @@ def forget() -> None:
     ip.last_execution_result = None
     ip.last_execution_succeeded = True
     ip.payload_manager.clear_payload()
+    ip.kernel.forget()
     ip.error = None
     ip.exit_now = False
     for name in ("last_type", "last_value", "last_traceback", "last_exc"):
