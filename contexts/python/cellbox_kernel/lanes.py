@@ -22,7 +22,7 @@ from IPython.core.payload import PayloadManager
 
 from . import protocol
 from .display import Publisher, ResultHook
-from .history import MemoryHistory
+from .history import SessionHistory
 from .loop import CellLoop
 from .requests import Leave, Requests
 from .shell import Shell
@@ -176,7 +176,7 @@ class Subshell:
         state.payload_manager = PayloadManager(parent=shell)
         state.displayhook = LaneHook(shell)
         state.display_pub = Publisher(parent=shell, shell=shell)
-        state.history_manager = MemoryHistory(shell=shell, parent=shell, lane=True)
+        state.history_manager = SessionHistory(shell=shell, parent=shell, lane=True)
         state.InteractiveTB, state.SyntaxTB = copy.copy(_main.InteractiveTB), copy.copy(_main.SyntaxTB)
 
     def _idle(self, loop: CellLoop) -> None:

@@ -18,6 +18,7 @@ from typing import Any
 import _cellbox
 
 BROKEN = 4  # of _cellbox.wait
+IDLE_MS = 200  # without a request: time for what cells should not wait for
 
 
 class CellLoop(asyncio.SelectorEventLoop):
@@ -89,8 +90,9 @@ class Loop:
 
     OWN_READERS = 3  # the loop's self-pipe, the frame socket and the box of messages that others read for us
 
-    def __init__(self, on_frame: Callable[[], None]) -> None:
+    def __init__(self, on_frame: Callable[[], None], history: Any) -> None:
         self._on_frame = on_frame
+        self._history = history
         self._registered = False
         self.loop = self._new()
 
@@ -137,12 +139,17 @@ class Loop:
             loop = self.loop
             own = self.OWN_READERS if self._registered else 1
             if not loop.is_closed() and loop.has_work(own):
+                self._history.write()
                 loop = self._healthy()
                 self._run(loop.run_forever)  # _on_frame stops it
                 if _cellbox.wait(-1, 0) & 1:
                     return
                 continue
-            ready = _cellbox.wait(-1 if loop.is_closed() else loop.wake_fd(), -1)
+            unwritten = self._history.pending
+            ready = _cellbox.wait(-1 if loop.is_closed() else loop.wake_fd(), IDLE_MS if unwritten else -1)
+            if not ready:
+                self._history.write()
+                continue
             if ready & BROKEN:
                 self._replace()
             if ready & 1:

@@ -33,7 +33,7 @@ class Runner:
     def __init__(self, shell: Shell) -> None:
         self.shell = shell
         self.stdin = Stdin(self._receive_blocking)
-        self.loop = Loop(self._on_frame)
+        self.loop = Loop(self._on_frame, shell.history_manager)
         self._last_request = 0
         self._queue: collections.deque[tuple[int, int, int, list[bytes]]] = collections.deque()
         self._task: asyncio.Task[Any] | None = None
@@ -193,10 +193,12 @@ class Runner:
 
     def _warmup(self, req: int, sections: list[bytes]) -> None:
         _cellbox.mute(True)
+        self.shell.history_manager.persists = False
         try:
             warm.run_cells(self)
         finally:
             warm.forget()
+            self.shell.history_manager.persists = True
             _cellbox.mute(False)
             refork.reseed()
         _cellbox.request.set(req)
@@ -207,6 +209,8 @@ class Runner:
     def close(self) -> None:
         """Cancel what still runs in the loop, so that ``finally`` blocks are executed; then atexit."""
         loop = self.loop.loop
+        with contextlib.suppress(BaseException):
+            self.shell.history_manager.write()
         with contextlib.suppress(BaseException):
             if not loop.is_closed():
                 tasks = asyncio.all_tasks(loop)
@@ -233,6 +237,7 @@ def main(fresh: bool) -> int:
         runner = prepared
         runner.loop.renew()
     warm.enter_context()
+    runner.shell.history_manager.persists = True
     runner.stdin.install()
     _cellbox.install_sigint()
     _cellbox.on_control(runner.control.start)

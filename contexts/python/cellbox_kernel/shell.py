@@ -25,7 +25,7 @@ from traitlets import CBool, Instance, Type, default
 
 from . import protocol
 from .display import Formatter, Publisher, ResultHook
-from .history import MemoryHistory
+from .history import SessionHistory
 from .transform import Guard
 
 SOURCES_MAX = 5000
@@ -83,7 +83,7 @@ class Shell(InteractiveShell):
         pass
 
     def init_history(self) -> None:
-        self.history_manager = MemoryHistory(shell=self, parent=self)
+        self.history_manager = SessionHistory(shell=self, parent=self)
         self.configurables.append(self.history_manager)
 
     def init_completer(self) -> None:

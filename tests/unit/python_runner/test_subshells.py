@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import harness as h
@@ -165,6 +166,7 @@ def test_interrupt_is_for_the_main_shell(context: Context, streams: Streams) -> 
     main = context.start("import time; print('main'); time.sleep(60)")
     streams.until(sub, "sub")
     streams.until(main, "main")
+    time.sleep(0.05)  # into the system call: before it, an interrupt would be seen only after it
     context.interrupt(main)
     assert streams.until_done(main).reply["ename"] == "KeyboardInterrupt"
     assert streams.until_done(sub).plain == "'unharmed'"
