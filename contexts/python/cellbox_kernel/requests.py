@@ -137,9 +137,9 @@ class Requests:
         failed: BaseException | None = None
         values: dict[str, Any] = {}
         debugged = self.debugger.is_loaded
-        self.lane.begin(req)
         try:
             try:
+                self.lane.begin(req)
                 with self.debugger.cell() if debugged else _PLAINLY:
                     result = shell.run(code, silent=silent, store_history=store, cell_id=cell)
                 if expressions and result is not None and result.success:

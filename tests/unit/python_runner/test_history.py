@@ -133,7 +133,7 @@ def test_bounds(warm: Init, tmp_path: Path) -> None:
     context = warm.context(tmp_path)
     context.run("x = 1")
     h.eventually(lambda: len(os.listdir(where)) == 200)
-    assert ask(context, hist_access_type="search", pattern="n6?") == []
+    assert ask(context, hist_access_type="search", pattern="n5?") == []
     assert [e[2] for e in ask(context, hist_access_type="search", pattern="n9?", n=2)] == ["n98", "n99"]
     context.run("big = '" + "x" * 300_000 + "'")
     for n in range(40):
