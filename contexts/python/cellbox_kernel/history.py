@@ -76,7 +76,9 @@ class SessionHistory(HistoryManager):
         hidden.pop(forgotten, None)
         if self.persists:
             self.pending.append(["i", line_num, source_raw, None if source == source_raw else source])
-            if time.monotonic() - self._written > WRITE_EVERY or len(self.pending) > PENDING_MAX:
+            # Before the cell is run, which may end the process; a context's first cell should not wait for a new file.
+            late = self._writer.number and time.monotonic() - self._written > WRITE_EVERY
+            if late or len(self.pending) > PENDING_MAX:
                 self.write()
 
     def remember_output(self, line_num: int, text: str) -> None:
@@ -245,6 +247,7 @@ def answer(history: SessionHistory, content: dict[str, Any]) -> list[Any]:
     """The ``history`` list of a history_reply."""
     raw, output = bool(content.get("raw", True)), bool(content.get("output", False))
     kind, n = content.get("hist_access_type", "tail"), _whole(content.get("n"))
+    history.write()
     if kind == "tail":
         return history.get_tail(n, raw, output, include_latest=True)
     if kind == "search":

@@ -18,31 +18,38 @@ TOTAL_MAX = 32 << 20  # bytes of all of them
 FILE_MAX = 4 << 20  # bytes of one session; the older half goes
 INPUT_MAX = 256 << 10  # characters of a cell that are kept on disk
 OUTPUT_MAX = 4096  # characters of a result that are kept on disk
+PRUNE_EVERY = 16  # sessions: then the sizes are looked at
 _SUFFIX = ".jsonl"
 
 Line = tuple[str, str, str | None]  # raw input, transformed input, output
 
 
-def directory() -> Path:
-    return Path("~/.cellbox/history").expanduser()
+def directory() -> str:
+    return os.path.expanduser("~/.cellbox/history")  # noqa: PTH111 - a Path costs a new context more memory
+
+
+def _number(name: str) -> int:
+    """The session of a file; 0 for other files."""
+    stem = name[: -len(_SUFFIX)]
+    return int(stem) if name.endswith(_SUFFIX) and stem.isdigit() else 0
 
 
 def numbers() -> list[int]:
     """Sessions on disk, oldest first."""
     try:
-        names = os.listdir(directory())
+        names = os.listdir(directory())  # noqa: PTH208
     except OSError:
         return []
-    return sorted(int(name[: -len(_SUFFIX)]) for name in names if name.endswith(_SUFFIX) and name[:-6].isdigit())
+    return sorted(filter(None, map(_number, names)))
 
 
-def _path(number: int) -> Path:
-    return directory() / f"{number:08}{_SUFFIX}"
+def _path(number: int) -> str:
+    return f"{directory()}/{number:08}{_SUFFIX}"
 
 
 def _records(number: int) -> Iterator[list[Any]]:
     try:
-        text = _path(number).read_text(encoding="utf-8", errors="replace")
+        text = Path(_path(number)).read_text(encoding="utf-8", errors="replace")
     except OSError:
         return
     for line in text.splitlines():
@@ -102,8 +109,7 @@ class Writer:
         return True
 
     def _begin(self) -> None:
-        where = directory()
-        where.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.makedirs(directory(), mode=0o700, exist_ok=True)  # noqa: PTH103
         known = numbers()
         number = known[-1] + 1 if known else 1
         head = json.dumps(["s", round(time.time(), 3), os.getpid()]).encode() + b"\n"
@@ -118,10 +124,11 @@ class Writer:
         finally:
             os.close(fd)
         self.number, self._size = number, len(head)
-        _prune(known)
+        if len(known) >= SESSIONS_MAX or number % PRUNE_EVERY == 0:
+            _prune(known)
 
     def _halve(self) -> None:
-        path = _path(self.number)
+        path = Path(_path(self.number))
         lines = path.read_bytes().splitlines(keepends=True)
         kept = lines[:1] + lines[len(lines) // 2 :]
         new = path.with_suffix(".new")
@@ -138,7 +145,7 @@ def _prune(known: list[int]) -> None:
     """Forget the oldest sessions beyond the bounds."""
     total = 0
     for count, number in enumerate(reversed(known), 1):
-        path = _path(number)
+        path = Path(_path(number))
         try:
             total += path.stat().st_size
             if count >= SESSIONS_MAX or total > TOTAL_MAX:

@@ -276,10 +276,12 @@ def _close_fonts() -> None:
 
 def _rehearse() -> None:
     """Live a context's life without one: its paths are then imported, specialised and cached in shared pages."""
-    from . import refork, runner
+    from . import refork, runner, sessions
 
     life = runner.Runner(_shell)
     run_cells(life)
+    for _ in range(20):
+        sessions.Writer().append([["i", 1, "1+1", None], ["o", 1, "2"]])
     for n in range(20):
         life.rehearse_cell(n, "1+1")
         life.loop.close()

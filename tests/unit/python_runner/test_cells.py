@@ -381,6 +381,8 @@ def test_setup(init: Init, tmp_path: Path) -> None:
 
 
 def test_warmup_leaves_no_trace(init: Init, tmp_path: Path) -> None:
+    for name in ("cold", "warmed"):
+        (tmp_path / name).mkdir()
     cold, warmed = (init.context(tmp_path, {"HOME": str(tmp_path / name)}) for name in ("cold", "warmed"))
     assert warmed.ask(h.WARMUP)["status"] == "ok"
     probe = (

@@ -214,8 +214,9 @@ def test_threads_stop_on_their_own(context: Context, client: Client) -> None:
     code = "def work(q):\n    z = 1\n    q.append(z)"
     client.set_breakpoints(code, 3)
     context.run(code)
-    context.run("import threading; got = []; t = threading.Thread(target=work, args=(got,)); t.start()")
+    req = context.start("import threading; got = []; t = threading.Thread(target=work, args=(got,)); t.start()")
     thread, frames = client.stopped()
+    client.finish(req)
     assert frames[0]["name"] == "work"
     assert context.run("got").plain == "[]"  # the main shell goes on
     client.body("continue", threadId=thread)
