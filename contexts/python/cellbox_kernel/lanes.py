@@ -20,7 +20,7 @@ from typing import Any
 import _cellbox
 from IPython.core.payload import PayloadManager
 
-from . import protocol
+from . import compat, protocol
 from .display import Publisher, ResultHook
 from .history import SessionHistory
 from .loop import CellLoop
@@ -59,6 +59,7 @@ def _per_lane(name: str) -> property:
 
 
 LaneShell = type("LaneShell", (Shell,), {name: _per_lane(name) for name in PER_LANE})
+compat.name_like_ipykernel(LaneShell)
 
 
 class LaneHook(ResultHook):

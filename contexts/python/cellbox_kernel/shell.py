@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import linecache
 import os
 import subprocess
@@ -23,12 +24,15 @@ from IPython.paths import get_ipython_dir
 from traitlets import Any as AnyTrait
 from traitlets import CBool, Instance, Type, default
 
-from . import protocol
+from . import compat, protocol
 from .display import Formatter, Publisher, ResultHook
 from .history import SessionHistory
+from .magics import NotebookMagics
 from .transform import Guard
 
 SOURCES_MAX = 5000
+NO_DISPLAY = "no display for the event loop {!r} here; try %matplotlib inline"
+TOOLKITS = frozenset({"qt", "qt5", "qt6", "qtagg", "tk", "tkagg", "gtk3", "gtk4", "wx", "osx", "macosx"})
 TYPES_MS = 40  # of a completion: types and signatures of the first matches; all of a DataFrame's take 100 ms and more
 
 
@@ -111,9 +115,22 @@ class Shell(InteractiveShell):
     def set_next_input(self, s: str, replace: bool = False) -> None:
         self.payload_manager.write_payload({"source": "set_next_input", "text": s, "replace": replace})
 
+    def init_magics(self) -> None:
+        super().init_magics()
+        self.register_magics(NotebookMagics)
+        self.magics_manager.register_alias("ed", "edit")
+
     def enable_gui(self, gui: Any = None) -> None:
-        if gui not in (None, "inline", "agg", "asyncio"):
-            raise UsageError(f"no display for the event loop {gui!r} here; try %matplotlib inline")
+        if gui not in (None, "none", "inline", "agg", "asyncio", "ipympl", "widget", "nbagg", "notebook"):
+            raise UsageError(NO_DISPLAY.format(gui))
+
+    def enable_matplotlib(self, gui: Any = None) -> Any:
+        name = str(gui or "").lower()
+        if name in ("widget", "ipympl") and importlib.util.find_spec("ipympl") is None:
+            raise UsageError("interactive figures need ipympl: %pip install ipympl, or use %matplotlib inline")
+        if name in TOOLKITS:
+            raise UsageError(NO_DISPLAY.format(gui))
+        return super().enable_matplotlib(gui)
 
     def system(self, cmd: str) -> None:
         """``!cmd``: a shell whose fd 1 and 2 are ours, so its output flows as it comes."""
@@ -130,6 +147,10 @@ class Shell(InteractiveShell):
 
     def get_parent(self) -> dict[str, Any]:
         return self.kernel.get_parent()
+
+    def set_parent(self, parent: dict[str, Any]) -> None:
+        """What this thread or task shows from now on belongs to the request with that message."""
+        self.kernel.set_parent(None, parent)
 
     @property
     def parent_header(self) -> dict[str, Any]:
@@ -319,4 +340,5 @@ def _below_shell(tb: Any) -> Any:
     return tb
 
 
+compat.name_like_ipykernel(Shell)
 InteractiveShellABC.register(Shell)

@@ -15,7 +15,7 @@ from typing import Any
 
 import _cellbox
 
-from . import comms, loop, threads
+from . import comms, compat, loop, threads
 from .encode import dump
 
 CELLS = (
@@ -118,6 +118,7 @@ def build() -> None:
     faulthandler.enable(2, all_threads=False)
     os.environ.setdefault("MPLBACKEND", "module://matplotlib_inline.backend_inline")
     comms.install()
+    compat.install()
     threads.install()
     loop.install()
     _shell = shell_module.Shell.instance()
