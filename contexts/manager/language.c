@@ -3,7 +3,7 @@
 #include <string.h>
 
 static const struct language languages[] = {
-    {"python", {"python3", "py"}, "Python 3 (Cellbox)", "python", false},
+    {"python", {"python3", "py"}, "Python 3 (Cellbox)", "python", true},
 };
 
 enum { COUNT = sizeof languages / sizeof *languages };
