@@ -1,0 +1,198 @@
+"""JupyterLab in a headless Chromium: its server, its browser, and one notebook on the page as a person sees it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import nbformat
+from conftest import BUILD, ROOT
+from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+from targets import Target
+
+DIRECT = ROOT / "docs/examples/jupyterlab-direct"
+SHOTS = BUILD / "screenshots"
+CHROMIUM = "/usr/bin/chromium"
+TOKEN = "lab-token"
+SECONDS = 30
+# The browser itself stays off the network; the pages talk to loopback only.
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+# No questions to the internet, and every cell of a notebook in the page.
+SETTINGS = {
+    "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
+    "notebook-extension/tracker": {"windowingMode": "none"},
+    "extensionmanager-extension/plugin": {"enabled": False},
+    "completer-extension/manager": {"providerTimeout": 10000},
+}
+
+
+class Lab:
+    """A `jupyter lab` of its own: configuration, notebooks and port."""
+
+    def __init__(self, home: Path, kind: str, *args: str) -> None:
+        self.kind = kind
+        self.notebooks = home / "notebooks"
+        self.notebooks.mkdir(parents=True)
+        self.log: list[str] = []
+        for name, values in SETTINGS.items():
+            file = home / "settings" / f"@jupyterlab/{name}.jupyterlab-settings"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(json.dumps(values))
+        env = {k: v for k, v in os.environ.items() if not k.startswith(("JUPYTER", "CELLBOX"))} | {
+            "JUPYTER_CONFIG_DIR": str(home / "config"),
+            "JUPYTER_DATA_DIR": str(home / "data"),
+            "JUPYTER_RUNTIME_DIR": str(home / "runtime"),
+            "JUPYTERLAB_SETTINGS_DIR": str(home / "settings"),
+            "JUPYTERLAB_WORKSPACES_DIR": str(home / "workspaces"),
+            "IPYTHONDIR": str(home / "ipython"),
+        }
+        self.process = subprocess.Popen(
+            [
+                Path(sys.executable).with_name("jupyter"), "lab", "--allow-root", "--no-browser", "--ip=127.0.0.1",
+                "--port=0", f"--IdentityProvider.token={TOKEN}", f"--ServerApp.root_dir={self.notebooks}", *args,
+            ],
+            env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        self.url = self._wait_for_url()
+
+    def _wait_for_url(self) -> str:
+        assert self.process.stderr
+        killer = threading.Timer(SECONDS, self.process.kill)
+        killer.start()
+        for line in self.process.stderr:
+            self.log.append(line)
+            if found := re.search(r"(http://127\.0\.0\.1:\d+)/lab", line):
+                killer.cancel()
+                threading.Thread(target=self.log.extend, args=(self.process.stderr,), daemon=True).start()
+                return found[1]
+        raise RuntimeError("JupyterLab did not start:\n" + "".join(self.log))
+
+    def write(self, kernel: str, language: str, cells: list[str]) -> str:
+        """A new notebook; returns its name."""
+        nb = nbformat.v4.new_notebook(
+            metadata={"kernelspec": {"name": kernel, "display_name": kernel, "language": language}}
+        )
+        nb.cells = [nbformat.v4.new_code_cell(c) for c in cells]
+        name = f"{uuid.uuid4().hex[:8]}.ipynb"
+        nbformat.write(nb, self.notebooks / name)
+        return name
+
+    def read(self, name: str) -> Any:
+        return nbformat.read(self.notebooks / name, 4)
+
+    def stop(self) -> None:
+        self.process.terminate()
+        try:
+            self.process.wait(30)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+
+
+@contextmanager
+def gateway_lab(home: Path, target: Target) -> Iterator[Lab]:
+    """JupyterLab whose server gets every kernel from the target."""
+    lab = Lab(home, "gateway", f"--gateway-url={target.url}", f"--GatewayClient.auth_token={target.token}")
+    try:
+        yield lab
+    finally:
+        lab.stop()
+
+
+@contextmanager
+def direct_lab(home: Path, target: Target) -> Iterator[Lab]:
+    """JupyterLab whose page talks to the target about kernels, and to its own server about files."""
+    page_config = json.loads((DIRECT / "page_config.json").read_text())
+    page_config |= {"cellboxUrl": target.url + "/", "cellboxToken": target.token}
+    shutil.copytree(DIRECT, home / "labextensions" / "cellbox-direct")
+    (home / "config" / "labconfig").mkdir(parents=True)
+    (home / "config" / "labconfig" / "page_config.json").write_text(json.dumps(page_config))
+    lab = Lab(home, "direct", f"--LabApp.extra_labextensions_path={home / 'labextensions'}")
+    try:
+        yield lab
+    finally:
+        lab.stop()
+
+
+@contextmanager
+def chromium(profile: Path) -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=FLAGS, env={**os.environ, "HOME": str(profile)}
+        )
+        yield browser
+        browser.close()
+
+
+class Notebook:
+    """One open notebook. Waits by locators only."""
+
+    def __init__(self, page: Page, lab: Lab, name: str) -> None:
+        self.page = page
+        self.name = name
+        page.set_default_timeout(SECONDS * 1000)
+        expect.set_options(timeout=SECONDS * 1000)
+        page.goto(f"{lab.url}/lab/tree/{name}?token={TOKEN}&reset")
+        self.panel = page.locator(".jp-NotebookPanel:not(.lm-mod-hidden)")
+        self.idle()
+
+    def idle(self) -> None:
+        """Until the kernel is connected and idle."""
+        expect(self.page.locator("#jp-bottom-panel").get_by_text("| Idle")).to_be_visible()
+        expect(self.panel.locator(".jp-Notebook-ExecutionIndicator")).to_have_attribute("data-status", "idle")
+
+    def cell(self, index: int) -> Locator:
+        return self.panel.locator(".jp-CodeCell").nth(index)
+
+    def outputs(self, index: int) -> Locator:
+        return self.cell(index).locator(".jp-OutputArea-output")
+
+    def prompt(self, index: int) -> Locator:
+        return self.cell(index).locator(".jp-InputPrompt")
+
+    def editor(self, index: int) -> Locator:
+        return self.cell(index).locator(".cm-content")
+
+    def start(self, index: int) -> None:
+        """Runs a cell; does not wait for it."""
+        self.editor(index).click()
+        self.page.keyboard.press("Control+Enter")
+
+    def run(self, index: int) -> Locator:
+        """Runs a cell to its end."""
+        self.start(index)
+        self.finished(index)
+        return self.outputs(index)
+
+    def finished(self, index: int) -> None:
+        expect(self.prompt(index)).to_have_text(re.compile(r"\[\d+\]"))
+        self.idle()
+
+    def running(self, index: int) -> None:
+        expect(self.prompt(index)).to_have_text("[*]:")
+        expect(self.panel.locator(".jp-Notebook-ExecutionIndicator")).to_have_attribute("data-status", "busy")
+
+    def menu(self, menu: str, item: str) -> None:
+        self.page.get_by_role("menubar").get_by_text(menu, exact=True).click()
+        self.page.locator(".lm-Menu-itemLabel", has_text=re.compile(rf"^{item}")).click()
+
+    def shot(self, name: str) -> None:
+        SHOTS.mkdir(parents=True, exist_ok=True)
+        self.page.screenshot(path=SHOTS / f"{name}.png")
