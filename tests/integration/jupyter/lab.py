@@ -144,13 +144,14 @@ def chromium(profile: Path) -> Iterator[Browser]:
 class Notebook:
     """One open notebook. Waits by locators only."""
 
-    def __init__(self, page: Page, lab: Lab, name: str) -> None:
+    def __init__(self, page: Page) -> None:
         self.page = page
-        self.name = name
+        self.panel = page.locator(".jp-NotebookPanel:not(.lm-mod-hidden)")
         page.set_default_timeout(SECONDS * 1000)
         expect.set_options(timeout=SECONDS * 1000)
-        page.goto(f"{lab.url}/lab/tree/{name}?token={TOKEN}&reset")
-        self.panel = page.locator(".jp-NotebookPanel:not(.lm-mod-hidden)")
+
+    def open(self, lab: Lab, name: str) -> None:
+        self.page.goto(f"{lab.url}/lab/tree/{name}?token={TOKEN}&reset")
         self.idle()
 
     def idle(self) -> None:

@@ -35,7 +35,8 @@ def notebook(browser: Browser, lab: Lab, target: Target, request: pytest.Fixture
 
     def open_notebook(*cells: str, kernel: str = target.kernel, language: str = "python") -> Notebook:
         page = browser.new_page(viewport={"width": 1400, "height": 1000})
-        opened.append(Notebook(page, lab, lab.write(kernel, language, list(cells))))
+        opened.append(Notebook(page))
+        opened[-1].open(lab, lab.write(kernel, language, list(cells)))
         return opened[-1]
 
     yield open_notebook
@@ -171,7 +172,7 @@ def test_debugger(notebook: Open) -> None:
     gutter_box = gutter.bounding_box()
     assert box and gutter_box
     n.page.mouse.click(gutter_box["x"] + gutter_box["width"] / 2, box["y"] + box["height"] / 2)
-    expect(n.cell(0).locator(".cm-breakpoint-marker, .cm-breakpoint-icon").first).to_be_visible()
+    expect(n.page.locator(".jp-DebuggerBreakpoint")).to_have_count(1)
     n.start(0)
     variables = n.page.locator(".jp-DebuggerVariables")
     expect(variables).to_contain_text("w")
