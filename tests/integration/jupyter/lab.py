@@ -1,4 +1,4 @@
-"""JupyterLab in a headless Chromium: its server, its browser, and one notebook on the page as a person sees it."""
+"""JupyterLab in a headless Chromium: its settings, its browser, and one notebook on the page as a person sees it."""
 
 from __future__ import annotations
 
@@ -6,24 +6,20 @@ import json
 import os
 import re
 import shutil
-import subprocess
-import sys
-import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import nbformat
 from conftest import BUILD, ROOT
+from notebook_server import TOKEN, NotebookServer
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 from targets import Target
 
 DIRECT = ROOT / "docs/examples/jupyterlab-direct"
 SHOTS = BUILD / "screenshots"
 CHROMIUM = "/usr/bin/chromium"
-TOKEN = "lab-token"
 SECONDS = 30
 # The browser itself stays off the network; the pages talk to loopback only.
 FLAGS = [
@@ -44,46 +40,16 @@ SETTINGS = {
 }
 
 
-class Lab:
-    """A `jupyter lab` of its own: configuration, notebooks and port."""
+class Lab(NotebookServer):
+    """`kind` says how its kernels come from the target."""
 
     def __init__(self, home: Path, kind: str, *args: str) -> None:
         self.kind = kind
-        self.notebooks = home / "notebooks"
-        self.notebooks.mkdir(parents=True)
-        self.log: list[str] = []
         for name, values in SETTINGS.items():
             file = home / "settings" / f"@jupyterlab/{name}.jupyterlab-settings"
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(json.dumps(values))
-        env = {k: v for k, v in os.environ.items() if not k.startswith(("JUPYTER", "CELLBOX"))} | {
-            "JUPYTER_CONFIG_DIR": str(home / "config"),
-            "JUPYTER_DATA_DIR": str(home / "data"),
-            "JUPYTER_RUNTIME_DIR": str(home / "runtime"),
-            "JUPYTERLAB_SETTINGS_DIR": str(home / "settings"),
-            "JUPYTERLAB_WORKSPACES_DIR": str(home / "workspaces"),
-            "IPYTHONDIR": str(home / "ipython"),
-        }
-        self.process = subprocess.Popen(
-            [
-                Path(sys.executable).with_name("jupyter"), "lab", "--allow-root", "--no-browser", "--ip=127.0.0.1",
-                "--port=0", f"--IdentityProvider.token={TOKEN}", f"--ServerApp.root_dir={self.notebooks}", *args,
-            ],
-            env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-        )  # fmt: skip
-        self.url = self._wait_for_url()
-
-    def _wait_for_url(self) -> str:
-        assert self.process.stderr
-        killer = threading.Timer(SECONDS, self.process.kill)
-        killer.start()
-        for line in self.process.stderr:
-            self.log.append(line)
-            if found := re.search(r"(http://127\.0\.0\.1:\d+)/lab", line):
-                killer.cancel()
-                threading.Thread(target=self.log.extend, args=(self.process.stderr,), daemon=True).start()
-                return found[1]
-        raise RuntimeError("JupyterLab did not start:\n" + "".join(self.log))
+        super().__init__(home, "lab", *args)
 
     def write(self, kernel: str, language: str, cells: list[str]) -> str:
         """A new notebook; returns its name."""
@@ -94,16 +60,6 @@ class Lab:
         name = f"{uuid.uuid4().hex[:8]}.ipynb"
         nbformat.write(nb, self.notebooks / name)
         return name
-
-    def read(self, name: str) -> Any:
-        return nbformat.read(self.notebooks / name, 4)
-
-    def stop(self) -> None:
-        self.process.terminate()
-        try:
-            self.process.wait(30)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
 
 
 @contextmanager
