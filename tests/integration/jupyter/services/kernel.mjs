@@ -70,8 +70,11 @@ export class Cell {
     get result() {
         return this.of("execute_result")[0]?.data["text/plain"];
     }
+    /** Kinds of outputs in order; text may come in any number of pieces. */
     get types() {
-        return this.messages.map((m) => m.header.msg_type).filter((t) => t !== "status" && t !== "execute_input");
+        const kinds = this.messages.map((m) => (m.content.name ? `${m.header.msg_type} ${m.content.name}` : m.header.msg_type));
+        const outputs = kinds.filter((kind) => kind !== "status" && kind !== "execute_input");
+        return outputs.filter((kind, i) => kind !== outputs[i - 1]);
     }
 }
 

@@ -111,16 +111,14 @@ check("restart of a kernel that is busy", async (t) => {
     assert.equal((await run(kernel, "1 + 1")).result, "2");
 });
 
-check("an interpreter that dies is said", async (t) => {
+check("an interpreter that dies is said, and replaced", async (t) => {
     const kernel = await kernelOf(t);
-    const restarting = emitted(kernel.statusChanged, (s) => ["autorestarting", "restarting", "dead"].includes(s));
+    const restarting = emitted(kernel.statusChanged, (s) => s === "autorestarting");
     const future = kernel.requestExecute({ code: "import os; os._exit(7)" });
     future.done.catch(() => undefined);
     await restarting;
-    await eventually(() => ["idle", "unknown"].includes(kernel.status) || kernel.status === "dead", "settled");
-    if (kernel.status !== "dead") {
-        assert.equal((await run(kernel, "'alive again'")).result, "'alive again'");
-    }
+    await eventually(() => kernel.status === "idle" && kernel.connectionStatus === "connected", "ready again");
+    assert.equal((await run(kernel, "'alive again'")).result, "'alive again'");
 });
 
 check("two clients of one kernel", async (t) => {

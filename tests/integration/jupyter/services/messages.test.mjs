@@ -27,11 +27,11 @@ for (const [form, make] of Object.entries(FORMS)) {
         assert.equal(cell.reply.user_expressions.twice.data["text/plain"], "42");
         assert.equal(cell.reply.user_expressions.bad.ename, "ZeroDivisionError");
         assert.deepEqual(cell.types, [
-            "stream",
+            "stream stdout",
             "display_data",
             "update_display_data",
             "clear_output",
-            "stream",
+            "stream stderr",
             "execute_result",
         ]);
         assert.equal(cell.text(), "out\n");
