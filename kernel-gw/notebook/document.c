@@ -15,9 +15,10 @@ static bool is_source(const json_t *v)
     json_t *line;
     if (json_is_string(v))
         return true;
-    json_array_foreach (v, i, line)
+    json_array_foreach (v, i, line) {
         if (!json_is_string(line))
             return false;
+    }
     return json_is_array(v);
 }
 
@@ -67,9 +68,10 @@ bool notebook_is_code(const json_t *cell)
         return false;
     if (json_is_string(source))
         return strspn(json_string_value(source), " \t\r\n") != strlen(json_string_value(source));
-    json_array_foreach (source, i, line)
+    json_array_foreach (source, i, line) {
         if (strspn(json_string_value(line), " \t\r\n") != strlen(json_string_value(line)))
             return true;
+    }
     return false;
 }
 
@@ -80,8 +82,9 @@ int notebook_source(const json_t *cell, struct buf *out)
     json_t *line;
     if (json_is_string(source))
         return buf_put(out, json_string_value(source), json_string_length(source));
-    json_array_foreach (source, i, line)
+    json_array_foreach (source, i, line) {
         buf_put(out, json_string_value(line), json_string_length(line));
+    }
     return out->err;
 }
 
@@ -157,9 +160,10 @@ static bool has_tag(const json_t *cell, const char *tag)
     const json_t *tags = json_object_get(json_object_get(cell, "metadata"), "tags");
     size_t i;
     json_t *v;
-    json_array_foreach (tags, i, v)
+    json_array_foreach (tags, i, v) {
         if (json_is_string(v) && !strcmp(json_string_value(v), tag))
             return true;
+    }
     return false;
 }
 

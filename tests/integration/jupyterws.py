@@ -99,7 +99,10 @@ class Kernel:
         data = self.ws.recv()
         if not data:
             raise ConnectionError("closed")
-        return decode_v1(data) if self.v1 else decode_json(data)
+        if self.v1:
+            assert isinstance(data, bytes)
+            return decode_v1(data)
+        return decode_json(data)
 
     def request(self, kind: str, content: dict[str, Any], channel: str = "shell", **header: Any) -> Message:
         return self.send(message(kind, content, channel, **header))
@@ -145,6 +148,7 @@ class Kernel:
 
     def vanish(self) -> None:
         """Without a close frame, as a laptop that is shut."""
+        assert self.ws.sock
         self.ws.sock.close()
 
     def __iter__(self) -> Iterator[Message]:

@@ -309,10 +309,12 @@ def test_compression(own_server: Any) -> None:
     with ws_connect(
         where, subprotocols=[V1], additional_headers={"Authorization": f"token {TOKEN}"}, max_size=None
     ) as ws:  # type: ignore[list-item]
+        assert ws.response
         assert "permessage-deflate" in ws.response.headers["Sec-WebSocket-Extensions"]
         ws.send(encode_v1(message("execute_request", {"code": "print('y' * 1_000_000)  # " + "z" * 100_000})))
         text_bytes = 0
         for data in ws:
+            assert isinstance(data, bytes)
             text_bytes += data.count(b"y")
             if b'"idle"' in data and b"execute_request" in data:
                 break

@@ -29,20 +29,20 @@ def context(server: Server, box: str) -> Iterator[str]:
 
 def client_of(info: dict[str, Any]) -> BlockingKernelClient:
     client = BlockingKernelClient()
-    client.load_connection_info(info)
+    client.load_connection_info(info)  # type: ignore[arg-type]
     client.start_channels()
     return client
 
 
 def value_of(client: BlockingKernelClient, code: str) -> str:
-    results = []
+    results: list[dict[str, Any]] = []
     client.execute_interactive(code, timeout=30, output_hook=results.append)
     return next(m["content"]["data"]["text/plain"] for m in results if m["msg_type"] == "execute_result")
 
 
 def answers(info: dict[str, Any], server_key: str | None) -> bool:
     """Whether kernel_info over a socket with that key gets its reply."""
-    socket = zmq.Context.instance().socket(zmq.DEALER)
+    socket: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.DEALER)
     socket.linger = 0
     if server_key:
         socket.curve_publickey, socket.curve_secretkey = zmq.curve_keypair()
@@ -89,7 +89,7 @@ def start_kernel(server: Server, file: Path) -> subprocess.Popen[bytes]:
 
 def test_registration(server: Server, tmp_path: Path) -> None:
     """JEP 66: the launcher opens one socket, the kernel chooses its ports and tells them."""
-    launcher = zmq.Context.instance().socket(zmq.ROUTER)
+    launcher: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.ROUTER)
     port = launcher.bind_to_random_port("tcp://127.0.0.1")
     key = "registration-key"
     file = tmp_path / "kernel.json"
@@ -129,7 +129,7 @@ def test_registration(server: Server, tmp_path: Path) -> None:
 
 
 def test_registration_with_a_bad_answer_ends_the_kernel(server: Server, tmp_path: Path) -> None:
-    launcher = zmq.Context.instance().socket(zmq.ROUTER)
+    launcher: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.ROUTER)
     port = launcher.bind_to_random_port("tcp://127.0.0.1")
     file = tmp_path / "kernel.json"
     info = {"transport": "tcp", "ip": "127.0.0.1", "registration_ip": "127.0.0.1", "registration_port": port}

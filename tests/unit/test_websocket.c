@@ -112,11 +112,11 @@ static void bad_frames_get_their_close_code(void **state)
         size_t len;
         unsigned code;
     } cases[] = {
-        {"\x81\x01x", 3, 1002},                /* not masked */
-        {"\xc1\x81\1\2\3\4\x06", 7, 1007},        /* compressed, but nothing that inflates */
-        {"\x91\x81\1\2\3\4x", 7, 1002},        /* a bit that nobody agreed on */
-        {"\x81\x81\1\2\3\4\xfe", 7, 1007},     /* 0xff: no UTF-8 */
-        {"\x80\x80\1\2\3\4", 6, 1002},         /* continues nothing */
+        {"\x81\x01x", 3, 1002},                 /* not masked */
+        {"\xc1\x81\1\2\3\4\x06", 7, 1007},      /* compressed, but nothing that inflates */
+        {"\x91\x81\1\2\3\4x", 7, 1002},         /* a bit that nobody agreed on */
+        {"\x81\x81\1\2\3\4\xfe", 7, 1007},      /* 0xff: no UTF-8 */
+        {"\x80\x80\1\2\3\4", 6, 1002},          /* continues nothing */
         {"\x82\xfe\x10\x00\1\2\3\4x", 9, 1009}, /* too big */
         {"\x82\xff\x7f\xff\xff\xff\xff\xff\xff\xff\1\2\3\4x", 15, 1009},
     };
