@@ -376,3 +376,91 @@ def test_json_form_tolerates_what_its_servers_do(server: Server, kernel: str) ->
     del m["channel"], m["buffers"]
     k.ws.send(json.dumps(m))
     assert any(x["content"].get("data", {}).get("text/plain") == "7" for x in k.finish(m))
+
+
+def test_subshells(server: Server, kernel: str) -> None:
+    k = connect(server, kernel)
+    info = k.ask("kernel_info_request", {})
+    assert "kernel subshells" in info["supported_features"]
+    k.run("import time, pathlib\nshared = 1")
+    made = k.ask("create_subshell_request", {}, "control")
+    assert made["status"] == "ok"
+    subshell = made["subshell_id"]
+    assert k.ask("list_subshell_request", {}, "control")["subshell_id"] == [subshell]
+    main = k.request(
+        "execute_request", {"code": "while not pathlib.Path('on').exists(): time.sleep(.01)\nprint('main', shared)"}
+    )
+    # The main shell is busy; the subshell runs, sees its names, and counts for itself.
+    cell = k.request("execute_request", {"code": "print('sub'); shared += 1; shared"}, subshell_id=subshell)
+    got = k.finish(cell)
+    assert text(got) == "sub\n"
+    assert [m["content"]["execution_count"] for m in got if m["header"]["msg_type"] == "execute_input"] == [1]
+    # A subshell can ask while the main shell is busy.
+    asking = k.request("execute_request", {"code": "print(input('? '))", "allow_stdin": True}, subshell_id=subshell)
+    asked = k.until(lambda m: m["header"]["msg_type"] == "input_request")[-1]
+    reply = message("input_reply", {"value": "answer"}, "stdin")
+    reply["parent_header"] = asked["header"]
+    k.send(reply)
+    assert text(k.finish(asking)) == "answer\n"
+    k.finish(k.request("execute_request", {"code": "pathlib.Path('on').touch()"}, subshell_id=subshell))
+    assert text(k.finish(main)) == "main 2\n"
+    assert k.ask("delete_subshell_request", {"subshell_id": subshell}, "control")["status"] == "ok"
+    assert k.ask("list_subshell_request", {}, "control")["subshell_id"] == []
+    assert k.ask("execute_request", {"code": "1"}, subshell_id=subshell)["status"] == "error"
+
+
+def test_usage(server: Server, kernel: str) -> None:
+    k = connect(server, kernel)
+    busy = k.request("execute_request", {"code": "while True: pass"})
+    k.until(lambda m: m["header"]["msg_type"] == "execute_input")
+    usage = k.ask("usage_request", {}, "control")
+    assert usage["kernel_memory"] > 1 << 20
+    assert usage["hostname"]
+    server.call("POST", f"/api/kernels/{kernel}/interrupt")
+    k.finish(busy)
+
+
+class Debugger:
+    """What a notebook's debugger sends."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self.kernel = kernel
+        self.seq = 0
+
+    def __call__(self, command: str, **arguments: object) -> dict[str, Any]:
+        self.seq += 1
+        content = {"type": "request", "seq": self.seq, "command": command, "arguments": arguments}
+        return self.kernel.ask("debug_request", content, "control")
+
+
+def test_debugger(server: Server, kernel: str) -> None:
+    k = connect(server, kernel)
+    debug = Debugger(k)
+    info = debug("debugInfo")
+    assert info["success"] is True
+    assert info["body"]["isStarted"] is False
+    assert debug("initialize", clientID="t", adapterID="", pathFormat="path", linesStartAt1=True)["success"]
+    assert debug("attach")["success"]
+    code = "def f(a):\n    b = a + 1\n    return b\n\nf(41)"
+    source = debug("dumpCell", code=code)["body"]["sourcePath"]
+    set_ = debug("setBreakpoints", source={"path": source}, breakpoints=[{"line": 3}], sourceModified=False)
+    assert set_["body"]["breakpoints"][0]["verified"]
+    assert debug("configurationDone")["success"]
+    cell = k.request("execute_request", {"code": code})
+    stopped = k.until(lambda m: m["header"]["msg_type"] == "debug_event" and m["content"]["event"] == "stopped")[-1]
+    thread = stopped["content"]["body"]["threadId"]
+    # A kernel at a breakpoint takes a new client.
+    late = connect(server, kernel)
+    assert late.ask("kernel_info_request", {})["status"] == "ok"
+    frames = debug("stackTrace", threadId=thread)["body"]["stackFrames"]
+    assert (frames[0]["name"], frames[0]["line"]) == ("f", 3)
+    scopes = debug("scopes", frameId=frames[0]["id"])["body"]["scopes"]
+    values = debug("variables", variablesReference=scopes[0]["variablesReference"])["body"]["variables"]
+    assert {v["name"]: v["value"] for v in values}["b"] == "42"
+    assert debug("continue", threadId=thread)["success"]
+    assert any(m["content"].get("data", {}).get("text/plain") == "42" for m in k.finish(cell))
+    names = {v["name"] for v in debug("inspectVariables")["body"]["variables"]}
+    assert "f" in names
+    assert debug("no such command")["success"] is False
+    assert debug("disconnect", restart=False, terminateDebuggee=True)["success"]
+    assert any(m["content"].get("data", {}).get("text/plain") == "2" for m in k.run("1+1"))
