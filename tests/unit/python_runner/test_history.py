@@ -145,7 +145,10 @@ def test_bounds(warm: Init, tmp_path: Path) -> None:
 
 def test_odd_requests(context: Context) -> None:
     context.run("1")
-    for content in ({"hist_access_type": "nope"}, {"hist_access_type": "range", "session": "x", "start": None, "stop": 9}):
+    for content in (
+        {"hist_access_type": "nope"},
+        {"hist_access_type": "range", "session": "x", "start": None, "stop": 9},
+    ):
         ask(context, **content)
     assert ask(context, hist_access_type="tail", n=0) == [] and ask(context, hist_access_type="tail", n=-3) == []
     assert ask(context, hist_access_type="search", pattern="[", n=2) == []
