@@ -161,7 +161,8 @@ def test_typed_completions(context: Context) -> None:
     context.run(
         "import os, json, pandas as pd\nd = {'one': 1, 'two': {'inner': 1}}\ndf = pd.DataFrame({'alpha': [1]})\n"
         "def fn(parameter, other=1): pass\n"
-        "class K:\n    attr = 1\n    def meth(self, a: int) -> str: ...\n    @property\n    def prop(self): 1/0\nk = K()"
+        "class K:\n    attr = 1\n    def meth(self, a: int) -> str: ...\n"
+        "    @property\n    def prop(self): 1/0\nk = K()"
     )
     assert typed(context, "%ti")["%time"] == ("magic", "", 0, 3)
     assert typed(context, "%%ti")["%%timeit"] == ("magic", "", 0, 4)

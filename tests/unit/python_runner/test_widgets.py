@@ -52,7 +52,7 @@ def test_slider_both_ways(widgets: Context) -> None:
     assert widgets.run("s.value, seen").plain == "(8, [8])"
     assert states(widgets.run("s.value = 5"), "value") == [5]
     info = widgets.ask(h.COMM_INFO, {"target_name": "jupyter.widget"})["comms"]
-    assert {"target_name": "jupyter.widget"} == info[model(widgets, "s")]
+    assert info[model(widgets, "s")] == {"target_name": "jupyter.widget"}
     assert widgets.ask(h.COMM_INFO, {"target_name": "other"})["comms"] == {}
     run = widgets.run("s.close()")
     assert run.of(h.COMM_OUT)[-1].json[0]["msg_type"] == "comm_close"
