@@ -72,6 +72,7 @@ int api_attach(struct gateway *gw)
     r = r ? r : router_add(gw->router, api_health_routes, api_health_nroutes);
     r = r ? r : router_add(gw->router, api_home_routes, api_home_nroutes);
     r = r ? r : router_add(gw->router, api_exec_routes, api_exec_nroutes);
+    r = r ? r : router_add(gw->router, api_process_routes, api_process_nroutes);
     if (r == 0)
         api_streams_init(gw);
     return r;

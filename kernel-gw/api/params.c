@@ -84,6 +84,7 @@ static const char *mismatch(const struct api_field *f, const json_t *v)
             json_string_length(json_array_get(v, 0)))
             return NULL;
         return "a string, or a list of strings whose first is a program";
+    case API_ANY:
     case API_UNSUPPORTED:
         break;
     }

@@ -29,19 +29,34 @@ void box_call(struct gateway *gw, struct exchange *x, const char *name, bool cre
  * what: "process", id: of what is asked for, NULL: no answer is given. */
 struct wire_link *box_running(struct gateway *gw, struct exchange *x, const char *name,
                               const char *what, const char *id);
-/* One question to init about a process, answered with one record. Answers errors itself; put
- * writes the record into the response. */
+/*
+ * One question to init about a process, answered with one record, which put writes into the
+ * response; status 204: with nothing. NULL: answered with 503.
+ */
 struct box_question;
 typedef void box_put_fn(struct buf *out, const struct wire_process_info *info, const char *note);
 struct box_question *box_question_new(struct gateway *gw, struct exchange *x, const char *what,
-                                      int status, box_put_fn *put);
+                                      const char *id, int status, box_put_fn *put);
 wire_reply_fn box_question_answer; /* user: the question; frees it */
+void box_question_fail(struct box_question *q, int error);
+
+/* {"processes":[...]} of one kind; nothing runs in a sandbox that sleeps. */
+void box_list(struct gateway *gw, struct exchange *x, const char *sandbox, uint8_t kind,
+              const char *member, box_put_fn *put);
+/* The record named by the path's second parameter. */
+void box_get(struct gateway *gw, struct exchange *x, const struct route_params *p,
+             const char *what, uint8_t kind, box_put_fn *put);
+/* Ends what runs, forgets what has ended: 204. */
+void box_remove(struct gateway *gw, struct exchange *x, const struct route_params *p,
+                const char *what);
+box_put_fn box_put_process;
+route_fn box_logs, box_wait; /* logs.c, wait.c */
 
 /* Answers with what an init said. */
 void box_error(struct gateway *gw, struct exchange *x, const struct err *e, const char *what,
                const char *name);
 /* The code of such an error, and its status. */
-const char *box_error_code(const struct err *e, const char *what, int *ret_status);
+const char *box_error_code(const struct err *e, int *ret_status);
 
 /* ---- command.c: from a body to what init starts ---- */
 
@@ -70,6 +85,7 @@ void box_command_deinit(struct box_command *c);
 void box_put_command(struct buf *out, const json_t *command);
 /* An id that a client may give: 1-64 of A-Z a-z 0-9 . _ - */
 bool box_id_valid(const char *id);
+void box_copy(char *to, size_t cap, const char *from); /* cut if need be */
 void box_make_id(char out[WIRE_PROCESS_ID], const char *prefix);
 /* A number of 1..64 or a name like "SIGTERM", "TERM"; 0: neither. */
 int box_signal(const json_t *v);

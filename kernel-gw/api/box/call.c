@@ -75,7 +75,7 @@ void box_call(struct gateway *gw, struct exchange *x, const char *name, bool cre
     }
     *w = (struct waiting){
         .gw = gw, .x = x, .created = created, .go = go, .drop = drop, .user = user};
-    strncpy(w->name, name, sizeof w->name - 1);
+    box_copy(w->name, sizeof w->name, name);
     exchange_set_ops(x, &waiting_ops, w);
     if (sandbox_when_running(sb, on_running, w) < 0) {
         exchange_set_ops(x, NULL, NULL);
@@ -100,12 +100,14 @@ struct wire_link *box_running(struct gateway *gw, struct exchange *x, const char
 {
     struct sandbox *sb = api_sandbox(gw, x, name);
     struct wire_link *init = sb ? sandbox_init(sb) : NULL;
-    if (sb && !init && id)
+    if (sb && id && (!init || !box_id_valid(id))) {
         not_found(gw, x, what, id);
+        return NULL;
+    }
     return init;
 }
 
-const char *box_error_code(const struct err *e, const char *what, int *ret_status)
+const char *box_error_code(const struct err *e, int *ret_status)
 {
     static const struct {
         const char *step;
@@ -132,7 +134,6 @@ const char *box_error_code(const struct err *e, const char *what, int *ret_statu
             return known[i].code;
         }
     }
-    (void)what;
     *ret_status = 500;
     return "COMMAND_FAILED";
 }
@@ -148,62 +149,9 @@ void box_error(struct gateway *gw, struct exchange *x, const struct err *e, cons
         api_error_detail(gw, x, 409, exists ? "PROCESS_EXISTS" : "PROCESS_RUNNING", what, name,
                          "%s %s %s", what, name, exists ? "exists and runs" : "still runs");
     } else {
-        const char *code = box_error_code(e, what, &status);
+        const char *code = box_error_code(e, &status);
         api_error_detail(gw, x, status, code, "step", e->step, "%s: %s: %s", name, e->step,
                          e->text);
     }
 }
 
-struct box_question {
-    struct gateway *gw;
-    struct exchange *x; /* NULL: the client has gone */
-    const char *what;
-    int status;
-    box_put_fn *put;
-    char id[WIRE_PROCESS_ID];
-};
-
-static void on_asker_gone(void *user)
-{
-    ((struct box_question *)user)->x = NULL;
-}
-
-static const struct exchange_ops question_ops = {.closed = on_asker_gone};
-
-struct box_question *box_question_new(struct gateway *gw, struct exchange *x, const char *what,
-                                      int status, box_put_fn *put)
-{
-    struct box_question *q = calloc(1, sizeof *q);
-    if (!q) {
-        api_error(gw, x, 503, "OUT_OF_MEMORY", "out of memory");
-        return NULL;
-    }
-    *q = (struct box_question){.gw = gw, .x = x, .what = what, .status = status, .put = put};
-    exchange_set_ops(x, &question_ops, q);
-    return q;
-}
-
-void box_question_answer(void *user, const struct err *error, const struct wire_message *m)
-{
-    struct box_question *q = user;
-    struct wire_process_info info;
-    const char *note;
-    size_t cursor = 0;
-    CLEANUP_BUF struct buf b = {0};
-    if (q->x) {
-        const struct http_request *r = exchange_request(q->x);
-        (void)r;
-        exchange_set_ops(q->x, NULL, NULL);
-        if (error->code) {
-            box_error(q->gw, q->x, error, q->what, "asked for");
-        } else if (q->status == 204) {
-            api_empty(q->gw, q->x, 204);
-        } else if (process_table_next(m, &cursor, &info, &note)) {
-            q->put(&b, &info, note);
-            api_json(q->gw, q->x, q->status, &b);
-        } else {
-            not_found(q->gw, q->x, q->what, "asked for");
-        }
-    }
-    free(q);
-}

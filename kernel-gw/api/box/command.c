@@ -127,6 +127,13 @@ bool box_id_valid(const char *id)
            strspn(id, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-") == n;
 }
 
+void box_copy(char *to, size_t cap, const char *from)
+{
+    size_t n = strnlen(from, cap - 1);
+    memcpy(to, from, n);
+    to[n] = 0;
+}
+
 void box_make_id(char out[WIRE_PROCESS_ID], const char *prefix)
 {
     char hex[25];

@@ -86,7 +86,7 @@ static void fail(struct exec *e, const struct err *err)
     e->x = NULL;
     if (x && e->events.x) {
         struct buf *b = box_event(&e->events, "error", 0, NULL);
-        api_member(b, "code", box_error_code(err, "session", &status));
+        api_member(b, "code", box_error_code(err, &status));
         api_member(b, "message", err->text);
         box_event_end(&e->events);
         box_events_end(&e->events);
