@@ -228,6 +228,16 @@ void process_set_size(struct process *p, uint16_t cols, uint16_t rows)
         pty_resize(master, cols, rows);
 }
 
+pid_t process_foreground(const struct process *p)
+{
+    pid_t group;
+    int master = p->source[PROCESS_OUT].watch.fd;
+    if (p->start.kind == WIRE_PROCESS_TERMINAL && master >= 0 &&
+        ioctl(master, TIOCGPGRP, &group) == 0 && group > 1)
+        return -group;
+    return p->pid;
+}
+
 /* ---- start ---- */
 
 /* Descriptors of a run: ours and the child's. */
@@ -556,7 +566,7 @@ void process_reaped(struct process *p, int status)
     process_settle(p);
 }
 
-static void restart(struct process *p)
+bool process_restart(struct process *p)
 {
     struct err err = {0};
     p->restart_at = 0;
@@ -565,12 +575,13 @@ static void restart(struct process *p)
     for (int i = 0; i < PROCESS_SOURCES; i++)
         source_close(p, i);
     int r = run(p, &err);
-    if (r == 0)
-        return;
     p->error = r;
+    if (r == 0)
+        return true;
     p->state = WIRE_PROCESS_ENDED;
     p->settled = true;
     process_pump(p);
+    return false;
 }
 
 static void kill_due(struct process *p, int64_t now)
@@ -595,7 +606,7 @@ int64_t process_tick(struct process *p, int64_t now)
         finish_run(p);
     }
     if (p->restart_at && p->restart_at <= now)
-        restart(p);
+        process_restart(p);
     if (p->shell)
         session_tick(p, now);
     int64_t due[] = {p->timeout_at, p->kill_at, p->drain_at, p->restart_at,

@@ -87,6 +87,7 @@ void process_pump(struct process *p); /* all streams */
 void process_settle(struct process *p);
 /* Does what is due. Returns the next time, 0 = none. */
 int64_t process_tick(struct process *p, int64_t now_us);
+bool process_restart(struct process *p); /* false: it cannot be */
 /* Nothing needs it any more. */
 bool process_is_over(const struct process *p);
 void process_info(const struct process *p, struct wire_process_info *ret);
@@ -96,6 +97,8 @@ void process_resume(struct process *p);
 long process_input(struct process *p, const void *data, size_t len);
 void process_input_wait(struct process *p, struct stream *s);
 void process_input_end(struct process *p);
+/* What kill() takes for whoever is spoken to: the process, or the foreground of its terminal. */
+pid_t process_foreground(const struct process *p);
 void process_set_size(struct process *p, uint16_t cols, uint16_t rows);
 void process_free(struct process *p);
 int64_t process_now_us(void);

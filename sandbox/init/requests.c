@@ -171,10 +171,12 @@ static void handle_signal(struct init_requests *r, const uint8_t *m)
         return;
     }
     bool ends = s.tree && (s.grace_ms || s.signo == SIGKILL);
+    if (ends && p->shell)
+        session_drop(p);
     if (s.tree)
         process_end(p, s.signo, s.grace_ms, ends ? WIRE_MARK_KILLED : 0);
     else if (p->pid > 0)
-        kill(p->pid, s.signo);
+        kill(process_foreground(p), s.signo);
     send_table(r, &s.h, NULL, p);
 }
 

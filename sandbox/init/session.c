@@ -43,6 +43,7 @@ struct job {
 struct session {
     int script;      /* memfd */
     bool ready;      /* has reported once */
+    bool fresh;      /* what ran before has ended, and its state with it */
     struct job *job; /* that runs */
     uint32_t seq, how;
     enum stage stage;
@@ -64,15 +65,41 @@ static void job_free(struct job *j)
     free(j);
 }
 
+static void close_control(struct process *p)
+{
+    int fd = p->control.watch.fd;
+    watch_remove(&p->control.watch);
+    fd_close(fd);
+}
+
+/* Scripts that wait stay when bash is started again. */
+static struct session *make(struct process *p)
+{
+    struct session *s = p->shell ? p->shell : calloc(1, sizeof *s);
+    if (!s)
+        return NULL;
+    if (!p->shell) {
+        list_init(&s->queue);
+        s->script = -1;
+    } else {
+        s->fresh = true;
+        close_control(p);
+        s->script = fd_close(s->script);
+    }
+    s->ready = false;
+    s->line_len = 0;
+    s->due = 0;
+    p->shell = s;
+    return s;
+}
+
 int session_open(struct process *p, int ret_extra[2])
 {
     int control[2];
-    struct session *s = calloc(1, sizeof *s);
+    struct session *s = make(p);
     if (!s)
         return -ENOMEM;
-    list_init(&s->queue);
     s->script = memfd_create("script", MFD_CLOEXEC);
-    p->shell = s;
     if (s->script < 0 || pipe2(control, O_CLOEXEC) < 0)
         return -errno;
     fd_set_nonblock(control[0], 1);
@@ -121,9 +148,7 @@ static void on_control(struct init_watch *w, uint32_t events)
     ssize_t n = read(w->fd, s->line + s->line_len, sizeof s->line - 1 - s->line_len);
     (void)events;
     if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) {
-        int fd = w->fd;
-        watch_remove(w);
-        close(fd);
+        close_control(p);
         return;
     }
     s->line_len += n > 0 ? (size_t)n : 0;
@@ -154,17 +179,21 @@ int session_begin(struct process *p)
     return n == (long)sizeof begin_lines - 1 ? 0 : -EIO;
 }
 
+void session_drop(struct process *p)
+{
+    LIST_FOREACH_SAFE (it, &p->shell->queue)
+        job_free(LIST_ENTRY(it, struct job, item));
+    p->shell->queued = 0;
+}
+
 void session_free(struct process *p)
 {
     struct session *s = p->shell;
     if (!s)
         return;
-    int fd = p->control.watch.fd;
-    watch_remove(&p->control.watch);
-    fd_close(fd);
+    close_control(p);
     job_free(s->job);
-    LIST_FOREACH_SAFE (it, &s->queue)
-        job_free(LIST_ENTRY(it, struct job, item));
+    session_drop(p);
     fd_close(s->script);
     free(s);
     p->shell = NULL;
@@ -194,7 +223,8 @@ static int start_job(struct process *p, struct job *j)
     if (r < 0)
         return r;
     s->seq++;
-    s->how = 0;
+    s->how = s->fresh ? WIRE_SESSION_FRESH : 0;
+    s->fresh = false;
     s->stage = STAGE_RUN;
     s->since = tree_now();
     s->due = j->timeout_ms ? process_now_us() + (int64_t)j->timeout_ms * 1000 : 0;
@@ -229,7 +259,7 @@ int session_run(struct process *p, const struct wire_session_run *run, char *tak
     CLEANUP_FREE char *script = take_script;
     CLEANUP_FD int fd = take_stream;
     struct session *s = p->shell;
-    if (!s || p->reaped || p->ending)
+    if (!s)
         return -ESRCH;
     if (s->queued == QUEUE_MAX)
         return -ENOBUFS;
@@ -292,14 +322,14 @@ void session_ended(struct process *p)
     if (s->job)
         job_done(p, p->status, WIRE_SESSION_OVER);
     s->due = 0;
-    LIST_FOREACH_SAFE (it, &s->queue)
-        job_free(LIST_ENTRY(it, struct job, item));
-    s->queued = 0;
+    s->ready = false;
 }
 
 void session_tick(struct process *p, int64_t now)
 {
     struct session *s = p->shell;
+    if (p->state == WIRE_PROCESS_ENDED && p->settled && s->queued && !process_restart(p))
+        session_drop(p);
     if (!s->due || s->due > now || !s->job)
         return;
     if (s->stage == STAGE_RUN)

@@ -15,9 +15,10 @@
 int session_open(struct process *p, int ret_extra[2]);
 int session_begin(struct process *p); /* it runs */
 void session_free(struct process *p);
-/* Queues a script; takes both. -ENOBUFS: too many wait; -ESRCH: it has ended. */
+/* Queues a script; takes both. bash is started anew if it has ended. -ENOBUFS: too many wait. */
 int session_run(struct process *p, const struct wire_session_run *run, char *take_script,
                 int take_stream);
+void session_drop(struct process *p); /* what waits; its readers see the end of their streams */
 void session_reader_gone(struct process *p); /* whoever wanted the running script's output */
 void session_ended(struct process *p);       /* bash has: before its end is told */
 void session_tick(struct process *p, int64_t now_us);

@@ -127,7 +127,8 @@ struct wire_session_run {
 enum wire_session_end {
     WIRE_SESSION_OVER = 1, /* the shell itself has ended: status is its wait status */
     WIRE_SESSION_TIMED_OUT = 2,
-    WIRE_SESSION_CANCELLED = 4
+    WIRE_SESSION_CANCELLED = 4,
+    WIRE_SESSION_FRESH = 8 /* the shell had ended before and is a new one */
 };
 
 struct wire_session_done {

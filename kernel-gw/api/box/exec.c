@@ -153,8 +153,9 @@ static void put_end(struct exec *e, struct buf *b, const struct end *end)
                e->truncated ? "true" : "false");
     if (e->session) {
         api_member(b, "sessionId", e->session);
-        buf_printf(b, ",\"sessionEnded\":%s",
-                   end->how & WIRE_SESSION_OVER ? "true" : "false");
+        buf_printf(b, ",\"sessionEnded\":%s,\"sessionRestarted\":%s",
+                   end->how & WIRE_SESSION_OVER ? "true" : "false",
+                   end->how & WIRE_SESSION_FRESH ? "true" : "false");
     }
     put_duration(e, b);
 }
@@ -218,7 +219,7 @@ static void on_frame(void *user, const struct wire_frame *f, const uint8_t *payl
                                              : 0,
                                 .how = done.how});
     } else if (f->type == WIRE_FRAME_EXIT) {
-        err_set(&broken, -ESRCH, "session", "the shell has ended");
+        err_set(&broken, -EPROTO, "session", "the shell has ended");
         fail(e, &broken);
     }
 }
@@ -255,8 +256,8 @@ static void on_stream_closed(void *user)
     process_stream_free(STEAL_PTR(e->stream));
     if (!e->started) /* init says why */
         return;
-    err_set(&gone, e->session ? -ESRCH : -ECONNRESET, "command",
-            e->session ? "the shell has ended" : "the sandbox ended");
+    err_set(&gone, -ECONNRESET, "command",
+            e->session ? "the session or its sandbox ended" : "the sandbox ended");
     fail(e, &gone);
 }
 
