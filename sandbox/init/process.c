@@ -621,6 +621,6 @@ int64_t process_tick(struct process *p, int64_t now)
 bool process_is_over(const struct process *p)
 {
     bool quiet = p->source[PROCESS_OUT].watch.fd < 0 && p->source[PROCESS_ERR].watch.fd < 0;
-    return p->start.kind == WIRE_PROCESS_COMMAND && p->settled && quiet && !p->kill_at &&
-           list_empty(&p->streams);
+    bool wanted = !p->forgotten && !(p->start.kind == WIRE_PROCESS_COMMAND && quiet);
+    return p->settled && !p->kill_at && !wanted && list_empty(&p->streams);
 }

@@ -55,6 +55,7 @@ struct process {
 
     /* Monotonic microseconds, 0 = none. */
     int64_t timeout_at, kill_at, restart_at, drain_at;
+    bool forgotten; /* no name leads to it any more; freed once it has ended */
     bool ending; /* its tree is to be gone before its end is told */
     struct session *shell; /* of a session */
 };

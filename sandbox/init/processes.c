@@ -22,7 +22,7 @@ struct process *processes_find(struct processes *t, const char *id)
 {
     LIST_FOREACH (it, &t->list) {
         struct process *p = LIST_ENTRY(it, struct process, item);
-        if (!strcmp(p->start.id, id))
+        if (!p->forgotten && !strcmp(p->start.id, id))
             return p;
     }
     return NULL;

@@ -89,7 +89,7 @@ static void send_table(struct init_requests *r, const struct wire_head *to,
         LIST_FOREACH (it, &r->processes->list) {
             const struct process *p = LIST_ENTRY(it, struct process, item);
             if (p->number <= want->after || (want->kind && p->start.kind != want->kind) ||
-                (want->id[0] && strcmp(want->id, p->start.id) != 0))
+                (want->id[0] && strcmp(want->id, p->start.id) != 0) || p->forgotten)
                 continue;
             if (!put_record(m, &len, p)) {
                 t.more = 1;
@@ -180,16 +180,24 @@ static void handle_signal(struct init_requests *r, const uint8_t *m)
     send_table(r, &s.h, NULL, p);
 }
 
-/* Its end is told to whoever reads it first. */
+/* A terminal's program is told that its terminal has gone, and so is a shell, which hears nothing
+ * else; readers of its output see its end. */
 static void handle_remove(struct init_requests *r, const uint8_t *m)
 {
     struct wire_process_name w;
     memcpy(&w, m, sizeof w);
     struct process *p = id_ends(w.id) ? processes_find(r->processes, w.id) : NULL;
-    int code = !p ? -ESRCH : p->state != WIRE_PROCESS_ENDED || p->kill_at ? -EBUSY : 0;
-    if (code == 0)
-        process_free(p);
-    reply_code(r, &w.h, code, NULL);
+    if (!p) {
+        reply_code(r, &w.h, -ESRCH, NULL);
+        return;
+    }
+    p->forgotten = true;
+    if (p->shell)
+        session_drop(p);
+    if (p->state != WIRE_PROCESS_ENDED)
+        process_end(p, p->start.kind == WIRE_PROCESS_BACKGROUND ? SIGTERM : SIGHUP,
+                    w.grace_ms, WIRE_MARK_KILLED);
+    reply_code(r, &w.h, 0, NULL);
 }
 
 static void handle_session_run(struct init_requests *r, const uint8_t *m, size_t n, int *fds,

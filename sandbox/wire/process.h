@@ -74,6 +74,7 @@ struct wire_process_signal {
 struct wire_process_name {
     struct wire_head h;
     char id[WIRE_PROCESS_ID];
+    uint32_t grace_ms;
 };
 
 struct wire_process_list {

@@ -58,7 +58,7 @@ enum wire_type {
     WIRE_PROCESS_SIGNAL,      /* struct wire_process_signal */
     WIRE_PROCESS_LIST,        /* struct wire_process_list -> WIRE_PROCESS_TABLE */
     WIRE_PROCESS_TABLE,       /* struct wire_process_table, tail: records */
-    WIRE_PROCESS_REMOVE,      /* struct wire_process_name: forget one that has ended */
+    WIRE_PROCESS_REMOVE,      /* struct wire_process_name: end it, forget it */
     WIRE_SESSION_RUN,         /* struct wire_session_run -> WIRE_REPLY once it is queued */
     WIRE_PORT_CONNECT, /* struct wire_port -> WIRE_REPLY + fds: a socket connected to that port of
                           the box's loopback */

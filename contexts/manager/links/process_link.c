@@ -95,9 +95,10 @@ void process_link_list(struct wire_link *init, const char *id, uint8_t kind, uin
     wire_link_call(init, &m.h, sizeof m, NULL, 0, NULL, 0, reply, user);
 }
 
-void process_link_remove(struct wire_link *init, const char *id, wire_reply_fn *reply, void *user)
+void process_link_remove(struct wire_link *init, const char *id, uint32_t grace_ms,
+                         wire_reply_fn *reply, void *user)
 {
-    struct wire_process_name m = {.h = {.type = WIRE_PROCESS_REMOVE}};
+    struct wire_process_name m = {.h = {.type = WIRE_PROCESS_REMOVE}, .grace_ms = grace_ms};
     set_id(m.id, id);
     wire_link_call(init, &m.h, sizeof m, NULL, 0, NULL, 0, reply, user);
 }

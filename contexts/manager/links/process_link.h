@@ -24,7 +24,8 @@ void process_link_signal(struct wire_link *init, const char *id, int signo, bool
                          uint32_t grace_ms, wire_reply_fn *reply, void *user);
 void process_link_list(struct wire_link *init, const char *id, uint8_t kind, uint32_t after,
                        wire_reply_fn *reply, void *user);
-void process_link_remove(struct wire_link *init, const char *id, wire_reply_fn *reply, void *user);
+void process_link_remove(struct wire_link *init, const char *id, uint32_t grace_ms,
+                         wire_reply_fn *reply, void *user);
 /* Reply: a connected socket. */
 void process_link_connect(struct wire_link *init, uint16_t port, uint32_t timeout_ms,
                           wire_reply_fn *reply, void *user);

@@ -46,7 +46,7 @@ void box_list(struct gateway *gw, struct exchange *x, const char *sandbox, uint8
 /* The record named by the path's second parameter. */
 void box_get(struct gateway *gw, struct exchange *x, const struct route_params *p,
              const char *what, uint8_t kind, box_put_fn *put);
-/* Ends what runs, forgets what has ended: 204. */
+/* Ends it and forgets it: 204. */
 void box_remove(struct gateway *gw, struct exchange *x, const struct route_params *p,
                 const char *what);
 box_put_fn box_put_process;

@@ -231,65 +231,6 @@ static void kill_process(struct gateway *gw, struct exchange *x, const struct ht
     json_decref(o);
 }
 
-/* DELETE: ends one that runs; forgets one that has ended. */
-struct removal {
-    struct gateway *gw;
-    struct exchange *x;
-    char sandbox[64], id[WIRE_PROCESS_ID];
-    const char *what;
-};
-
-static void on_remover_gone(void *user)
-{
-    ((struct removal *)user)->x = NULL;
-}
-
-static const struct exchange_ops removal_ops = {.closed = on_remover_gone};
-
-static void on_ended(void *user, const struct err *error, const struct wire_message *m)
-{
-    struct removal *d = user;
-    (void)m;
-    if (d->x) {
-        exchange_set_ops(d->x, NULL, NULL);
-        if (error->code)
-            box_error(d->gw, d->x, error, d->what, d->id);
-        else
-            api_empty(d->gw, d->x, 204);
-    }
-    free(d);
-}
-
-static void on_removed(void *user, const struct err *error, const struct wire_message *m)
-{
-    struct removal *d = user;
-    struct sandbox *sb = sandbox_get(d->gw->manager, d->sandbox);
-    struct wire_link *init = sb ? sandbox_init(sb) : NULL;
-    if (error->code != -EBUSY || !init) {
-        on_ended(user, error, m);
-        return;
-    }
-    process_link_signal(init, d->id, SIGTERM, true, BOX_GRACE_MS, on_ended, d);
-}
-
-void box_remove(struct gateway *gw, struct exchange *x, const struct route_params *p,
-                const char *what)
-{
-    struct wire_link *init = box_running(gw, x, p->value[0], what, p->value[1]);
-    struct removal *d = init ? calloc(1, sizeof *d) : NULL;
-    if (!init)
-        return;
-    if (!d) {
-        api_error(gw, x, 503, "OUT_OF_MEMORY", "out of memory");
-        return;
-    }
-    *d = (struct removal){.gw = gw, .x = x, .what = what};
-    box_copy(d->sandbox, sizeof d->sandbox, p->value[0]);
-    box_copy(d->id, sizeof d->id, p->value[1]);
-    exchange_set_ops(x, &removal_ops, d);
-    process_link_remove(init, d->id, on_removed, d);
-}
-
 static void delete (struct gateway *gw, struct exchange *x, const struct http_request *r,
                     const struct route_params *p)
 {

@@ -58,6 +58,8 @@ void box_question_answer(void *user, const struct err *error, const struct wire_
     exchange_set_ops(q->x, NULL, NULL);
     if (error->code) {
         box_error(q->gw, q->x, error, q->what, q->id);
+    } else if (q->status == 204) {
+        api_empty(q->gw, q->x, 204);
     } else if (!process_table_next(m, &cursor, &info, &note) ||
                (q->kind && info.kind != q->kind)) {
         box_error(q->gw, q->x, &missing, q->what, q->id);
@@ -78,6 +80,16 @@ void box_get(struct gateway *gw, struct exchange *x, const struct route_params *
         return;
     q->kind = kind;
     process_link_list(init, p->value[1], 0, 0, box_question_answer, q);
+}
+
+void box_remove(struct gateway *gw, struct exchange *x, const struct route_params *p,
+                const char *what)
+{
+    struct wire_link *init = box_running(gw, x, p->value[0], what, p->value[1]);
+    struct box_question *q =
+        init ? box_question_new(gw, x, what, p->value[1], 204, NULL) : NULL;
+    if (q)
+        process_link_remove(init, p->value[1], BOX_GRACE_MS, box_question_answer, q);
 }
 
 /* ---- lists: as many messages as it takes ---- */
