@@ -329,6 +329,9 @@ void sandbox_forget(struct manager *m, void *user);       /* drops all callbacks
 int sandbox_stat(struct sandbox *sb, wire_reply_fn *reply,
                  void *user); /* -ENOTCONN when it is not running */
 
+/* Link to its init, NULL unless it runs; gone when it stops: pending calls are answered then. */
+struct wire_link *sandbox_init(struct sandbox *sb);
+
 struct sandbox_info {
     const char *name, *image, *env, *labels, *disk;
     struct wire_limits limits;

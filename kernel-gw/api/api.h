@@ -36,6 +36,8 @@ enum api_type {
     API_STRING_MAP,
     API_STRING_LIST,
     API_OBJECT,
+    API_ANY,     /* the handler looks */
+    API_COMMAND, /* a string for the shell, or a list of strings */
     API_UNSUPPORTED
 };
 struct api_field {

@@ -2,7 +2,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "kernel-gw/api/api.h"
+#include "kernel-gw/api/box/box.h"
 
 static void options(struct gateway *gw, struct exchange *x)
 {
@@ -71,6 +71,10 @@ int api_attach(struct gateway *gw)
     r = r ? r : router_add(gw->router, api_execution_routes, api_execution_nroutes);
     r = r ? r : router_add(gw->router, api_health_routes, api_health_nroutes);
     r = r ? r : router_add(gw->router, api_home_routes, api_home_nroutes);
+    r = r ? r : router_add(gw->router, api_exec_routes, api_exec_nroutes);
+    r = r ? r : router_add(gw->router, api_process_routes, api_process_nroutes);
+    r = r ? r : router_add(gw->router, api_session_routes, api_session_nroutes);
+    r = r ? r : router_add(gw->router, api_terminal_routes, api_terminal_nroutes);
     if (r == 0)
         api_streams_init(gw);
     return r;
