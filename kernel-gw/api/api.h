@@ -10,6 +10,8 @@
 int api_attach(struct gateway *gw); /* adds all routes; -ENOMEM */
 /* Entry of the HTTP server: token, route, handler. user is the gateway. */
 void api_handle(void *user, struct exchange *x, struct http_request *r);
+/* Whether the route of a request reads the body itself (http_server_config.streams). */
+bool api_streams(void *user, const struct http_request *r);
 
 /* respond.c */
 void api_error(struct gateway *gw, struct exchange *x, int status, const char *code,

@@ -63,6 +63,15 @@ void api_handle(void *user, struct exchange *x, struct http_request *r)
     }
 }
 
+bool api_streams(void *user, const struct http_request *r)
+{
+    struct gateway *gw = user;
+    struct route_params params;
+    char allow[128];
+    const struct route *route = router_find(gw->router, r, &params, allow, sizeof allow);
+    return route && (route->flags & ROUTE_STREAM);
+}
+
 int api_attach(struct gateway *gw)
 {
     int r = router_add(gw->router, api_sandbox_routes, api_sandbox_nroutes);
