@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "kernel-gw/api/api.h"
+#include "kernel-gw/api/files_call.h"
 
 static void options(struct gateway *gw, struct exchange *x)
 {
@@ -74,10 +75,13 @@ bool api_streams(void *user, const struct http_request *r)
 
 int api_attach(struct gateway *gw)
 {
-    int r = router_add(gw->router, api_sandbox_routes, api_sandbox_nroutes);
+    int r = api_files_init(gw);
+    r = r ? r : router_add(gw->router, api_sandbox_routes, api_sandbox_nroutes);
     r = r ? r : router_add(gw->router, api_context_routes, api_context_nroutes);
     r = r ? r : router_add(gw->router, api_run_routes, api_run_nroutes);
     r = r ? r : router_add(gw->router, api_execution_routes, api_execution_nroutes);
+    r = r ? r : router_add(gw->router, api_file_routes, api_file_nroutes);
+    r = r ? r : router_add(gw->router, api_tree_routes, api_tree_nroutes);
     r = r ? r : router_add(gw->router, api_health_routes, api_health_nroutes);
     r = r ? r : router_add(gw->router, api_home_routes, api_home_nroutes);
     if (r == 0)

@@ -51,6 +51,8 @@ enum wire_type {
                             frame socket;  reply value = pid inside the box */
     WIRE_CONTEXT_SIGNAL, /* struct wire_context_signal */
     WIRE_CONTEXT_KILL, /* struct wire_context: SIGKILL to the interpreter and all of its session */
+    WIRE_FILES_OPEN = 144, /* struct wire_files_open; fds: the helper's end of a socket that speaks
+                              sandbox/wire/files.h */
 };
 
 struct wire_head {
@@ -121,6 +123,11 @@ struct wire_context_start {
     struct wire_head h;
     uint32_t context;
     uint32_t fresh; /* 1: exec a new interpreter instead of forking the warm one */
+};
+
+struct wire_files_open {
+    struct wire_head h;
+    uint32_t root; /* 1: as root of the box, 0: as the box user */
 };
 
 struct wire_context_signal {
