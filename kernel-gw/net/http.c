@@ -195,6 +195,8 @@ int http_parser_body(struct http_parser *p, bool streaming)
 static int on_body(llhttp_t *ll, const char *at, size_t len)
 {
     struct http_parser *p = self(ll);
+    if (p->streaming && !len)
+        return 0;
     if (p->streaming) {
         p->piece = at;
         p->piece_len = len;

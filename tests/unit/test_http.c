@@ -125,7 +125,8 @@ static void test_streamed_bodies(void **state)
 
 static void test_streaming_knows_no_bound(void **state)
 {
-    static const char s[] = "PUT /up?q=1 HTTP/1.1\r\nHost: h\r\nContent-Length: 4294967296\r\n\r\n";
+    static const char s[] =
+        "PUT /up?q=1 HTTP/1.1\r\nHost: h\r\nContent-Length: 4294967296\r\n\r\nbegin";
     struct http_parser p;
     char out[64];
     size_t used;
@@ -134,6 +135,7 @@ static void test_streaming_knows_no_bound(void **state)
     p.stop_at_head = true;
     assert_int_equal(feed_streaming(&p, s, 9, out, sizeof out), 0);
     assert_true(p.request.body_length == 4294967296ull);
+    assert_string_equal(out, "begin");
     http_parser_deinit(&p);
     http_parser_init(&p, &limits); /* the same one collected is too large */
     p.stop_at_head = true;
