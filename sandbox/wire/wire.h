@@ -62,6 +62,8 @@ enum wire_type {
     WIRE_SESSION_RUN,         /* struct wire_session_run -> WIRE_REPLY once it is queued */
     WIRE_PORT_CONNECT, /* struct wire_port -> WIRE_REPLY + fds: a socket connected to that port of
                           the box's loopback */
+    WIRE_FILES_OPEN = 144, /* struct wire_files_open; fds: the helper's end of a socket that speaks
+                              sandbox/wire/files.h */
 };
 
 struct wire_head {
@@ -132,6 +134,11 @@ struct wire_context_start {
     struct wire_head h;
     uint32_t context;
     uint32_t fresh; /* 1: exec a new interpreter instead of forking the warm one */
+};
+
+struct wire_files_open {
+    struct wire_head h;
+    uint32_t root; /* 1: as root of the box, 0: as the box user */
 };
 
 struct wire_context_signal {
