@@ -62,6 +62,8 @@ struct sandbox *api_sandbox(struct gateway *gw, struct exchange *x, const char *
 struct context *api_context(struct gateway *gw, struct exchange *x, const struct route_params *p);
 
 /* Its name in the language table; NULL and 400 answered when unknown. NULL name: the default. */
+/* A field "typecheck": true if it is absent or one of off, warn, error; else answered. */
+bool api_typecheck(struct gateway *gw, struct exchange *x, const json_t *o);
 const char *api_language(struct gateway *gw, struct exchange *x, const char *name);
 
 int api_put_sandbox(struct buf *out, struct sandbox *sb);
