@@ -18,7 +18,7 @@ struct box {
     struct box *next;
     enum inbox_kind kind;
     uint64_t number;
-    int wake; /* eventfd; -1 = nobody has opened the box */
+    int wake;  /* eventfd; -1 = nobody has opened the box */
     bool rung; /* wake is readable */
     struct message *head, **tail;
     unsigned held;

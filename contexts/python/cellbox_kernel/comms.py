@@ -32,6 +32,7 @@ class FrameComm(BaseComm):
     def kernel(self) -> Any:
         return getattr(get_ipython(), "kernel", None)
 
+
 PARENTS_MAX = 500  # requests whose threads may still ask for their message
 
 

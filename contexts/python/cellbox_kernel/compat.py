@@ -61,7 +61,6 @@ ALWAYS: dict[str, Callable[[ModuleType], None]] = {
 }
 OTHERWISE: dict[str, Callable[[ModuleType], None]] = {
     "ipykernel": _package,
-    "ipykernel.zmqshell": _shell,
     "ipykernel.kernelbase": _kernel,
     "ipykernel.ipkernel": _kernel,
     "ipykernel.jsonutil": _json,
@@ -99,5 +98,9 @@ def name_like_ipykernel(shell: type) -> None:
 
 
 def install() -> None:
+    """Before the shell is made."""
     if not any(isinstance(f, Finder) for f in sys.meta_path):
         sys.meta_path.insert(0, Finder())
+    shell = ModuleType(SHELL_MODULE)  # tqdm looks into sys.modules for it
+    _shell(shell)
+    sys.modules[SHELL_MODULE] = shell

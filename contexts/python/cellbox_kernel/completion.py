@@ -10,6 +10,8 @@ from typing import Any
 from IPython.core.completer import provisionalcompleter, rectify_completions
 from IPython.utils.tokenutil import token_at_cursor
 
+from . import kinds
+
 TYPES_KEY = "_jupyter_types_experimental"
 _prepared = False
 _turn = threading.RLock()  # the completer keeps the text that it is asked about; subshells ask, too
@@ -46,6 +48,7 @@ def complete(shell: Any, code: str, cursor: int) -> dict[str, Any]:
         {"start": c.start, "end": c.end, "text": c.text, "type": c.type or "<unknown>", "signature": c.signature or ""}
         for c in found
     ]
+    kinds.fill(shell.user_ns, code, types)
     start, end = (found[0].start, found[0].end) if found else (cursor, cursor)
     return {
         "status": "ok",

@@ -229,7 +229,7 @@ class Debugger:
         elif name == "continued":
             self._resumed(body.get("threadId"), bool(body.get("allThreadsContinued")))
         elif name == "thread" and body.get("reason") == "exited":
-            self._stopped.pop(body.get("threadId"), None)
+            self._resumed(body.get("threadId"), False)
         self._emit(str(name), body)
 
     def _emit(self, name: str, body: Body) -> None:
@@ -280,7 +280,7 @@ class Debugger:
 
     def _modules(self, arguments: Body) -> Body:
         start, count = int(arguments.get("startModule") or 0), int(arguments.get("moduleCount") or 0)
-        found = []
+        found: list[Body] = []
         for name, module in list(sys.modules.items()):
             path = getattr(module, "__file__", None)
             if isinstance(path, str) and path.endswith(".py"):

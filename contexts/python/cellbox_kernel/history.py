@@ -1,4 +1,4 @@
-"""Input history: the own session in memory, bounded; it and earlier ones on disk (``sessions``); no database, no thread.
+"""History: the own session in memory, bounded; it and earlier ones on disk (``sessions``). No database, no thread.
 
 Disk is not touched by a cell that follows another at once: lines are written when the last writing is a while ago, or
 when the context has become idle, or ends.
@@ -174,9 +174,7 @@ class SessionHistory(HistoryManager):
     ) -> list[Entry]:
         pattern = pattern or "*"
         found = (e for e in self._all(search_raw) if fnmatchcase(e[2], pattern))
-        if unique:
-            found = _first_of_each(found)
-        entries = _newest(found, n, output)
+        entries = _newest(_first_of_each(found) if unique else found, n, output)
         if raw == search_raw:
             return entries
         return [self._as(session, line, raw, output) for session, line, _ in entries]

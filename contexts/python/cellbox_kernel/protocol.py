@@ -7,7 +7,7 @@ from typing import Any
 
 import _cellbox
 
-from .encode import dump
+from .encode import dump as dump
 
 SETUP, WARMUP, EXECUTE, COMPLETE, INSPECT, IS_COMPLETE, HISTORY = 1, 2, 3, 4, 5, 6, 7
 COMM_INFO, COMM, INPUT, SHUTDOWN, DEBUG, SUBSHELL, USAGE = 8, 9, 10, 11, 12, 13, 14

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from pathlib import Path
 from typing import Any
@@ -132,7 +131,7 @@ def test_bounds(warm: Init, tmp_path: Path) -> None:
         (where / f"{n:08}.jsonl").write_text(f'["s",1,2]\n["i",1,"n{n}",null]\n')
     context = warm.context(tmp_path)
     context.run("x = 1")
-    h.eventually(lambda: len(os.listdir(where)) == 200)
+    h.eventually(lambda: len(list(where.iterdir())) == 200)
     assert ask(context, hist_access_type="search", pattern="n5?") == []
     assert [e[2] for e in ask(context, hist_access_type="search", pattern="n9?", n=2)] == ["n98", "n99"]
     context.run("big = '" + "x" * 300_000 + "'")
@@ -145,7 +144,10 @@ def test_bounds(warm: Init, tmp_path: Path) -> None:
 
 def test_odd_requests(context: Context) -> None:
     context.run("1")
-    for content in ({"hist_access_type": "nope"}, {"hist_access_type": "range", "session": "x", "start": None, "stop": 9}):
+    for content in (
+        {"hist_access_type": "nope"},
+        {"hist_access_type": "range", "session": "x", "start": None, "stop": 9},
+    ):
         ask(context, **content)
     assert ask(context, hist_access_type="tail", n=0) == [] and ask(context, hist_access_type="tail", n=-3) == []
     assert ask(context, hist_access_type="search", pattern="[", n=2) == []
