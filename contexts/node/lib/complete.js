@@ -20,9 +20,10 @@ const TS_KEYWORDS = ('abstract as asserts declare enum implements infer interfac
   'satisfies type unknown any boolean number string bigint symbol object').split(' ');
 const MATCHES_MAX = 2000;
 
+/** Without asking for a function's text: that of Node's own would be loaded for it. */
 function typeOf(value) {
-  if (typeof value === 'function') return /^class\b/.test(Function.prototype.toString.call(value)) ? 'class' : 'function';
-  return 'instance';
+  if (typeof value !== 'function') return 'instance';
+  return Object.getOwnPropertyDescriptor(value, 'prototype')?.writable === false ? 'class' : 'function';
 }
 
 /** Names of an object and its prototypes, nearest first: Map name -> type. */
@@ -43,6 +44,15 @@ function memberNames(value) {
   return found;
 }
 
+const NATIVE = new Set(Object.getOwnPropertyNames(globalThis));
+
+/** Node loads some of its globals when somebody so much as asks for their descriptor. */
+function globalType(name) {
+  if (NATIVE.has(name)) return /^[A-Z]/.test(name) ? 'class' : 'instance';
+  const d = Object.getOwnPropertyDescriptor(globalThis, name);
+  return d && 'value' in d ? typeOf(d.value) : 'property';
+}
+
 function valueOf(text) {
   const remote = evaluate.peek(`(${text})`);
   if (!remote) return undefined;
@@ -55,7 +65,8 @@ function globals(runner, tokens, at) {
   const found = new Map();
   for (const token of tokens) if (token.type === tokTypes.name && token.end !== at) found.set(token.value, 'instance');
   for (const name of evaluate.lexicalNames()) found.set(name, 'instance');
-  for (const [name, type] of memberNames(globalThis)) if (!found.has(name)) found.set(name, type);
+  for (const name of Object.getOwnPropertyNames(globalThis)) if (!found.has(name)) found.set(name, globalType(name));
+  for (const name of memberNames(Object.getPrototypeOf(globalThis)).keys()) found.set(name, 'function');
   for (const name of KEYWORDS) found.set(name, 'keyword');
   if (runner.language === 'typescript') for (const name of TS_KEYWORDS) found.set(name, 'keyword');
   found.delete('__cellbox');
