@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -214,6 +215,21 @@ static int attach_loop(napi_env env)
     return r;
 }
 
+/*
+ * Node keeps SIGUSR1 blocked for its inspector, which is switched off: programs that listen to the
+ * signal get it, nobody dies of it by default.
+ */
+static void free_sigusr1(void)
+{
+    struct sigaction ignore = {.sa_handler = SIG_IGN};
+    sigset_t set;
+    sigemptyset(&ignore.sa_mask);
+    sigaction(SIGUSR1, &ignore, NULL);
+    sigemptyset(&set);
+    sigaddset(&set, SIGUSR1);
+    pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+}
+
 /* attach(onMessage, onEvent, onSide): takes the descriptors and begins to receive. */
 static napi_value attach(napi_env env, napi_callback_info info)
 {
@@ -228,6 +244,7 @@ static napi_value attach(napi_env env, napi_callback_info info)
     napi_create_reference(env, argv[1], 1, &host.on_event);
     napi_create_reference(env, argv[2], 1, &host.on_side);
     attach_scope(env);
+    free_sigusr1();
     prctl(PR_SET_NAME, "cbx-node");
     int r = engine_init();
     r = r ? r : attach_descriptors();
@@ -406,6 +423,19 @@ static napi_value interrupted(napi_env env, napi_callback_info info)
     return v;
 }
 
+/* kill(pid, signal): 0 or a negative errno. */
+static napi_value send_signal(napi_env env, napi_callback_info info)
+{
+    napi_value argv[2], v;
+    size_t argc = 2;
+    int32_t pid = 0, signo = 0;
+    napi_get_cb_info(env, info, &argc, argv, NULL, NULL);
+    napi_get_value_int32(env, argv[0], &pid);
+    napi_get_value_int32(env, argv[1], &signo);
+    napi_create_int32(env, kill(pid, signo) < 0 ? -errno : 0, &v);
+    return v;
+}
+
 static napi_value collect(napi_env env, napi_callback_info info)
 {
     (void)env;
@@ -460,7 +490,7 @@ static napi_value init(napi_env env, napi_value exports)
         {"begin", begin},     {"end", end},
         {"take", take},       {"mute", mute},
         {"receive", receive}, {"interrupted", interrupted},
-        {"collect", collect}, {"reply", reply},
+        {"collect", collect}, {"kill", send_signal}, {"reply", reply},
     };
     for (size_t i = 0; i < sizeof functions / sizeof *functions; i++) {
         napi_value f;

@@ -12,9 +12,7 @@ import nbformat
 import pytest
 from jupyter_client.manager import KernelManager
 from node_cells import ALL, Cell
-from test_jupyter_clients import TIMEOUT, Kernel, installed
-
-__all__ = ["installed"]
+from test_jupyter_clients import TIMEOUT, Kernel
 
 
 class NodeKernel(Kernel):

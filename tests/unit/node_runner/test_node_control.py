@@ -114,6 +114,15 @@ def test_own_sigint_listener(node: Node) -> None:
     assert node.values("got") == ["1"]
 
 
+def test_signals_to_itself(node: Node) -> None:
+    run = node.run("process.kill(process.pid, 'SIGINT'); await new Promise(() => {})")
+    assert run.error and run.error["ename"] == "Interrupted"
+    for name in ("SIGUSR1", "SIGWINCH", "SIGCHLD"):
+        assert node.values(f"process.kill(process.pid, '{name}')") == ["true"]
+    heard = "await new Promise((r) => { process.once('SIGUSR1', r); process.kill(process.pid, 'SIGUSR1') })"
+    assert node.values(heard) == ["'SIGUSR1'"]
+
+
 def test_interrupted_output(node: Node) -> None:
     run = Run(node.start("for (;;) console.log('x'.repeat(1000))"))
     node.wait_text(run, "x")
