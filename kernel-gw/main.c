@@ -46,12 +46,14 @@ static int open_journals(const char *state_dir)
 
 static void make_manager(struct gateway *gw, const json_t *config)
 {
-    const json_t *pool = json_object_get(config, "pool"), *warm = json_object_get(pool, "warm");
+    const json_t *pool = json_object_get(config, "pool"), *warm = json_object_get(pool, "warm"),
+                 *node = json_object_get(pool, "node");
     struct manager_config mc = {
         .loop = gw->loop,
         .boxes = gw->boxes,
         .journal_dir = open_journals(gw->state_dir),
         .pool_warm = warm ? (unsigned)json_integer_value(warm) : 4,
+        .pool_node = node ? (unsigned)json_integer_value(node) : 1,
     };
     gw->manager = manager_new(&mc);
     if (!gw->manager)

@@ -31,7 +31,7 @@ _cellbox() {
         run) words+=" --context --language --timeout --env --format --output-dir --json" ;;
         notebook) words+=" --parameter --text --sandbox --language --cwd --env --timeout --allow-errors --overwrite --quiet" ;;
         ls | doctor | context) words+=" --json" ;;
-        kernelspec) words+=" --user --prefix --sys-prefix --name --display-name --sandbox" ;;
+        kernelspec) words+=" --user --prefix --sys-prefix --language --name --display-name --sandbox" ;;
         kernel) words+=" --connection-file --sandbox --language" ;;
         esac
     fi

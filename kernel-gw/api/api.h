@@ -64,10 +64,13 @@ bool api_query_int(struct gateway *gw, struct exchange *x, const struct http_req
 /* Objects of the path; NULL: answered with 400 or 404. */
 struct sandbox *api_sandbox(struct gateway *gw, struct exchange *x, const char *name);
 /* The same, made if there is none. */
-struct sandbox *api_sandbox_or_new(struct gateway *gw, struct exchange *x, const char *name);
+/* language: what it is wanted for, NULL: nothing in particular. */
+struct sandbox *api_sandbox_or_new(struct gateway *gw, struct exchange *x, const char *name, const char *language);
 struct context *api_context(struct gateway *gw, struct exchange *x, const struct route_params *p);
 
 /* Its name in the language table; NULL and 400 answered when unknown. NULL name: the default. */
+/* A field "typecheck": true if it is absent or one of off, warn, error; else answered. */
+bool api_typecheck(struct gateway *gw, struct exchange *x, const json_t *o);
 const char *api_language(struct gateway *gw, struct exchange *x, const char *name);
 
 int api_put_sandbox(struct buf *out, struct sandbox *sb);

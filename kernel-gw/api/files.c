@@ -374,7 +374,7 @@ static void put(struct gateway *gw, struct exchange *x, const struct http_reques
     bool tar = http_query(r, "archive", archive, sizeof archive);
     if (tar && !compression(gw, x, archive))
         return;
-    struct sandbox *sb = api_sandbox_or_new(gw, x, p->value[0]);
+    struct sandbox *sb = api_sandbox_or_new(gw, x, p->value[0], NULL);
     struct files_call *c = sb ? files_call_new(gw, x, sb, tar ? &unpack_ops : &upload_ops,
                                                tar ? FILES_UNPACK : FILES_WRITE, path)
                               : NULL;

@@ -130,10 +130,17 @@ struct wire_context {
     uint32_t reserved;
 };
 
+/* What a context's process runs. */
+enum wire_program {
+    WIRE_PROGRAM_FORK = 0,   /* Python, forked from the warm image that init is a clone of */
+    WIRE_PROGRAM_PYTHON = 1, /* Python, freshly executed */
+    WIRE_PROGRAM_NODE = 2,   /* Node: JavaScript and TypeScript */
+};
+
 struct wire_context_start {
     struct wire_head h;
     uint32_t context;
-    uint32_t fresh; /* 1: exec a new interpreter instead of forking the warm one */
+    uint32_t program; /* enum wire_program */
 };
 
 struct wire_files_open {

@@ -81,7 +81,7 @@ LIBRARIES: list[tuple[re.Pattern[str], tuple[str, ...]]] = [
 
 # engines without I/O and code that runs before or beside a loop: no event loop in there
 NO_LOOP = ("sandbox/base", "sandbox/wire", "sandbox/init", "sandbox/zygote", "sandbox/ns", "sandbox/fs",
-           "sandbox/cgroup", "sandbox/seccomp", "contexts/proto", "contexts/python", "contexts/node")  # fmt: skip
+           "sandbox/cgroup", "sandbox/seccomp", "contexts/proto", "contexts/python")  # fmt: skip
 
 INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*([<"])([^>"]+)[>"]', re.MULTILINE)
 

@@ -64,7 +64,7 @@ static void start_kernel(struct door *d, struct exchange *x, const json_t *body,
     const char *language = api_language(gw, x, api_string(body, "language"));
     if (!language)
         return;
-    struct sandbox *sb = door_sandbox(gw, x, api_string(body, "sandbox"), &own);
+    struct sandbox *sb = door_sandbox(gw, x, api_string(body, "sandbox"), language, &own);
     if (!sb)
         return;
     json_t *env = json_object_get(body, "env");

@@ -150,7 +150,7 @@ class Context:
             run.messages.append(message)
             if message.type == until and (message.req == req or until == EXITED):
                 return run
-            assert message.type != EXITED or until == EXITED, "the runner has gone"
+            assert message.type != EXITED or until == EXITED, f"the runner has gone: {run.text(2)}"
 
     def start(self, code: str, **options: Any) -> int:
         options.setdefault("execution_count", next(self.counts))
