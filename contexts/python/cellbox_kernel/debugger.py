@@ -40,6 +40,7 @@ class Debugger:
         self._shell = shell
         self._variables = Variables(shell)
         self._pydevd: Any = None
+        self.loaded = False  # pydevd is there, and cells have to be entered
         self._request = 0  # the one being answered: events that it causes belong to it
         self.attached = False  # tracing costs: only between attach and disconnect
         self._breakpoints: dict[str, list[Any]] = {}
@@ -64,10 +65,6 @@ class Debugger:
             "disconnect": self._disconnect,
             "terminate": self._disconnect,
         }
-
-    @property
-    def is_loaded(self) -> bool:
-        return self._pydevd is not None
 
     # The control thread
 
@@ -106,6 +103,7 @@ class Debugger:
             if threading.current_thread() is threading.main_thread():
                 raise Failed("the debugger is started by its own thread")
             self._pydevd = dap.Connection(self._on_event)
+            self.loaded = True
             self._pydevd.ask("setDebuggerProperty", {"multiThreadsSingleNotification": False})
             os.register_at_fork(after_in_child=dap.stop_in_child)
         return self._pydevd
