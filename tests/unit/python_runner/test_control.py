@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from pathlib import Path
 
 import harness as h
 import pytest
@@ -116,3 +117,51 @@ def test_shutdown_while_control_works(context: Context) -> None:
     usage(context)
     context.send(h.SHUTDOWN, [b"{}"])
     assert context.collect(0, until=h.EXITED).messages[-1].arg == 0
+
+
+def test_garbage_while_a_cell_runs(context: Context) -> None:
+    req = context.start("import time; print('go'); time.sleep(0.3); 'finished'")
+    run = Run(req)
+    context.wait_text(run, "go")
+    context.sock.send(b"\x03\0\0\0\xff\xff")  # a message that is shorter than its head
+    assert context.collect(req, run=run).plain == "'finished'"
+    context.collect(0, until=h.EXITED)
+
+
+def test_gateway_gone_while_a_cell_runs(warm: h.Init, tmp_path: Path) -> None:
+    context = warm.context(tmp_path)
+    context.start("import time; print('go'); time.sleep(0.3)")
+    context.wait_text(Run(0), "go")
+    context.close()
+    h.eventually(lambda: not alive(context.pid))
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_unfinished_and_large_messages_while_a_cell_runs(context: Context) -> None:
+    assert context.collect(context.send(h.SUBSHELL, [b'{"op": "create"}'], arg=1)).reply == {"status": "ok"}
+    main = context.start("import time; print('go')\nwhile 'big' not in globals(): time.sleep(0.001)\nlen(big)")
+    run = Run(main)
+    context.wait_text(run, "go")
+    context.sock.send(b"\x01\0\0\0" + b"x" * 1000)  # begun by a gateway that was then replaced
+    code = b"big = '" + b"y" * 3_000_000 + b"'"
+    req = context.send(h.EXECUTE, [b'{"execution_count": 1, "store_history": false}', code], arg=1)
+    run = context.collect(main, run=run)
+    assert run.plain == "3000000"
+    if not [m for m in run.of(h.DONE) if m.req == req]:
+        context.collect(req)
+
+
+def test_code_may_close_the_descriptors_it_sees(context: Context) -> None:
+    context.run("import os; os.closerange(3, 512)")
+    assert usage(context)["pid"] == context.pid
+    req = context.start("import time; print('go'); time.sleep(0.2); 'ok'")
+    run = Run(req)
+    context.wait_text(run, "go")
+    assert usage(context, run)["pid"] == context.pid
+    assert context.collect(req, run=run).plain == "'ok'"
