@@ -46,6 +46,7 @@ class Debugger:
         self._breakpoints: dict[str, list[Any]] = {}
         self._stopped: dict[int, None] = {}
         self._interrupting = False
+        self._untraced: set[int] = set()  # threads without tracing since the last disconnect
         self._own: dict[str, Callable[[Body], Body]] = {
             "initialize": self._initialize,
             "attach": self._attach,
@@ -131,11 +132,13 @@ class Debugger:
             **arguments,
         }
         self.attached = True
+        self._untraced.clear()
         response = self._pydevd.ask("attach", options)
         if not response.get("success"):
             self.attached = False
             raise Failed(response.get("message") or "attach failed")
         self._pydevd.ask("configurationDone")
+        self._pydevd.take_breakpoints(True)
         for path, breakpoints in self._breakpoints.items():
             self._pydevd.ask("setBreakpoints", {"source": {"path": path}, "breakpoints": breakpoints})
         return response.get("body") or {}
@@ -144,6 +147,7 @@ class Debugger:
         """Breakpoints are forgotten, stopped threads go on. The interpreter is never ended by it."""
         if self._pydevd is not None and self.attached:
             self._pydevd.ask("disconnect", {"restart": False, "terminateDebuggee": False})
+            self._pydevd.take_breakpoints(False)
         self.attached = False
         self._breakpoints.clear()
         self._resumed(None, True)
@@ -151,9 +155,7 @@ class Debugger:
 
     def let_go(self) -> None:
         """The context is to end: whoever stands at a breakpoint is interrupted."""
-        stopped = bool(self._stopped)
-        self._disconnect({})
-        if stopped:
+        if self._stopped:
             _thread.interrupt_main()
 
     # Cells, on the thread that runs them
@@ -163,9 +165,15 @@ class Debugger:
         """Around a cell, once pydevd is loaded."""
         from . import dap
 
+        ident = threading.get_ident()
+        if not self.attached and ident in self._untraced:
+            yield
+            return
         main = threading.current_thread() is threading.main_thread()
         guarded = main and signal.getsignal(signal.SIGINT) is signal.default_int_handler
         dap.trace_this_thread(self.attached)
+        if not self.attached:
+            self._untraced.add(ident)
         if guarded:
             signal.signal(signal.SIGINT, self._on_sigint)
             _cellbox.install_sigint()

@@ -246,6 +246,8 @@ def main(fresh: bool) -> int:
         runner.serve()
     except (Leave, EOFError, BrokenPipeError, ConnectionError):
         pass
+    except KeyboardInterrupt:  # by Debugger.let_go, when the cell had just ended
+        pass
     _cellbox.begin(0)
     try:
         runner.close()
