@@ -28,7 +28,10 @@ class Lane(Protocol):
     """A thread that runs the cells of one shell."""
 
     leaving: bool  # the thread ends after its request
-    may_answer: Callable[[], bool] | None  # whether the DONE of the request is still ours to send; None = always
+
+    @property
+    def may_answer(self) -> Callable[[], bool] | None:
+        """Whether the DONE of the request is still ours to send; None = always."""
 
     def prepare(self) -> None:
         """A request comes."""

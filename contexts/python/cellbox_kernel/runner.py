@@ -106,7 +106,7 @@ class Runner:
         self._interrupted = False
         _cellbox.install_sigint()
 
-    may_answer = None
+    may_answer: Callable[[], bool] | None = None
 
     begin, end = staticmethod(_cellbox.begin), staticmethod(_cellbox.end)
 

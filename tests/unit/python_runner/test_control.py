@@ -108,7 +108,8 @@ def test_forked_child_has_no_listener(context: Context) -> None:
     code = (
         "import os, time\npid = os.fork()\nif pid == 0:\n    time.sleep(0.1)\n"
         "    ours = [fd for fd in os.listdir('/proc/self/fd') if int(fd) >= 512]\n"
-        "    os._exit(len(os.listdir('/proc/self/task')) + 10 * len(ours))\nos.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])"
+        "    os._exit(len(os.listdir('/proc/self/task')) + 10 * len(ours))\n"
+        "os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])"
     )
     assert context.run(code).plain == "1"
     assert usage(context)["pid"] == context.pid
