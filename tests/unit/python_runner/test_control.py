@@ -69,6 +69,16 @@ def test_usage_content(context: Context) -> None:
     assert float(str(busy["kernel_cpu"])) > 5 and float(str(busy["host_cpu_percent"])) > 0
 
 
+def test_usage_within_limits(context: Context) -> None:
+    limits = b'{"memory": 2147483648, "cpus": 1}'
+    reply = context.collect(context.send(h.USAGE, [limits])).reply
+    memory = reply["host_virtual_memory"]
+    assert reply["cpu_count"] == 1 and memory["total"] == 2 << 30
+    assert 0 <= memory["available"] <= memory["total"] and memory["used"] == memory["total"] - memory["available"]
+    reply = context.collect(context.send(h.USAGE, [b'{"memory": "x", "cpus": -1}'])).reply
+    assert reply["host_virtual_memory"]["total"] > 2 << 30
+
+
 def test_usage_counts_children(context: Context) -> None:
     before = int(str(usage(context)["kernel_memory"]))
     context.run(
