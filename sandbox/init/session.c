@@ -45,7 +45,7 @@ struct session {
     bool ready;      /* has reported once */
     bool fresh;      /* what ran before has ended, and its state with it */
     struct job *job; /* that runs */
-    uint64_t token; /* what the report of the running script begins with: no script knows it */
+    uint64_t token;  /* what the report of the running script begins with: no script knows it */
     uint32_t how;
     enum stage stage;
     struct tree_moment since; /* its start */
@@ -285,8 +285,7 @@ int session_run(struct process *p, const struct wire_session_run *run, char *tak
 static void harder(struct process *p)
 {
     struct session *s = p->shell;
-    struct tree t = {
-        .root = p->pid, .session = p->session, .mark = p->mark, .since = s->since};
+    struct tree t = {.root = p->pid, .session = p->session, .mark = p->mark, .since = s->since};
     int64_t grace = (int64_t)s->job->grace_ms * 1000;
     switch (s->stage) {
     case STAGE_RUN:

@@ -20,8 +20,8 @@ struct tree_moment {
 };
 
 struct tree {
-    pid_t root, session; /* -1: gone; the session may outlive the process that made it */
-    const char *mark;    /* "CELLBOX_PROCESS=..." */
+    pid_t root, session;      /* -1: gone; the session may outlive the process that made it */
+    const char *mark;         /* "CELLBOX_PROCESS=..." */
     struct tree_moment since; /* only those that began after it */
 };
 

@@ -9,6 +9,7 @@ import time
 from typing import Any
 
 import pytest
+import requests
 from box_calls import EVENTS, eventually, execute, post, processes_of, refused, stream
 from sse import events, kinds
 
@@ -170,11 +171,8 @@ def test_closing_the_request_ends_the_command(server: Any, box: str) -> None:
 
 def test_a_client_that_hangs_up_before_the_answer(server: Any, box: str) -> None:
     execute(server, box, "true")
-    try:
+    with pytest.raises(requests.ReadTimeout):
         server.call("POST", f"/v1/sandboxes/{box}/exec", json={"command": "sleep 4321"}, timeout=0.5)
-        raise AssertionError("no timeout")
-    except Exception as e:  # noqa: BLE001  any kind of time-out
-        assert "time" in str(e).lower()
     eventually(lambda: "sleep 4321" not in processes_of(server, box))
 
 
@@ -189,9 +187,10 @@ def test_slow_reader_holds_the_command_and_loses_nothing(server: Any, box: str) 
     time.sleep(1)  # nothing is read meanwhile
     assert execute(server, box, "test -e finished")["success"] is False
     text = "".join(e["data"] for e in events(r) if e["type"] == "stdout")
-    assert hashlib.sha256(text.encode()).hexdigest() == hashlib.sha256(
-        "".join(f"{i}\n" for i in range(1, 1_500_001)).encode()
-    ).hexdigest()
+    assert (
+        hashlib.sha256(text.encode()).hexdigest()
+        == hashlib.sha256("".join(f"{i}\n" for i in range(1, 1_500_001)).encode()).hexdigest()
+    )
 
 
 def test_many_at_once(server: Any, box: str) -> None:

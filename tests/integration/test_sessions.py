@@ -67,7 +67,8 @@ def test_exit_ends_the_shell_and_the_next_one_is_new(shell: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "stuck", ["sleep 4501", "while :; do :; done", "f() { sleep 4502; }; f; echo no", "cat <(sleep 4503)", "read x < fifo"]
+    "stuck",
+    ["sleep 4501", "while :; do :; done", "f() { sleep 4502; }; f; echo no", "cat <(sleep 4503)", "read x < fifo"],
 )
 def test_what_is_stuck_is_cancelled_and_the_shell_lives(server: Any, box: str, shell: Any, stuck: str) -> None:
     shell("x=kept; mkfifo fifo")
@@ -80,7 +81,9 @@ def test_what_is_stuck_is_cancelled_and_the_shell_lives(server: Any, box: str, s
 
 def test_children_that_are_deaf_are_killed(shell: Any) -> None:
     shell("x=kept; sleep 4511 & bg=$!")
-    r = shell("python3 -c 'import signal, time; signal.signal(2, signal.SIG_IGN); time.sleep(60)'", timeout=500, grace=200)
+    r = shell(
+        "python3 -c 'import signal, time; signal.signal(2, signal.SIG_IGN); time.sleep(60)'", timeout=500, grace=200
+    )
     assert r["timedOut"] is True
     # what an earlier script left in the background is not touched
     assert shell("echo $x; kill -0 $bg && echo alive; kill $bg")["stdout"] == "kept\nalive\n"
@@ -109,7 +112,9 @@ def test_scripts_take_turns(server: Any, box: str, shell: Any) -> None:
         r = server.http.__class__()
         r.headers.update(server.http.headers)
         body = {"command": "n=$((n+1)); sleep 0.05; echo $n"}
-        results.append(r.post(f"{server.url}/v1/sandboxes/{box}/sessions/s/exec", json=body, timeout=60).json()["stdout"])
+        results.append(
+            r.post(f"{server.url}/v1/sandboxes/{box}/sessions/s/exec", json=body, timeout=60).json()["stdout"]
+        )
 
     threads = [threading.Thread(target=one) for _ in range(10)]
     for t in threads:

@@ -131,8 +131,7 @@ static void flush(struct process_stream *s)
     size_t at = 0;
     bool had = s->out.len > 0;
     while (at < s->out.len) {
-        ssize_t n =
-            send(s->fd, s->out.data + at, s->out.len - at, MSG_DONTWAIT | MSG_NOSIGNAL);
+        ssize_t n = send(s->fd, s->out.data + at, s->out.len - at, MSG_DONTWAIT | MSG_NOSIGNAL);
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0 && errno != EAGAIN) {

@@ -44,8 +44,8 @@ void box_question_fail(struct box_question *q, int error);
 void box_list(struct gateway *gw, struct exchange *x, const char *sandbox, uint8_t kind,
               const char *member, box_put_fn *put);
 /* The record named by the path's second parameter. */
-void box_get(struct gateway *gw, struct exchange *x, const struct route_params *p,
-             const char *what, uint8_t kind, box_put_fn *put);
+void box_get(struct gateway *gw, struct exchange *x, const struct route_params *p, const char *what,
+             uint8_t kind, box_put_fn *put);
 /* Ends it and forgets it: 204. */
 void box_remove(struct gateway *gw, struct exchange *x, const struct route_params *p,
                 const char *what);
@@ -61,11 +61,10 @@ const char *box_error_code(const struct err *e, int *ret_status);
 /* ---- command.c: from a body to what init starts ---- */
 
 /* Fields that every command has; a table of a resource begins with them. */
-#define BOX_COMMAND_FIELDS                                                         \
-    {.name = "cwd", .type = API_STRING, .max = 4096},                              \
-        {.name = "env", .type = API_STRING_MAP},                                   \
-    {                                                                              \
-        .name = "timeout", .type = API_INTEGER, .min = 1, .max = BOX_TIMEOUT_MAX_MS \
+#define BOX_COMMAND_FIELDS                                                                     \
+    {.name = "cwd", .type = API_STRING, .max = 4096}, {.name = "env", .type = API_STRING_MAP}, \
+    {                                                                                          \
+        .name = "timeout", .type = API_INTEGER, .min = 1, .max = BOX_TIMEOUT_MAX_MS            \
     }
 
 struct box_command {

@@ -89,7 +89,7 @@ static void not_found(struct gateway *gw, struct exchange *x, const char *what, 
 {
     char code[40];
     size_t i;
-    for (i = 0; what[i] && i < 20; i++)
+    for (i = 0; i < 20 && what[i]; i++)
         code[i] = (char)(what[i] - 'a' + 'A');
     memcpy(code + i, "_NOT_FOUND", sizeof "_NOT_FOUND");
     api_error_detail(gw, x, 404, code, what, id, "no %s %s in this sandbox", what, id);
@@ -154,4 +154,3 @@ void box_error(struct gateway *gw, struct exchange *x, const struct err *e, cons
                          e->text);
     }
 }
-
