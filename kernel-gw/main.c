@@ -18,6 +18,7 @@
 #include "kernel-gw/api/api.h"
 #include "kernel-gw/gateway.h"
 #include "kernel-gw/net/websocket/websocket.h"
+#include "kernel-gw/notebook/notebook.h"
 #include "sandbox/base/fd.h"
 #include "sandbox/base/log.h"
 
@@ -45,12 +46,14 @@ static int open_journals(const char *state_dir)
 
 static void make_manager(struct gateway *gw, const json_t *config)
 {
-    const json_t *pool = json_object_get(config, "pool"), *warm = json_object_get(pool, "warm");
+    const json_t *pool = json_object_get(config, "pool"), *warm = json_object_get(pool, "warm"),
+                 *node = json_object_get(pool, "node");
     struct manager_config mc = {
         .loop = gw->loop,
         .boxes = gw->boxes,
         .journal_dir = open_journals(gw->state_dir),
         .pool_warm = warm ? (unsigned)json_integer_value(warm) : 4,
+        .pool_node = node ? (unsigned)json_integer_value(node) : 1,
     };
     gw->manager = manager_new(&mc);
     if (!gw->manager)
@@ -76,6 +79,7 @@ static void make_server(struct gateway *gw, const struct wire_message *m)
         .head_timeout_ms = 15000,
         .idle_timeout_ms = 120000,
         .headers = "Access-Control-Allow-Origin: *\r\n",
+        .streams = api_streams,
     };
     gw->router = router_new();
     gw->server = http_server_new(gw->loop, &sc, api_handle, gw);
@@ -83,6 +87,8 @@ static void make_server(struct gateway *gw, const struct wire_message *m)
         fatal("start", "out of memory");
     if (jupyter_attach(gw) < 0)
         fatal("start", "the Jupyter door failed");
+    if (notebook_attach(gw) < 0)
+        fatal("start", "out of memory");
     for (size_t i = 0; i < m->nfds; i++) {
         int r = http_server_listen(gw->server, STEAL_FD(m->fds[i]));
         if (r < 0)

@@ -3,7 +3,7 @@ _cellbox() {
     local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} command=${COMP_WORDS[1]} words=
     COMPREPLY=()
     if ((COMP_CWORD == 1)); then
-        mapfile -t COMPREPLY < <(compgen -W "run ls rm context image kernelspec kernel doctor --help --version" -- "$cur")
+        mapfile -t COMPREPLY < <(compgen -W "run ls rm context notebook image kernelspec kernel doctor --help --version" -- "$cur")
         return
     fi
     case $prev in
@@ -24,17 +24,19 @@ _cellbox() {
         context:2) words="ls rm restart interrupt" ;;
         context:4) words=$(cellbox context ls "${COMP_WORDS[3]}" 2>/dev/null | awk 'NR > 1 { print $1 }') ;;
         image:2) words="ls build rm has" ;;
+        notebook:2) words="run" ;;
         kernelspec:2) words="install uninstall ls" ;;
         esac
         case $command in
         run) words+=" --context --language --timeout --env --format --output-dir --json" ;;
+        notebook) words+=" --parameter --text --sandbox --language --cwd --env --timeout --allow-errors --overwrite --quiet" ;;
         ls | doctor | context) words+=" --json" ;;
-        kernelspec) words+=" --user --prefix --sys-prefix --name --display-name --sandbox" ;;
+        kernelspec) words+=" --user --prefix --sys-prefix --language --name --display-name --sandbox" ;;
         kernel) words+=" --connection-file --sandbox --language" ;;
         esac
     fi
     mapfile -t COMPREPLY < <(compgen -W "$words --help" -- "$cur")
-    if [[ $command == run && $COMP_CWORD -ge 3 && $cur != -* ]]; then
+    if [[ ($command == run || $command == notebook) && $COMP_CWORD -ge 3 && $cur != -* ]]; then
         mapfile -t -O "${#COMPREPLY[@]}" COMPREPLY < <(compgen -f -- "$cur")
     fi
 }

@@ -1,6 +1,7 @@
 /* The commands: argv[0] is the command's name; the result is the exit status. */
 #pragma once
 
+int command_notebook(int argc, char **argv);
 int command_run(int argc, char **argv);
 int command_ls(int argc, char **argv);
 int command_rm(int argc, char **argv);

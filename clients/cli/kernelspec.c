@@ -16,9 +16,18 @@
 
 #define DEFAULT_NAME "cellbox-python"
 
+static const struct language {
+    const char *name, *kernel, *display;
+} languages[] = {
+    {"python", DEFAULT_NAME, "Python 3 (Cellbox)"},
+    {"javascript", "cellbox-javascript", "JavaScript (Cellbox)"},
+    {"typescript", "cellbox-typescript", "TypeScript (Cellbox)"},
+};
+enum { LANGUAGES = sizeof languages / sizeof *languages };
+
 struct spec_options {
     bool user, sys_prefix;
-    const char *prefix, *name, *display, *sandbox;
+    const char *prefix, *name, *display, *sandbox, *language;
 };
 
 /* The "kernels" directory that the options mean; NULL after a message. */
@@ -61,7 +70,7 @@ static bool name_valid(const char *name)
     return true;
 }
 
-static json_t *make_spec(const struct spec_options *o)
+static json_t *make_spec(const struct spec_options *o, const struct language *l)
 {
     CLEANUP_FREE char *self = program_path();
     json_t *argv =
@@ -70,8 +79,12 @@ static json_t *make_spec(const struct spec_options *o)
         json_array_append_new(argv, json_string("--sandbox"));
         json_array_append_new(argv, json_string(o->sandbox));
     }
+    if (l != languages) {
+        json_array_append_new(argv, json_string("--language"));
+        json_array_append_new(argv, json_string(l->name));
+    }
     return must(json_pack("{s:o, s:s, s:s, s:s, s:s, s:{s:b}}", "argv", argv, "display_name",
-                          o->display ? o->display : "Python 3 (Cellbox)", "language", "python",
+                          o->display ? o->display : l->display, "language", l->name,
                           "interrupt_mode", "message", "kernel_protocol_version", "5.5", "metadata",
                           "debugger", 0));
 }
@@ -89,21 +102,24 @@ static int put_file(const char *dir, const char *name, const void *data, size_t 
     return r;
 }
 
-static int install(const struct spec_options *o, const char *kernels)
+static int install(const struct spec_options *o, const struct language *l, const char *kernels)
 {
-    CLEANUP_FREE char *dir = text_format("%s/%s", kernels, o->name);
-    CLEANUP_JSON json_t *spec = make_spec(o);
+    const char *name = o->name ? o->name : l->kernel;
+    CLEANUP_FREE char *dir = text_format("%s/%s", kernels, name);
+    CLEANUP_JSON json_t *spec = make_spec(o, l);
     CLEANUP_FREE char *text = must(json_dumps(spec, JSON_INDENT(1)));
     int r = make_dirs(dir);
+    /* cppcheck-suppress-begin comparePointers ; both are symbols of one embedded file */
     if (r == 0)
         r = put_file(dir, "logo-svg.svg", logo_svg, (size_t)(logo_svg_end - logo_svg));
     if (r == 0)
         r = put_file(dir, "logo-64x64.png", logo_png, (size_t)(logo_png_end - logo_png));
+    /* cppcheck-suppress-end comparePointers */
     if (r == 0)
         r = put_file(dir, "kernel.json", text, strlen(text));
     if (r < 0)
         return fail(STATUS_FAILED, "cannot write %s: %s", dir, strerror(-r));
-    printf("installed %s in %s\n", o->name, dir);
+    printf("installed %s in %s\n", name, dir);
     return STATUS_OK;
 }
 
@@ -157,18 +173,58 @@ static int list(const char *kernels)
     return STATUS_OK;
 }
 
+/* One kernelspec for every language, unless a language or a name says which. */
+static int install_all(const struct spec_options *o, const char *kernels)
+{
+    const char *only = o->language ? o->language : o->name ? languages->name : NULL;
+    int status = STATUS_OK;
+    for (size_t i = 0; i < LANGUAGES && status == STATUS_OK; i++)
+        if (!only || !strcmp(only, languages[i].name))
+            status = install(o, &languages[i], kernels);
+    return status;
+}
+
+/* Those of all languages that are there; one must be. */
+static int uninstall_all(const struct spec_options *o, const char *kernels)
+{
+    bool some = false;
+    if (o->name)
+        return uninstall(kernels, o->name);
+    for (size_t i = 0; i < LANGUAGES; i++) {
+        CLEANUP_JSON json_t *spec = load_own(kernels, languages[i].kernel);
+        if (!spec || (o->language && strcmp(o->language, languages[i].name) != 0))
+            continue;
+        some = true;
+        int status = uninstall(kernels, languages[i].kernel);
+        if (status != STATUS_OK)
+            return status;
+    }
+    return some ? STATUS_OK : fail(STATUS_FAILED, "there is no Cellbox kernelspec in %s", kernels);
+}
+
+static bool language_valid(const char *name)
+{
+    for (size_t i = 0; name && i < LANGUAGES; i++)
+        if (!strcmp(languages[i].name, name))
+            return true;
+    return !name;
+}
+
 static int act(const struct args *a, const struct spec_options *o)
 {
     const char *what = a->positional[0];
     CLEANUP_FREE char *kernels = kernels_dir(o);
     if (!kernels)
         return STATUS_USAGE;
-    if (!name_valid(o->name))
+    if (!language_valid(o->language))
+        return fail(STATUS_USAGE, "no language '%s': python, javascript or typescript",
+                    o->language);
+    if (o->name && !name_valid(o->name))
         return fail(STATUS_USAGE, "'%s' is not a kernel name: letters, digits, . _ and -", o->name);
     if (!strcmp(what, "install"))
-        return install(o, kernels);
+        return install_all(o, kernels);
     if (!strcmp(what, "uninstall"))
-        return uninstall(kernels, o->name);
+        return uninstall_all(o, kernels);
     if (!strcmp(what, "ls"))
         return list(kernels);
     return fail(STATUS_USAGE, "no command 'kernelspec %s'; usage: cellbox %s", what, a->synopsis);
@@ -176,15 +232,17 @@ static int act(const struct args *a, const struct spec_options *o)
 
 int command_kernelspec(int argc, char **argv)
 {
-    struct spec_options o = {.name = DEFAULT_NAME};
+    struct spec_options o = {0};
     const struct opt opts[] = {
         {"user", OPT_FLAG, &o.user, NULL,
          "for this user (the default): JUPYTER_DATA_DIR or ~/.local/share/jupyter"},
         {"prefix", OPT_TEXT, &o.prefix, "DIR", "in DIR/share/jupyter/kernels"},
         {"sys-prefix", OPT_FLAG, &o.sys_prefix, NULL, "in the active virtual or conda environment"},
-        {"name", OPT_TEXT, &o.name, "NAME", "name of the kernelspec (default: " DEFAULT_NAME ")"},
+        {"name", OPT_TEXT, &o.name, "NAME", "name of the kernelspec (default: cellbox-LANGUAGE)"},
+        {"language", OPT_TEXT, &o.language, "L",
+         "python, javascript or typescript (default: all of them)"},
         {"display-name", OPT_TEXT, &o.display, "TEXT",
-         "install: what Jupyter shows (default: Python 3 (Cellbox))"},
+         "install: what Jupyter shows, e.g. Python 3 (Cellbox)"},
         {"sandbox", OPT_TEXT, &o.sandbox, "NAME",
          "install: kernels live in this sandbox instead of a new one each"},
     };

@@ -16,6 +16,7 @@ static const struct {
     {"ls", command_ls, "list the sandboxes"},
     {"rm", command_rm, "remove sandboxes"},
     {"context", command_context, "list, restart, interrupt or remove the contexts of a sandbox"},
+    {"notebook", command_notebook, "run a whole notebook and write it with its outputs"},
     {"image", command_image, "list, build or remove the images that sandboxes start from"},
     {"kernelspec", command_kernelspec, "make Cellbox a kernel of your Jupyter"},
     {"kernel", command_kernel, "serve a Jupyter connection file (Jupyter starts this)"},

@@ -44,6 +44,21 @@ static int add_env(json_t *body, const struct opt_list *list)
     return 0;
 }
 
+/* What a file's name says of its language; NULL: nothing. */
+static const char *language_of(const char *path)
+{
+    static const struct {
+        const char *ending, *language;
+    } endings[] = {{".py", "python"},      {".js", "javascript"}, {".mjs", "javascript"},
+                   {".cjs", "javascript"}, {".ts", "typescript"}, {".mts", "typescript"},
+                   {".cts", "typescript"}};
+    const char *dot = strrchr(path, '.');
+    for (size_t i = 0; dot && i < sizeof endings / sizeof *endings; i++)
+        if (!strcmp(dot, endings[i].ending))
+            return endings[i].language;
+    return NULL;
+}
+
 static int make_body(const struct run_options *o, const struct str *code, const char *path,
                      json_t *body)
 {
@@ -52,8 +67,9 @@ static int make_body(const struct run_options *o, const struct str *code, const 
                     !strcmp(path, "-") ? "standard input" : path);
     if (o->context)
         json_object_set_new(body, "context", json_string(o->context));
-    if (o->language)
-        json_object_set_new(body, "language", json_string(o->language));
+    const char *language = o->language || o->context ? o->language : language_of(path);
+    if (language)
+        json_object_set_new(body, "language", json_string(language));
     if (o->timeout)
         json_object_set_new(body, "timeout", json_integer(o->timeout));
     if (o->format)
@@ -108,7 +124,8 @@ int command_run(int argc, char **argv)
     struct run_options o = {.dir = "."};
     const struct opt opts[] = {
         {"context", OPT_TEXT, &o.context, "ID", "run in this context (default: the sandbox's own)"},
-        {"language", OPT_TEXT, &o.language, "L", "language of the default context, e.g. python"},
+        {"language", OPT_TEXT, &o.language, "L",
+         "python, javascript or typescript (default: by the ending of FILE, else python)"},
         {"timeout", OPT_NUMBER, &o.timeout, "MS", "interrupt the run after so many milliseconds"},
         {"env", OPT_LIST, &o.env, "NAME=VALUE",
          "environment variable for this run; may be repeated"},

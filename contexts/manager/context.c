@@ -229,9 +229,10 @@ static bool has_text(const json_t *array, const char *text)
 {
     size_t i;
     json_t *v;
-    json_array_foreach ((json_t *)array, i, v)
+    json_array_foreach ((json_t *)array, i, v) {
         if (json_is_string(v) && !strcmp(json_string_value(v), text))
             return true;
+    }
     return false;
 }
 

@@ -3,7 +3,31 @@
 #include <string.h>
 
 static const struct language languages[] = {
-    {"python", {"python3", "py"}, "Python 3 (Cellbox)", "python", false},
+    {.name = "python",
+     .aliases = {"python3", "py"},
+     .display_name = "Python 3 (Cellbox)",
+     .kernel_language = "python",
+     .debugger = true,
+     .pool = POOL_PYTHON,
+     .program = WIRE_PROGRAM_FORK,
+     .fresh_program = WIRE_PROGRAM_PYTHON,
+     .fresh_env = {"PYTHON", "LD_", "OMP_", "OPENBLAS_", "MKL_", "NUMEXPR_"}},
+    {.name = "javascript",
+     .aliases = {"js", "node"},
+     .display_name = "JavaScript (Cellbox)",
+     .kernel_language = "javascript",
+     .pool = POOL_NODE,
+     .program = WIRE_PROGRAM_NODE,
+     .fresh_program = WIRE_PROGRAM_NODE,
+     .fresh_env = {"NODE_", "LD_", "UV_", "SSL_CERT_", "OPENSSL_", "LANG", "LC_"}},
+    {.name = "typescript",
+     .aliases = {"ts"},
+     .display_name = "TypeScript (Cellbox)",
+     .kernel_language = "typescript",
+     .pool = POOL_NODE,
+     .program = WIRE_PROGRAM_NODE,
+     .fresh_program = WIRE_PROGRAM_NODE,
+     .fresh_env = {"NODE_", "LD_", "UV_", "SSL_CERT_", "OPENSSL_", "LANG", "LC_"}},
 };
 
 enum { COUNT = sizeof languages / sizeof *languages };
@@ -18,6 +42,12 @@ const struct language *language_find(const char *name)
                 return &languages[i];
     }
     return NULL;
+}
+
+enum pool_kind language_pool(const char *name)
+{
+    const struct language *l = name ? language_find(name) : NULL;
+    return l ? l->pool : languages[0].pool;
 }
 
 const struct language *language_next(const struct language *after)

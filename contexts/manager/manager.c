@@ -41,7 +41,9 @@ struct manager *manager_new(const struct manager_config *config)
     m->quota.max = ASSEMBLY_MAX;
     m->sandboxes = map_new();
     m->contexts = map_new();
-    m->pool = pool_new(config->loop, config->boxes, config->pool_warm);
+    const unsigned warm[POOL_KINDS] = {
+        [POOL_PYTHON] = config->pool_warm, [POOL_NODE] = config->pool_node};
+    m->pool = pool_new(config->loop, config->boxes, warm);
     if (!m->sandboxes || !m->contexts || !m->pool) {
         map_free(m->sandboxes);
         map_free(m->contexts);

@@ -301,6 +301,8 @@ struct sandbox_spec {
     struct wire_limits limits;
     const char *disk; /* sandbox_define: id of its disk */
     uint64_t created_us, last_used_us;
+    const char *language; /* what it is likely to run first: which kind of warm box fits. NULL: any
+                             name that language.h does not know, too */
 };
 
 enum { SANDBOX_E_NAME = 1, SANDBOX_E_LIMIT = 2 };
@@ -326,6 +328,10 @@ void sandbox_remove(struct sandbox *sb, void (*done)(void *user, const struct er
 void sandbox_set_labels(struct sandbox *sb, const char *labels);
 int sandbox_set_env(struct sandbox *sb, const char *env); /* for contexts started from now on */
 void sandbox_forget(struct manager *m, void *user);       /* drops all callbacks of user */
+/* A new file helper in a running box (sandbox/wire/files.h); its socket is the caller's. -ENOTCONN:
+ * it is not running. */
+int sandbox_helper(struct sandbox *sb, bool root, int *ret_fd);
+uint64_t sandbox_box(const struct sandbox *sb); /* number of its box, 0: it does not run */
 int sandbox_stat(struct sandbox *sb, wire_reply_fn *reply,
                  void *user); /* -ENOTCONN when it is not running */
 
@@ -369,7 +375,8 @@ struct manager_config {
     uv_loop_t *loop;
     struct boxes *boxes;
     int journal_dir;         /* fd of the directory for journals; taken */
-    unsigned pool_warm;      /* boxes kept ready */
+    unsigned pool_warm;      /* boxes kept ready, with Python in them */
+    unsigned pool_node;      /* the same, with Node */
     unsigned queue_max;      /* requests per context, 0 = 1000 */
     unsigned contexts_max;   /* per sandbox, 0 = 100 */
     unsigned sandboxes_max;  /* 0 = 10000 */

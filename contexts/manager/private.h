@@ -218,6 +218,7 @@ struct sandbox {
     uint32_t next_context;
     uint64_t oom_kills;
     uint64_t created_us, last_used_us;
+    enum pool_kind pool_kind;  /* which kind of warm box it wants */
     struct pool_box spare;     /* spare.runner: the warm context that came with the box */
     struct creation *creation; /* BOX_CREATE under way */
     struct list contexts, waiters;

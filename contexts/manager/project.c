@@ -208,7 +208,9 @@ static void on_message(struct projector *p, const struct proto_message *m)
             finish(p, r, m->arg, &m->sections[0]);
         return;
     }
-    if (m->type >= sizeof types || !types[m->type] || (m->req && !r))
+    /* Debug events come at any time, often long after the request that brought them about. */
+    if (m->type >= sizeof types || !types[m->type] ||
+        (m->req && !r && m->type != FRAME_DEBUG_EVENT))
         return;
     if (m->type == FRAME_STDIN && (!r || !set_has(&p->running, r)))
         return;

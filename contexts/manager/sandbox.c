@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "contexts/manager/language.h"
 #include "contexts/manager/private.h"
 #include "sandbox/base/fd.h"
 #include "sandbox/base/json.h"
@@ -54,6 +55,7 @@ int sandbox_define(struct manager *m, const struct sandbox_spec *spec, struct sa
         return -ENOMEM;
     sb->manager = m;
     sb->limits = spec->limits;
+    sb->pool_kind = language_pool(spec->language);
     sb->next_context = 1;
     sb->created_us = spec->created_us ? spec->created_us : manager_now_us();
     sb->last_used_us = spec->last_used_us ? spec->last_used_us : sb->created_us;
@@ -205,7 +207,7 @@ void sandbox_start(struct sandbox *sb)
     if (sb->state == SANDBOX_RUNNING || sb->state == SANDBOX_STARTING)
         return;
     sb->state = SANDBOX_STARTING;
-    if (fits_pool(sb) && pool_take(m->pool, &pb)) {
+    if (fits_pool(sb) && pool_take(m->pool, sb->pool_kind, &pb)) {
         m->stats.pool_hits++;
         sb->spare = pb;
         sandbox_attach_box(sb, &pb);

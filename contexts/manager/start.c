@@ -26,15 +26,13 @@ static json_t *merged_env(const struct context *c)
 }
 
 /* Whether only a freshly executed interpreter sees these variables. */
-static bool needs_fresh(const json_t *env)
+static bool needs_fresh(const struct language *language, const json_t *env)
 {
-    static const char *const prefixes[] = {"PYTHON",    "LD_",  "OMP_",
-                                           "OPENBLAS_", "MKL_", "NUMEXPR_"};
     const char *key;
     json_t *value;
     json_object_foreach ((json_t *)env, key, value) {
-        for (size_t i = 0; i < sizeof prefixes / sizeof *prefixes; i++) {
-            if (!strncmp(key, prefixes[i], strlen(prefixes[i])))
+        for (const char *const *prefix = language->fresh_env; *prefix; prefix++) {
+            if (!strncmp(key, *prefix, strlen(*prefix)))
                 return true;
         }
     }
@@ -47,6 +45,8 @@ static int send_setup(struct context *c, const json_t *env)
     char *text = json_dumps(env, JSON_COMPACT);
     buf_puts(&b, "{\"session\":");
     json_put_cstring(&b, c->id);
+    buf_puts(&b, ",\"language\":");
+    json_put_cstring(&b, c->language);
     buf_puts(&b, ",\"cwd\":");
     json_put_cstring(&b, c->cwd);
     buf_printf(&b, ",\"env\":%s}", text ? text : "{}");
@@ -138,7 +138,7 @@ static int put_environ(struct buf *out, const struct context *c, const json_t *e
     return out->err;
 }
 
-static int spawn(struct context *c, bool fresh, const json_t *env)
+static int spawn(struct context *c, uint32_t program, const json_t *env)
 {
     int fds[2];
     CLEANUP_BUF struct buf block = {0};
@@ -154,7 +154,7 @@ static int spawn(struct context *c, bool fresh, const json_t *env)
     if (r < 0)
         return r;
     c->number = c->sandbox->next_context++;
-    init_context_start(c->sandbox->init, c->number, fresh, block.data, block.len, theirs,
+    init_context_start(c->sandbox->init, c->number, program, block.data, block.len, theirs,
                        on_started, c);
     return 0;
 }
@@ -163,14 +163,16 @@ static void launch(struct context *c, bool packages_changed)
 {
     struct sandbox *sb = c->sandbox;
     json_t *env = merged_env(c);
-    bool fresh = packages_changed || needs_fresh(env);
+    const struct language *language = language_find(c->language);
+    bool python = language->pool == POOL_PYTHON;
+    bool fresh = (python && packages_changed) || needs_fresh(language, env);
 
-    if (!fresh && sb->spare.runner && !strcmp(c->language, "python")) {
+    if (!fresh && sb->spare.runner && sb->spare.kind == language->pool) {
         use_spare(c, env);
         json_decref(env);
         return;
     }
-    int r = spawn(c, fresh, env);
+    int r = spawn(c, fresh ? language->fresh_program : language->program, env);
     if (r < 0) {
         context_death_set(c, "START_FAILED", "ContextDied", "{}",
                           "the interpreter could not be started: %s", strerror(-r));

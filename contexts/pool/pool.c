@@ -36,7 +36,7 @@ struct entry {
 struct pool {
     uv_loop_t *loop;
     struct boxes *boxes;
-    unsigned warm;
+    unsigned warm[POOL_KINDS];
     bool started;
     struct list entries; /* at most one of them is not ready */
     struct entry *making;
@@ -47,14 +47,14 @@ struct pool {
 
 static void refill(uv_timer_t *t);
 
-struct pool *pool_new(uv_loop_t *loop, struct boxes *boxes, unsigned warm)
+struct pool *pool_new(uv_loop_t *loop, struct boxes *boxes, const unsigned warm[POOL_KINDS])
 {
     struct pool *p = calloc(1, sizeof *p);
     if (!p)
         return NULL;
     p->loop = loop;
     p->boxes = boxes;
-    p->warm = warm;
+    memcpy(p->warm, warm, sizeof p->warm);
     list_init(&p->entries);
     uv_timer_init(loop, &p->timer);
     p->timer.data = p;
@@ -159,8 +159,8 @@ static void on_packet(void *user, const uint8_t *packet, size_t len)
         return;
     if (m.type == FRAME_HELLO && !e->b.hello) {
         e->b.hello = strndup((const char *)m.sections[0].data, m.sections[0].len);
-    } else if (m.type == FRAME_DONE && m.req == WARMUP_REQ && m.arg == FRAME_OK && e->b.hello &&
-               !e->ready) {
+    } else if (m.type == FRAME_DONE && m.req == WARMUP_REQ && m.arg == FRAME_OK && !e->ready &&
+               (e->b.hello || e->b.kind == POOL_NODE)) {
         ready(e);
     } else if (m.type == MESSAGE_EXITED) {
         failed(e, "warm up", "the interpreter ended");
@@ -222,7 +222,8 @@ static int start_context(struct entry *e)
         return -ENOMEM;
     e->b.context = 1;
     e->b.next_request = WARMUP_REQ + 1;
-    init_context_start(e->b.init, e->b.context, false, env.data, env.len, theirs, on_started, e);
+    uint32_t program = e->b.kind == POOL_NODE ? WIRE_PROGRAM_NODE : WIRE_PROGRAM_FORK;
+    init_context_start(e->b.init, e->b.context, program, env.data, env.len, theirs, on_started, e);
     r = runner_link_send(e->b.runner, FRAME_SETUP, 0, SETUP_REQ, &setup, 1);
     if (r >= 0)
         r = runner_link_send(e->b.runner, FRAME_WARMUP, 0, WARMUP_REQ, &warmup, 1);
@@ -248,10 +249,27 @@ static void on_created(void *user, const struct err *error, const struct wire_me
         failed(e, "start context", strerror(-r));
 }
 
+/* The kind that lacks most of its boxes; false: all are there. */
+static bool missing(const struct pool *p, enum pool_kind *ret_kind)
+{
+    unsigned have[POOL_KINDS] = {0};
+    double most = 0;
+    LIST_FOREACH (it, &p->entries)
+        have[LIST_ENTRY(it, struct entry, item)->b.kind]++;
+    for (unsigned k = 0; k < POOL_KINDS; k++) {
+        double lack = have[k] < p->warm[k] ? 1 - (double)have[k] / p->warm[k] : 0;
+        if (lack > most) {
+            most = lack;
+            *ret_kind = k;
+        }
+    }
+    return most > 0;
+}
+
 static void refill(uv_timer_t *t)
 {
     struct pool *p = t->data;
-    unsigned have = 0, starting = 0;
+    enum pool_kind kind = POOL_PYTHON;
     if (p->making && !p->making->b.box) {
         uv_timer_start(&p->timer, refill, WARM_MAX_MS,
                        0); /* B answers in the end; the box must not be forgotten */
@@ -261,8 +279,7 @@ static void refill(uv_timer_t *t)
         failed(p->making, "warm up", "it took too long");
         return;
     }
-    pool_count(p, &have, &starting);
-    if (have + starting >= p->warm)
+    if (!missing(p, &kind))
         return;
     struct entry *e = calloc(1, sizeof *e);
     if (!e) {
@@ -270,6 +287,7 @@ static void refill(uv_timer_t *t)
         return;
     }
     e->pool = p;
+    e->b.kind = kind;
     proto_decoder_init(&e->decoder, NULL);
     list_append(&p->entries, &e->item);
     p->making = e;
@@ -284,11 +302,11 @@ void pool_start(struct pool *p)
     schedule(p, 0);
 }
 
-bool pool_take(struct pool *p, struct pool_box *ret)
+bool pool_take(struct pool *p, enum pool_kind kind, struct pool_box *ret)
 {
     LIST_FOREACH (it, &p->entries) {
         struct entry *e = LIST_ENTRY(it, struct entry, item);
-        if (!e->ready)
+        if (!e->ready || e->b.kind != kind)
             continue;
         boxes_forget(p->boxes, e);
         wire_link_forget(e->b.init, e);

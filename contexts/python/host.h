@@ -27,6 +27,14 @@ int module_register(void);
 /* module.c: descriptors of this context, once known. Moves them out of the way of user code. */
 int module_attach(const struct context_boot *boot);
 
+/* module.c: fd to a number above what user code cares about, close-on-exec; negative errno, also
+ * for an fd that is the result of a call that failed. */
+int host_move_up(int fd);
+
+/* messages.c: functions of _cellbox that send and receive. */
+int messages_add(PyObject *module);
+void messages_after_fork(void);
+
 /* seal.c: fills the holes of pymalloc so that children do not write to shared pages. Returns the
  * blocks used. */
 size_t seal_heap(void);

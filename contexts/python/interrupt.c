@@ -9,6 +9,8 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 static _Atomic uint64_t running;
 
@@ -26,7 +28,11 @@ static void on_sigint(int sig, siginfo_t *info, void *ctx)
         if (info->si_code == SI_USER && info->si_pid == 1)
             return;
     }
-    PyErr_SetInterruptEx(sig);
+    /* The kernel may have picked any thread; only the main one has a system call to break. */
+    if (gettid() != getpid())
+        syscall(SYS_tgkill, getpid(), getpid(), sig);
+    else
+        PyErr_SetInterruptEx(sig);
     errno = saved;
 }
 

@@ -13,6 +13,7 @@ static const struct api_field create_fields[] = {
     {.name = "cwd", .type = API_STRING, .max = 4096},
     {.name = "env", .type = API_STRING_MAP},
     {.name = "timeout", .type = API_INTEGER, .min = 1, .max = TIMEOUT_MAX_MS},
+    {.name = "typecheck", .type = API_STRING, .max = 8},
 };
 static const struct api_field complete_fields[] = {
     {.name = "code", .type = API_STRING, .required = true},
@@ -80,6 +81,20 @@ static void list(struct gateway *gw, struct exchange *x, const struct http_reque
     api_json(gw, x, 200, &b);
 }
 
+/* JSON text of the context's variables, NULL: none. What checks its types is one of them. */
+static char *context_env(const json_t *o)
+{
+    const char *typecheck = api_string(o, "typecheck");
+    json_t *env = json_object_get(o, "env") ? json_copy(json_object_get(o, "env")) : NULL;
+    if (typecheck && !env)
+        env = json_object();
+    if (typecheck)
+        json_object_set_new(env, "CELLBOX_TYPECHECK", json_string(typecheck));
+    char *text = env ? json_dumps(env, JSON_COMPACT) : NULL;
+    json_decref(env);
+    return text;
+}
+
 static void open_context(struct gateway *gw, struct exchange *x, struct sandbox *sb,
                          const json_t *o)
 {
@@ -94,8 +109,9 @@ static void open_context(struct gateway *gw, struct exchange *x, struct sandbox 
                          "cwd must be an absolute path");
         return;
     }
-    char *env =
-        json_object_get(o, "env") ? json_dumps(json_object_get(o, "env"), JSON_COMPACT) : NULL;
+    if (!api_typecheck(gw, x, o))
+        return;
+    char *env = context_env(o);
     struct context_spec spec = {.language = language,
                                 .cwd = cwd,
                                 .env = env,

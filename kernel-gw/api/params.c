@@ -203,6 +203,16 @@ struct context *api_context(struct gateway *gw, struct exchange *x, const struct
     return NULL;
 }
 
+bool api_typecheck(struct gateway *gw, struct exchange *x, const json_t *o)
+{
+    const char *mode = api_string(o, "typecheck");
+    if (!mode || !strcmp(mode, "off") || !strcmp(mode, "warn") || !strcmp(mode, "error"))
+        return true;
+    api_error_detail(gw, x, 400, "INVALID_FIELD", "field", "typecheck",
+                     "typecheck is off, warn or error");
+    return false;
+}
+
 const char *api_language(struct gateway *gw, struct exchange *x, const char *name)
 {
     const struct language *l = name ? language_find(name) : language_next(NULL);

@@ -16,6 +16,7 @@ static const struct api_field run_fields[] = {
     {.name = "env", .type = API_STRING_MAP},
     {.name = "timeout", .type = API_INTEGER, .min = 1, .max = TIMEOUT_MAX_MS},
     {.name = "formats", .type = API_STRING_LIST},
+    {.name = "typecheck", .type = API_STRING, .max = 8},
     {.name = "stopOnError", .type = API_BOOLEAN},
     {.name = "allowStdin", .type = API_BOOLEAN},
     {.name = "cwd", .type = API_UNSUPPORTED},
@@ -107,6 +108,10 @@ static void put_options(struct buf *out, const json_t *o)
         buf_printf(out, ",\"env\":%s", env);
     if (formats)
         buf_printf(out, ",\"formats\":%s", formats);
+    if (api_string(o, "typecheck")) {
+        buf_puts(out, ",\"typecheck\":");
+        json_put_cstring(out, api_string(o, "typecheck"));
+    }
     buf_putc(out, '}');
     free(env);
     free(formats);
@@ -186,7 +191,7 @@ static void run_events(struct gateway *gw, struct exchange *x, struct context *c
 static void run_in(struct gateway *gw, struct exchange *x, const struct http_request *r,
                    struct context *c, const json_t *o, const char *sandbox)
 {
-    if (!known_formats(gw, x, json_object_get(o, "formats")))
+    if (!api_typecheck(gw, x, o) || !known_formats(gw, x, json_object_get(o, "formats")))
         return;
     if (api_wants_events(r))
         run_events(gw, x, c, o);
@@ -194,11 +199,11 @@ static void run_in(struct gateway *gw, struct exchange *x, const struct http_req
         run_json(gw, x, c, o, sandbox);
 }
 
-/* The sandbox of that name, made if need be; NULL: answered. */
-static struct sandbox *get_or_create(struct gateway *gw, struct exchange *x, const char *name)
+struct sandbox *api_sandbox_or_new(struct gateway *gw, struct exchange *x, const char *name,
+                                   const char *language)
 {
     struct sandbox *sb = sandbox_get(gw->manager, name);
-    struct sandbox_spec spec = {.name = name};
+    struct sandbox_spec spec = {.name = name, .language = language};
     if (sb)
         return sb;
     int e = sandbox_create(gw->manager, &spec, &sb);
@@ -226,7 +231,7 @@ static struct context *pick_context(struct gateway *gw, struct exchange *x, cons
         strncpy(p.value[1], id, ROUTE_PARAM_LEN - 1);
         return api_context(gw, x, &p);
     }
-    struct sandbox *sb = get_or_create(gw, x, name);
+    struct sandbox *sb = api_sandbox_or_new(gw, x, name, language);
     if (!sb)
         return NULL;
     int r = sandbox_default_context(sb, language, &c, &e);

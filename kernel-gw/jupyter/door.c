@@ -31,7 +31,7 @@ static bool made_for_kernels(struct sandbox *sb)
 }
 
 struct sandbox *door_sandbox(struct gateway *gw, struct exchange *x, const char *name,
-                             bool *ret_own)
+                             const char *language, bool *ret_own)
 {
     char fresh[32];
     struct sandbox *sb = name ? sandbox_get(gw->manager, name) : NULL;
@@ -47,8 +47,11 @@ struct sandbox *door_sandbox(struct gateway *gw, struct exchange *x, const char 
         snprintf(fresh, sizeof fresh, "kernel-");
         id_hex(fresh + 7, 6);
     }
-    struct sandbox_spec spec = {
-        .name = name ? name : fresh, .image = "", .env = "{}", .labels = name ? "{}" : MADE_FOR};
+    struct sandbox_spec spec = {.name = name ? name : fresh,
+                                .image = "",
+                                .env = "{}",
+                                .labels = name ? "{}" : MADE_FOR,
+                                .language = language};
     int r = sandbox_create(gw->manager, &spec, &sb);
     if (r != 0) {
         api_error(gw, x, r == SANDBOX_E_LIMIT ? 429 : 503, "SANDBOX_LIMIT",

@@ -26,7 +26,7 @@ struct door {
 void door_end_kernel(struct door *d, struct context *c);
 /*
  * The named sandbox, made if it is missing, or a new one for a kernel alone (name NULL: *ret_own).
- * NULL: answered.
+ * language: what it will run first, for the choice of a warm box. NULL: answered.
  */
 struct sandbox *door_sandbox(struct gateway *gw, struct exchange *x, const char *name,
-                             bool *ret_own);
+                             const char *language, bool *ret_own);

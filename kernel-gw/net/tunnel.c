@@ -5,7 +5,7 @@
 
 #include "kernel-gw/net/private.h"
 
-enum { OUT_MAX = 256 << 20, QUEUE_LOW = 64 << 10 };
+enum { QUEUE_LOW = 64 << 10 };
 
 static struct conn *conn_of(const struct tunnel *t)
 {
@@ -21,7 +21,6 @@ struct tunnel *exchange_upgrade(struct exchange *x, const char *headers,
     c->tunnel = (struct tunnel){.ops = ops, .user = user, .open = true};
     buf_printf(&c->out, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n%s\r\n",
                headers);
-    c->out.max = c->sending.max = OUT_MAX;
     buf_reset(&c->extra);
     conn_flush(c);
     return &c->tunnel;

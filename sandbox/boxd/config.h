@@ -14,7 +14,8 @@ struct config {
     char gateway[256];       /* path of cbx-gateway */
     char runtime[256];       /* erofs image of what is mounted at /opt/cellbox */
     uint32_t uid_base;       /* first host uid of the server's ranges */
-    uint32_t pool_warm;      /* warm boxes kept by G */
+    uint32_t pool_warm;      /* warm boxes with Python kept by G */
+    uint32_t pool_node;      /* with Node */
     uint32_t parts_ready;    /* prepared sets of parts kept by B */
     uint32_t zygote_clones;  /* a zygote is replaced after so many clones */
     uint32_t cull_idle;      /* seconds until an idle Jupyter kernel is ended, 0 = never */

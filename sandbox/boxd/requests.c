@@ -262,12 +262,12 @@ static size_t with_tail(uint8_t *out, const void *head, size_t head_len, const u
 static void hello(struct server *s, uint8_t *space)
 {
     const struct config *c = &s->config;
-    json_t *j = json_pack("{s:s, s:s, s:[s], s:{s:i}, s:{s:I, s:I, s:I}, s:{s:I, s:s}, s:s}",
-                          "token", s->token, "state_dir", s->gateway_state, "listen",
-                          s->listen_text, "pool", "warm", (int)c->pool_warm, "limits", "memory",
-                          (json_int_t)c->memory, "cpu", (json_int_t)c->cpu, "pids",
-                          (json_int_t)c->pids, "jupyter", "cull_idle", (json_int_t)c->cull_idle,
-                          "compression", c->ws_compression, "version", CELLBOX_VERSION);
+    json_t *j = json_pack(
+        "{s:s, s:s, s:[s], s:{s:i, s:i}, s:{s:I, s:I, s:I}, s:{s:I, s:s}, s:s}", "token", s->token,
+        "state_dir", s->gateway_state, "listen", s->listen_text, "pool", "warm", (int)c->pool_warm,
+        "node", (int)c->pool_node, "limits", "memory", (json_int_t)c->memory, "cpu",
+        (json_int_t)c->cpu, "pids", (json_int_t)c->pids, "jupyter", "cull_idle",
+        (json_int_t)c->cull_idle, "compression", c->ws_compression, "version", CELLBOX_VERSION);
     char *text = j ? json_dumps(j, JSON_COMPACT) : NULL;
     struct wire_head h = {.type = WIRE_HELLO};
     if (text)

@@ -26,8 +26,15 @@ struct interpreter_ops {
 };
 
 /*
- * Fresh contexts: init executes CONTEXT_EXEC_PATH with argv {"cbx-python", "--context", NULL}; the
- * descriptors have these numbers (the ring's memory is a memfd to map).
+ * Contexts that are executed: init runs `path` with `argv`; the descriptors have these numbers (the
+ * ring's memory is a memfd to map).
  */
-#define CONTEXT_EXEC_PATH "/opt/cellbox/bin/cbx-python"
+#define CBX_PYTHON_PATH "/opt/cellbox/bin/cbx-python"
 enum { CONTEXT_FD_FRAME = 3, CONTEXT_FD_RING = 4, CONTEXT_FD_DOORBELL = 5 };
+
+struct context_program {
+    const char *path;
+    const char *const *argv; /* NULL ends */
+};
+/* number: enum wire_program. NULL: unknown, or not executed but forked. */
+const struct context_program *context_program_find(unsigned number);

@@ -113,8 +113,9 @@ static int child_environment(const char *tail, size_t len)
     return 0;
 }
 
-static void child_run(struct parts *p, const struct interpreter_ops *ops, int fresh,
-                      const char *tail, size_t len)
+/* program: NULL = go on in this image. */
+static void child_run(struct parts *p, const struct interpreter_ops *ops,
+                      const struct context_program *program, const char *tail, size_t len)
 {
     child_fds(p);
     child_signals();
@@ -125,16 +126,15 @@ static void child_run(struct parts *p, const struct interpreter_ops *ops, int fr
         r = child_environment(tail, len);
     if (r < 0)
         _exit(126);
-    if (!fresh) {
+    if (!program) {
         struct context_boot boot = {.frame_fd = CONTEXT_FD_FRAME,
                                     .ring = {.shared = p->shared, .doorbell = CONTEXT_FD_DOORBELL}};
         _exit(ops->context_main(&boot));
     }
     for (int i = CONTEXT_FD_FRAME; i <= CONTEXT_FD_DOORBELL; i++)
         fcntl(i, F_SETFD, 0);
-    char *argv[] = {(char *)"cbx-python", (char *)"--context", NULL};
-    execv(CONTEXT_EXEC_PATH, argv);
-    dprintf(STDERR_FILENO, "cellbox: cannot execute %s: %s\n", CONTEXT_EXEC_PATH, strerror(errno));
+    execv(program->path, (char *const *)program->argv);
+    dprintf(STDERR_FILENO, "cellbox: cannot execute %s: %s\n", program->path, strerror(errno));
     _exit(127);
 }
 
@@ -178,17 +178,20 @@ int context_start(struct list *contexts, int epoll, const struct interpreter_ops
     if (context_find(contexts, req->context))
         return err_set(err, -EEXIST, "start context", "context %u is already running",
                        req->context);
+    const struct context_program *program = context_program_find(req->program);
+    if (!program && req->program != WIRE_PROGRAM_FORK)
+        return err_set(err, -EINVAL, "start context", "unknown program");
     if (!tail_len || tail[tail_len - 1])
         return err_set(err, -EINVAL, "start context", "malformed environment");
     int r = parts_make(&p, err);
     if (r == 0) {
-        if (!req->fresh)
+        if (!program)
             ops->before_fork();
         pid_t pid = fork();
         if (pid == 0)
-            child_run(&p, ops, (int)req->fresh, tail, tail_len);
+            child_run(&p, ops, program, tail, tail_len);
         int saved = errno;
-        if (!req->fresh)
+        if (!program)
             ops->after_fork_parent();
         if (pid < 0) {
             r = err_set(err, -saved, "fork context", NULL);

@@ -13,6 +13,7 @@
 
 #include "sandbox/base/fd.h"
 #include "sandbox/init/context.h"
+#include "sandbox/init/helper.h"
 #include "sandbox/init/requests.h"
 
 struct init {
@@ -72,6 +73,19 @@ static void handle_context(struct init *in, const struct wire_head *h, const uin
     reply(in, h, err.code ? &err : NULL, 0);
 }
 
+static void handle_files(struct init *in, const uint8_t *m, size_t n, int *fds, size_t nfds)
+{
+    const struct wire_files_open *req = (const void *)m;
+    struct err err = {0};
+    int r = -EINVAL;
+
+    if (n < sizeof *req || nfds != 1)
+        err_set(&err, -EINVAL, "start file helper", "malformed request");
+    else
+        r = helper_start(fds[0], req->root, &err);
+    reply(in, &req->h, r < 0 ? &err : NULL, r);
+}
+
 static void handle_setup(struct init *in, const struct wire_head *h, const uint8_t *m, size_t n)
 {
     struct err err = {0};
@@ -104,6 +118,9 @@ static int handle_link(struct init *in)
         case WIRE_CONTEXT_SIGNAL:
         case WIRE_CONTEXT_KILL:
             handle_context(in, h, in->message, (size_t)n);
+            break;
+        case WIRE_FILES_OPEN:
+            handle_files(in, in->message, (size_t)n, fds, nfds);
             break;
         case WIRE_INIT_SETUP:
             handle_setup(in, h, in->message, (size_t)n);

@@ -67,7 +67,9 @@ int output_watch(struct init_context *c)
             return -errno;
     }
     c->pipes_armed = true;
-    return outring_sleep(&c->ring, c->tail) ? -EIO : 0;
+    if (outring_sleep(&c->ring, c->tail)) /* the child was quicker: it has written already */
+        c->due_us = output_now_us();
+    return 0;
 }
 
 void output_unwatch(struct init_context *c)

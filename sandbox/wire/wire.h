@@ -62,6 +62,8 @@ enum wire_type {
     WIRE_SESSION_RUN,         /* struct wire_session_run -> WIRE_REPLY once it is queued */
     WIRE_PORT_CONNECT, /* struct wire_port -> WIRE_REPLY + fds: a socket connected to that port of
                           the box's loopback */
+    WIRE_FILES_OPEN = 144, /* struct wire_files_open; fds: the helper's end of a socket that speaks
+                              sandbox/wire/files.h */
 };
 
 struct wire_head {
@@ -128,10 +130,22 @@ struct wire_context {
     uint32_t reserved;
 };
 
+/* What a context's process runs. */
+enum wire_program {
+    WIRE_PROGRAM_FORK = 0,   /* Python, forked from the warm image that init is a clone of */
+    WIRE_PROGRAM_PYTHON = 1, /* Python, freshly executed */
+    WIRE_PROGRAM_NODE = 2,   /* Node: JavaScript and TypeScript */
+};
+
 struct wire_context_start {
     struct wire_head h;
     uint32_t context;
-    uint32_t fresh; /* 1: exec a new interpreter instead of forking the warm one */
+    uint32_t program; /* enum wire_program */
+};
+
+struct wire_files_open {
+    struct wire_head h;
+    uint32_t root; /* 1: as root of the box, 0: as the box user */
 };
 
 struct wire_context_signal {

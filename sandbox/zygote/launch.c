@@ -127,7 +127,7 @@ static void run(const struct zygote_launch *l, int link)
     struct rlimit files = {65536,
                            1 << 20}; /* B's own limit is far higher; boxes inherit this one */
     setrlimit(RLIMIT_NOFILE, &files);
-    execve(CONTEXT_EXEC_PATH, argv, env);
+    execve(CBX_PYTHON_PATH, argv, env);
     dprintf(STDERR_FILENO, "cellbox: cannot execute the zygote: %s\n", strerror(errno));
     _exit(1);
 }

@@ -1,4 +1,4 @@
-"""The two servers under test: Cellbox as users start it, and stock ipykernel through jupyter_client."""
+"""The servers under test: Cellbox as users start it, stock ipykernel by itself and behind a stock jupyter_server."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -17,8 +19,17 @@ BUILD = Path(os.environ.get("CELLBOX_BUILD_DIR", ROOT / "build"))
 TOKEN = "bench"
 
 
+def peak(pid: int) -> float:
+    """MiB: high-water mark of a process's resident memory."""
+    text = Path(f"/proc/{pid}/status").read_text()
+    return next(int(x.split()[1]) for x in text.splitlines() if x.startswith("VmHWM:")) / 1024
+
+
 class Cellbox:
     """A server of its own on a free port; `with` stops it."""
+
+    token = TOKEN
+    kernel = "python"
 
     def __init__(self, pool: int) -> None:
         self.state = tempfile.TemporaryDirectory(prefix="cellbox-bench-")
@@ -63,10 +74,10 @@ class Cellbox:
     def run(self, name: str, code: str) -> Any:
         return self.call("POST", f"/v1/sandboxes/{name}/run", {"code": code})
 
-    def zmq(self, name: str) -> dict[str, Any]:
+    def zmq(self, name: str, language: str = "python") -> dict[str, Any]:
         """Connection file of a new context in that sandbox."""
         self.call("PUT", f"/v1/sandboxes/{name}", {})
-        context = self.call("POST", f"/v1/sandboxes/{name}/contexts", {})
+        context = self.call("POST", f"/v1/sandboxes/{name}/contexts", {"language": language})
         found = self.call("GET", f"/v1/sandboxes/{name}/contexts/{context['id']}/connection")
         assert isinstance(found, dict)
         return found
@@ -104,8 +115,7 @@ class Cellbox:
     def gateway_peak(self) -> float:
         """MiB: high-water mark of the gateway's resident memory."""
         (pid,) = self.pids("cbx-gateway")
-        text = Path(f"/proc/{pid}/status").read_text()
-        return next(int(x.split()[1]) for x in text.splitlines() if x.startswith("VmHWM:")) / 1024
+        return peak(pid)
 
     def __enter__(self) -> Cellbox:
         end = time.monotonic() + 60
@@ -141,3 +151,61 @@ class Stock:
 
     def __exit__(self, *_: object) -> None:
         self.manager.shutdown_kernel(now=True)
+
+
+class StockServer:
+    """A stock jupyter_server with its ipykernels. `limits=False` switches its output limits off."""
+
+    token = TOKEN
+    kernel = "python3"
+
+    def __init__(self, limits: bool = True) -> None:
+        self.home = tempfile.TemporaryDirectory(prefix="cellbox-bench-stock-")
+        env = dict(os.environ)
+        env |= {f"JUPYTER_{name}_DIR": f"{self.home.name}/{name}" for name in ("CONFIG", "DATA", "RUNTIME")}
+        env["IPYTHONDIR"] = f"{self.home.name}/ipython"
+        off = [f"--ZMQChannelsWebsocketConnection.iopub_{kind}_rate_limit=0" for kind in ("msg", "data")]
+        self.process = subprocess.Popen(
+            [
+                Path(sys.executable).with_name("jupyter"), "server", "--allow-root", "--no-browser", "--ip=127.0.0.1",
+                "--port=0", f"--IdentityProvider.token={TOKEN}", f"--ServerApp.root_dir={self.home.name}",
+                *([] if limits else off),
+            ],
+            env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        assert self.process.stderr is not None
+        line = next((x for x in self.process.stderr if "token=" in x), "")
+        if not line:
+            raise RuntimeError("the stock server did not start")
+        self.address = line.split("http://")[1].split("/")[0]
+        threading.Thread(target=self.process.stderr.read, daemon=True).start()
+
+    def call(self, method: str, path: str, body: Any = None) -> Any:
+        c = http.client.HTTPConnection(self.address, timeout=120)
+        data = None if body is None else json.dumps(body)
+        c.request(method, path, body=data, headers={"Authorization": f"token {TOKEN}"})
+        r = c.getresponse()
+        text = r.read()
+        c.close()
+        if r.status >= 300:
+            raise RuntimeError(f"{method} {path}: {r.status} {text[:300]!r}")
+        return json.loads(text) if text else None
+
+    def peak(self) -> float:
+        return peak(self.process.pid)
+
+    def __enter__(self) -> StockServer:
+        end = time.monotonic() + 60
+        while True:  # the address is printed before it listens
+            try:
+                self.call("GET", "/api")
+                return self
+            except ConnectionRefusedError:
+                if time.monotonic() > end:
+                    raise
+                time.sleep(0.05)
+
+    def __exit__(self, *_: object) -> None:
+        self.process.terminate()
+        self.process.wait(60)
+        self.home.cleanup()

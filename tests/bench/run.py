@@ -1,6 +1,6 @@
-"""./bootstrap bench: figures of Cellbox beside stock ipykernel, measured in one run; writes docs/benchmarks.md.
+"""./bootstrap bench: figures of Cellbox beside stock software, measured in one run; writes docs/benchmarks.md.
 
-Wall times on a shared machine are noisy: compare the two columns of one run, not runs. Medians unless a row says so.
+Wall times on a shared machine are noisy: compare the columns of one run, not runs. Medians unless a row says so.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ import argparse
 import json
 import os
 import platform
-import statistics
 import sys
 import time
 from collections.abc import Callable
@@ -17,260 +16,94 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from peers import ROOT, Cellbox, Stock
-from zmqclient import Client
+import javascript_figures
+import python_figures
+import server_figures
+from figures import Row, touch_memory
+from peers import ROOT, Cellbox, StockServer
 
-IMPORTS = "import numpy, pandas, matplotlib"
-FRAME = "import pandas as pd; df = pd.DataFrame({'a': [1, 2], 'b': ['x', 'y']})"
-LINES = "for i in range(100_000): print(i, 'abcdefghijklmnopqrstuvwxyz')"
-BIG = "import sys; _ = sys.stdout.write('x' * 50_000_000)"
-Row = tuple[str, str, str, str]
-
-
-def ms(seconds: float) -> str:
-    return f"{seconds * 1000:.2f} ms" if seconds < 0.1 else f"{seconds * 1000:.0f} ms"
-
-
-def p50(values: list[float]) -> float:
-    return statistics.median(values)
+HEADS = {
+    "Python": ("stock ipykernel, jupyter_server",),
+    "JavaScript and TypeScript": ("tslab", "deno jupyter", "Node's own start"),
+}
+PARTS = ("start", "rtt", "complete", "output", "density", "websocket", "crowd", "javascript")
+LOAD = os.getloadavg()[0]
 
 
-def p95(values: list[float]) -> float:
-    return sorted(values)[int(len(values) * 0.95)]
-
-
-def touch_memory(gib: int) -> None:
-    """The first touch of a page that the host has not backed costs ten times more: do it before measuring."""
-    block = bytearray(gib << 30)
-    for at in range(0, len(block), 4096):
-        block[at] = 1
-    del block
-
-
-def creates(server: Cellbox, count: int, pause: float, prefix: str) -> list[float]:
-    times = []
-    for i in range(count):
-        time.sleep(pause)
-        connection = server.connect()
-        connection.connect()
-        start = time.perf_counter()
-        body = {"code": IMPORTS + "\n1+1"}
-        done = server.call("POST", f"/v1/sandboxes/{prefix}{i}/run", body, connection)
-        times.append(time.perf_counter() - start)
-        assert done["results"][0]["data"]["text/plain"] == "2", done
-        connection.close()
-        server.call("DELETE", f"/v1/sandboxes/{prefix}{i}")
-    return times
-
-
-def stock_starts(count: int) -> list[float]:
-    times = []
-    for _ in range(count):
-        start = time.perf_counter()
-        with Stock() as stock:
-            client = Client(stock.connection)
-            client.wait_ready()
-            client.execute(IMPORTS + "\n1+1")
-            times.append(time.perf_counter() - start)
-            client.close()
-    return times
-
-
-def round_trips(client: Client, count: int) -> list[float]:
-    for _ in range(30):
-        client.execute("1+1")
-    return [client.execute("1+1")[0] for _ in range(count)]
-
-
-def measure_start(quick: bool) -> list[Row]:
-    stock = stock_starts(3 if quick else 7)
-    with Cellbox(pool=0) as cold:
-        empty = creates(cold, 20 if quick else 60, 0.1, "cold")
-    with Cellbox(pool=4) as warm:
-        ready = creates(warm, 20 if quick else 60, 0.25, "warm")
-    name = "create box + Python context (numpy, pandas, matplotlib imported) to first result over HTTP"
+def table(title: str, rows: list[Row]) -> list[str]:
+    columns = ("what", "reach", "Cellbox", *HEADS[title])
     return [
-        (f"{name}, pool empty", "8 ms", f"{ms(p50(empty))} (p95 {ms(p95(empty))})", ms(p50(stock))),
-        (f"{name}, pool warm", "2 ms", f"{ms(p50(ready))} (p95 {ms(p95(ready))})", ms(p50(stock))),
+        f"## {title}",
+        "",
+        f"| {' | '.join(columns)} |",
+        "|---" * len(columns) + "|",
+        *(f"| {' | '.join(row)} |" for row in rows),
+        "",
     ]
 
 
-def measure_round_trip(server: Cellbox, quick: bool) -> list[Row]:
-    count = 200 if quick else 1000
-    ours = Client(server.zmq("rtt"))
-    ours.wait_ready()
-    with Stock() as stock:
-        theirs = Client(stock.connection)
-        theirs.wait_ready()
-        a = round_trips(ours, count)
-        b = round_trips(theirs, count)
-        first_a = [ours.first_text("print(1)\nimport time; time.sleep(0.05)") for _ in range(10)]
-        first_b = [theirs.first_text("print(1)\nimport time; time.sleep(0.5)") for _ in range(5)]
-        theirs.close()
-    server.run("rtt", "1")
-    over_http = []
-    for _ in range(count):
-        start = time.perf_counter()
-        server.run("rtt", "1+1")
-        over_http.append(time.perf_counter() - start)
-    ours.close()
-    ratio = p50(b) / p50(a)
-    return [
-        ("`1+1` round trip, ZeroMQ", "0.5 ms, 6x", f"{ms(p50(a))} (p95 {ms(p95(a))}), {ratio:.1f}x", ms(p50(b))),
-        ("`1+1` round trip, HTTP", "0.6 ms", f"{ms(p50(over_http))} (p95 {ms(p95(over_http))})", "-"),
-        ("first `print` visible, then sleeping", "10 ms", ms(p50(first_a)), ms(p50(first_b))),
-    ]
-
-
-def measure_completion(server: Cellbox) -> list[Row]:
-    def first(client: Client) -> float:
-        client.wait_ready()
-        client.execute(FRAME)
-        took, reply = client.request("complete_request", {"code": "df.", "cursor_pos": 3})
-        assert len(reply["matches"]) > 50, len(reply["matches"])
-        client.close()
-        return took
-
-    ours = [first(Client(server.zmq(f"complete{i}"))) for i in range(5)]
-    theirs = []
-    for _ in range(3):
-        with Stock() as stock:
-            theirs.append(first(Client(stock.connection)))
-    return [("first DataFrame completion", "100 ms", ms(p50(ours)), ms(p50(theirs)))]
-
-
-def measure_output(server: Cellbox) -> list[Row]:
-    rows: list[Row] = []
-    ours = Client(server.zmq("output"))
-    ours.wait_ready()
-    with Stock() as stock:
-        theirs = Client(stock.connection)
-        theirs.wait_ready()
-        for name, code, want in (("50 MB single write", BIG, 50_000_000), ("100k print lines", LINES, 3_288_890)):
-            before = server.memory("cbx-gateway", "Rss")
-            a = [ours.execute(code) for _ in range(3)]
-            grown = server.gateway_peak() - before
-            b = [theirs.execute(code) for _ in range(3)]
-            assert all(n == want for _, n in a), [n for _, n in a]
-            start = time.perf_counter()
-            text = "".join(server.run("output", code)["logs"]["stdout"])
-            http = time.perf_counter() - start
-            assert len(text) == want, len(text)
-            rows.append(
-                (
-                    f"{name}, complete, ZeroMQ (as one JSON over HTTP); gateway memory",
-                    "stock's rate, +32 MiB",
-                    f"{ms(p50([t for t, _ in a]))} ({ms(http)}); +{max(grown, 0):.0f} MiB",
-                    ms(p50([t for t, _ in b])),
-                )
-            )
-        theirs.close()
-    ours.close()
-    return rows
-
-
-def measure_density(count: int) -> list[Row]:
-    with Cellbox(pool=0) as server:
-        server.run("base", "1")
-        times = []
-        created = server.memory("cbx-python") + server.memory("cbx-init")
-        for i in range(count):
-            start = time.perf_counter()
-            server.call("PUT", f"/v1/sandboxes/many{i}", {})
-            server.call("POST", f"/v1/sandboxes/many{i}/contexts", {})
-            times.append(time.perf_counter() - start)
-        time.sleep(2)
-        contexts = (server.memory("cbx-python") - created) / count
-        inits = (server.memory("cbx-init")) / count
-        for i in range(count):
-            done = server.run(f"many{i}", "1+1")
-            assert done["results"][0]["data"]["text/plain"] == "2"
-        used = (server.memory("cbx-python") - created) / count
-        gateway = server.memory("cbx-gateway")
-    with Stock() as stock:
-        client = Client(stock.connection)
-        client.wait_ready()
-        client.execute(IMPORTS)
-        text = Path(f"/proc/{stock.pid}/smaps_rollup").read_text()
-        theirs = next(int(x.split()[1]) for x in text.splitlines() if x.startswith("Pss:")) / 1024
-        client.close()
-    n = min(100, count // 3)
-    first, last = p95(times[:n]), p95(times[-n:])
-    middle = p50(times[-n:]) / p50(times[:n])
-    return [
-        (
-            f"one more context, PSS, with {count} alive: created / after `1+1` (init of its box: {inits:.1f} MiB)",
-            "3 / 6 MiB",
-            f"{contexts:.1f} / {used:.1f} MiB",
-            f"{theirs:.0f} MiB",
-        ),
-        (
-            f"{count} boxes one after another, all answering: p95 of the last {n} against the first {n}",
-            "1.5x",
-            f"{last / first:.2f}x ({ms(first)}, {ms(last)}); medians {middle:.2f}x; gateway {gateway:.0f} MiB",
-            "-",
-        ),
-    ]
-
-
-def write_table(rows: list[Row], seconds: float, path: Path) -> None:
+def write_tables(tables: dict[str, list[Row]], seconds: float, path: Path) -> None:
     cpu = next(
         (x.split(":")[1].strip() for x in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in x), "?"
     )
     lines = [
         "# Benchmarks",
         "",
-        "Made by `./bootstrap bench`: Cellbox and stock ipykernel in the same run, on the same machine. Medians; wall "
+        "Made by `./bootstrap bench`: Cellbox and stock software in the same run, on the same machine. Medians; wall "
         "times on a shared machine vary, so compare the columns of one run.",
         "",
         f"Machine: {os.cpu_count()} x {cpu}, Linux {platform.release()}; load before the run {LOAD:.1f}; "
         f"the run took {seconds:.0f} s.",
         "",
-        "| what | reach | Cellbox | stock ipykernel |",
-        "|---|---|---|---|",
+        *(line for title, rows in tables.items() if rows for line in table(title, rows)),
     ]
-    lines += [f"| {' | '.join(row)} |" for row in rows]
     notes = ROOT / "docs" / "benchmarks-notes.md"
     if notes.exists():
-        lines += ["", notes.read_text().strip()]
-    path.write_text("\n".join(lines) + "\n")
-
-
-LOAD = os.getloadavg()[0]
+        lines.append(notes.read_text().strip())
+    path.write_text("\n".join(lines).rstrip() + "\n")
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer repetitions")
-    parser.add_argument("--only", help="start, rtt, complete, output or density")
+    parser.add_argument("--only", choices=PARTS, action="append", help="these parts alone; no table is written")
     parser.add_argument("--boxes", type=int, default=500, help="boxes of the density rows")
+    parser.add_argument("--clients", type=int, default=200, help="WebSocket clients at once")
     parser.add_argument("--output", type=Path, default=ROOT / "docs" / "benchmarks.md")
     args = parser.parse_args()
     if os.geteuid():
         print("the benchmark starts servers and needs root", file=sys.stderr)
         return 2
     began = time.monotonic()
-    rows: list[Row] = []
+    wanted = args.only or PARTS
+    tables: dict[str, list[Row]] = {title: [] for title in HEADS}
 
-    def part(name: str, work: Callable[[], list[Row]]) -> None:
-        if args.only and args.only != name:
+    def part(name: str, work: Callable[[], list[Row]], title: str = "Python") -> None:
+        if name not in wanted:
             return
         print(f"[{time.monotonic() - began:4.0f}s] {name}", flush=True)
         for row in work():
             print("    " + " | ".join(row), flush=True)
-            rows.append(row)
+            tables[title].append(row)
 
     touch_memory(1 if args.quick else 4)
-    part("start", lambda: measure_start(args.quick))
-    if args.only in (None, "rtt", "complete", "output"):
+    part("start", lambda: python_figures.measure_start(args.quick))
+    if {"rtt", "complete", "output"} & set(wanted):
         with Cellbox(pool=4) as server:
-            part("rtt", lambda: measure_round_trip(server, args.quick))
-            part("complete", lambda: measure_completion(server))
-            part("output", lambda: measure_output(server))
-    part("density", lambda: measure_density(60 if args.quick else args.boxes))
+            part("rtt", lambda: python_figures.measure_round_trip(server, args.quick))
+            part("complete", lambda: python_figures.measure_completion(server))
+            part("output", lambda: python_figures.measure_output(server))
+    if {"websocket", "crowd"} & set(wanted):
+        with StockServer() as stock:
+            with Cellbox(pool=4) as server:
+                part("websocket", lambda: server_figures.measure_life(server, stock, args.quick))
+                part("websocket", lambda: server_figures.measure_output(server, stock))
+            part("crowd", lambda: server_figures.measure_crowd(stock, 20 if args.quick else args.clients))
+    part("density", lambda: python_figures.measure_density(60 if args.quick else args.boxes))
+    part("javascript", lambda: javascript_figures.measure(args.quick), "JavaScript and TypeScript")
     if not args.only and not args.quick:
-        write_table(rows, time.monotonic() - began, args.output)
-    (ROOT / "build" / "bench.json").write_text(json.dumps(rows, indent=1))
+        write_tables(tables, time.monotonic() - began, args.output)
+    (ROOT / "build" / "bench.json").write_text(json.dumps(tables, indent=1))
     return 0
 
 

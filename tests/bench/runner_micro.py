@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import statistics
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from functools import partial
@@ -18,6 +19,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "unit/python_runner"))
 
 import harness
+
+HOME = Path(tempfile.mkdtemp(prefix="cellbox-bench-"))  # where the contexts keep their history
 
 
 def us(function: Callable[[], object]) -> float:
@@ -47,7 +50,7 @@ def starts(init: harness.Init, count: int) -> None:
     contexts = []
     for _ in range(count):
         start = time.perf_counter()
-        context = init.context()
+        context = init.context(HOME)
         hello.append((time.perf_counter() - start) * 1e6)
         contexts.append(context)
         forks.append(float(context.fork_us))
@@ -99,7 +102,7 @@ def streams(context: harness.Context) -> None:
 
 
 def completions(init: harness.Init) -> None:
-    context = init.context()
+    context = init.context(HOME)
     context.run("import pandas as pd; df = pd.DataFrame({'alpha': [1], 'beta': [2]})")
     times = [us(lambda: context.ask(harness.COMPLETE, {"cursor_pos": 3}, b"df.")) for _ in range(10)]
     print(f"complete df., us            first {times[0]:8.0f}  then {statistics.median(times[1:]):8.0f}")
@@ -112,17 +115,17 @@ def completions(init: harness.Init) -> None:
 def main() -> None:
     init = harness.Init("warm")
     print(f"preload, ms                 {init.preload_us / 1000:.0f}")
-    init.context().run("1+1")
+    init.context(HOME).run("1+1")
     starts(init, 60)
-    one(init.context())
-    streams(init.context())
+    one(init.context(HOME))
+    streams(init.context(HOME))
     completions(init)
     warmed = []
     for _ in range(10):
-        context = init.context()
+        context = init.context(HOME)
         context.ask(harness.WARMUP)
         context.run("1+1")
-        context = init.context()
+        context = init.context(HOME)
         context.ask(harness.WARMUP)
         warmed.append(us(partial(context.run, "1+1")))
     print(f"first 1+1 after WARMUP, us  {p50(warmed)}")

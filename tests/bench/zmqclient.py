@@ -12,9 +12,9 @@ import zmq
 
 
 class Client:
-    """Speaks to one kernel. Times in seconds."""
+    """Speaks to one kernel. Times in seconds; a kernel that is silent for `timeout` raises zmq.Again."""
 
-    def __init__(self, connection: dict[str, Any]) -> None:
+    def __init__(self, connection: dict[str, Any], timeout: float | None = None) -> None:
         self.key = connection["key"].encode()
         self.context: zmq.Context[Any] = zmq.Context.instance()
         base = f"tcp://{connection['ip']}:"
@@ -24,6 +24,8 @@ class Client:
             sock.setsockopt(zmq.RECONNECT_IVL, 1)
             sock.setsockopt(zmq.RCVHWM, 0)
             sock.linger = 0
+            if timeout is not None:
+                sock.setsockopt(zmq.RCVTIMEO, int(timeout * 1000))
             if sock is self.iopub:
                 sock.subscribe(b"")
             sock.connect(base + str(connection[port]))

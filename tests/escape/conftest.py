@@ -11,6 +11,7 @@ _spec = importlib.util.spec_from_file_location("cellbox_servers", _path)
 assert _spec and _spec.loader
 _servers = importlib.util.module_from_spec(_spec)
 sys.modules["cellbox_servers"] = _servers
+sys.path.insert(0, str(_path.parent))  # it imports its neighbours
 _spec.loader.exec_module(_servers)
 
 server = _servers.server

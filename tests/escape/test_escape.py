@@ -108,6 +108,21 @@ def test_contained(server: Any, box: str, facts: dict[str, Any], name: str) -> N
     assert verdict(server.run(box, "print(6 * 7)")) == "42\n"
 
 
+def test_contained_in_node(server: Any, box: str) -> None:
+    out = verdict(server.run(box, (PROGRAMS / "node.js").read_text(), language="javascript", timeout=30_000))
+    assert out.rstrip().splitlines()[-1:] == ["CONTAINED"], out
+    assert verdict(server.run(box, "console.log(6 * 7)", language="javascript")) == "42\n"
+
+
+def test_a_forged_frame_ends_only_its_context(server: Any, box: str) -> None:
+    server.run(box, "kept = 5")
+    forged = "require('/opt/cellbox/node/cbx-node.node').send(41, 9, 1, ['not json'])"
+    done = server.run(box, forged, language="javascript")
+    assert done["error"]["code"] == "PROTOCOL_ERROR", done
+    assert verdict(server.run(box, "print(kept)")) == "5\n"
+    assert verdict(server.run(box, "console.log(1)", language="javascript")) == "1\n"
+
+
 def test_the_programs_would_notice(server: Any, box: str, facts: dict[str, Any]) -> None:
     """A control that is not there, and a program that checks nothing, are both reported."""
     missing = "from attack import *\nrefused('reading', lambda: read('/etc/passwd'), errno.EPERM)\ndone()\n"

@@ -18,6 +18,8 @@ from typing import Any
 import psutil
 import pytest
 import requests
+from kernelspec import installed as installed
+from targets import target as target
 
 ROOT = Path(__file__).resolve().parents[2]
 BUILD = Path(os.environ.get("CELLBOX_BUILD_DIR", ROOT / "build"))

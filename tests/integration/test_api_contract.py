@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -18,7 +19,7 @@ def test_document_is_valid_and_served(server: Any) -> None:
     validate(document)
     for path, item in document["paths"].items():
         for method in item.keys() - {"parameters"}:
-            url = path.format(name="x", context="x", execution="x")
+            url = re.sub(r"\{\w+\}", "x", path)
             assert server.call(method.upper(), url, data=b"{").status_code != 405, (method, path)
     server.call("DELETE", "/v1/sandboxes/x")
 
@@ -43,6 +44,9 @@ def test_schemathesis(server: Any, tmp_path: Path) -> None:
             "30",
             "--phases",
             "examples,coverage,fuzzing",
+            # notebook clients send more than their interface says; test_jupyter_rest.py has its refusals
+            "--exclude-tag",
+            "jupyter",
             "--exclude-checks",
             "unsupported_method",
         ],

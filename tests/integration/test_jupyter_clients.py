@@ -22,26 +22,12 @@ import pytest
 from conftest import BUILD, ROOT
 from jupyter_client.blocking.client import BlockingKernelClient
 from jupyter_client.manager import AsyncKernelManager, KernelManager
+from kernelspec import NAME
 from terminal import Terminal
 
 CELLBOX = str(BUILD / "bin" / "cellbox")
 JUPYTER = str(Path(sys.executable).with_name("jupyter"))
-NAME = "cellbox-python"
 TIMEOUT = 60
-
-
-@pytest.fixture(scope="module")
-def installed(server: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The kernelspec in a place of its own, found through JUPYTER_PATH as any Jupyter would."""
-    home = tmp_path_factory.mktemp("jupyter")
-    subprocess.run([CELLBOX, "kernelspec", "install", "--prefix", home], check=True, capture_output=True)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("JUPYTER_PATH", str(home / "share/jupyter"))
-        for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR"):
-            patch.setenv(name, str(home / name.lower()))
-        patch.setenv("CELLBOX_URL", server.url)
-        patch.setenv("CELLBOX_TOKEN", server.token)
-        yield home
 
 
 class Kernel:

@@ -27,6 +27,7 @@ CALLS = {
 # "path:variable" -> why this one is right
 EXCEPTIONS: dict[str, str] = {
     "sandbox/base/log.c:*": "the log level, its name and its sink",
+    "contexts/node/*": "one engine a process; signal handlers and V8's callbacks carry no user pointer",
     "contexts/python/*": "one interpreter a process; CPython's functions and fork hooks carry no user pointer",
 }
 

@@ -41,6 +41,7 @@ RANKS: dict[str, tuple[str, int]] = {
     "kernel-gw/api": ("kernel-gw", 3),
     "kernel-gw/preview": ("kernel-gw", 4),
     "kernel-gw/jupyter": ("kernel-gw", 4),
+    "kernel-gw/notebook": ("kernel-gw", 4),
     "kernel-gw": ("kernel-gw", 5),
     "clients/c": ("clients", 0),
     "clients/cli": ("clients", 1),
@@ -62,6 +63,7 @@ BELOW: dict[str, set[str]] = {
     "kernel-gw/gateway.h": CONTEXTS | GATEWAY_SEES,
     "kernel-gw/auth": {"sandbox/base"},
     "kernel-gw/jupyter": CONTEXTS | GATEWAY_SEES,
+    "kernel-gw/notebook": CONTEXTS | GATEWAY_SEES,
     "kernel-gw/preview": CONTEXTS | GATEWAY_SEES,
     "kernel-gw/api": CONTEXTS | GATEWAY_SEES,
     "kernel-gw": CONTEXTS | GATEWAY_SEES,
@@ -79,7 +81,7 @@ LIBRARIES: list[tuple[re.Pattern[str], tuple[str, ...]]] = [
 
 # engines without I/O and code that runs before or beside a loop: no event loop in there
 NO_LOOP = ("sandbox/base", "sandbox/wire", "sandbox/init", "sandbox/zygote", "sandbox/ns", "sandbox/fs",
-           "sandbox/cgroup", "sandbox/seccomp", "contexts/proto", "contexts/python", "contexts/node")  # fmt: skip
+           "sandbox/cgroup", "sandbox/seccomp", "contexts/proto", "contexts/python")  # fmt: skip
 
 INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*([<"])([^>"]+)[>"]', re.MULTILINE)
 

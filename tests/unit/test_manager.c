@@ -35,7 +35,8 @@ static struct world *world;
 static int runner = -1, kept_frame = -1, starts, signals, kills;
 static char box_blob[256], context_blob[512], journal_dir[64];
 static uint32_t context_number;
-static uint64_t last_request;
+static uint64_t last_request, last_of[64]; /* the latter by type */
+static const char *hello;
 static char frames[4096]; /* what the runner got: "1 3 3 ..." */
 static char seen[8192];   /* what a subscriber got */
 
@@ -94,10 +95,12 @@ static void serve_runner(void)
         if (!(p[0] & PACKET_FIRST))
             continue;
         unsigned type = (unsigned)get_le(p + 4, 2);
+        unsigned arg = (unsigned)get_le(p + 8, 4);
         uint64_t req = get_le(p + 12, 8);
-        note(frames, sizeof frames, "%u ", type);
+        note(frames, sizeof frames, arg ? "%u@%u " : "%u ", type, arg);
+        last_of[type % 64] = req;
         if (type == FRAME_SETUP) {
-            say(FRAME_HELLO, 0, 0, "{\"implementation\":\"fake\"}");
+            say(FRAME_HELLO, 0, 0, hello);
             say(FRAME_DONE, 0, req, "{}");
         } else {
             last_request = req;
@@ -224,6 +227,7 @@ static int setup(void **state)
         return -1;
     runner = kept_frame = -1;
     starts = signals = kills = 0;
+    hello = "{\"implementation\":\"fake\"}";
     frames[0] = seen[0] = 0;
     world = world_new();
     return 0;
@@ -537,12 +541,192 @@ static void test_takeover(void **state)
     world_free(first);
 }
 
+/* ---- lanes ---- */
+
+static const char able[] = "{\"supported_features\":[\"debugger\",\"kernel subshells\"],"
+                           "\"concurrent\":[\"complete\",\"inspect\"]}";
+
+static struct request *ask(struct context *c, enum request_kind kind, uint32_t subshell,
+                           const char *first)
+{
+    struct proto_section s[] = {{(const uint8_t *)first, strlen(first)}, {(const uint8_t *)"x", 1}};
+    bool code = kind == REQUEST_EXECUTE || kind == REQUEST_COMPLETE;
+    struct request_spec spec = {
+        .kind = kind, .sections = s, .nsections = code ? 2 : 1, .subshell = subshell};
+    struct request *r = NULL;
+    assert_int_equal(context_submit(c, &spec, &r), 0);
+    return r;
+}
+
+static bool is_done(struct request *r)
+{
+    uint32_t status;
+    return state_of(r, &status) == REQUEST_DONE;
+}
+
+/* Completion and control pass a busy cell; history, which this runner does not name, waits. */
+static void test_lanes_pass_a_busy_cell(void **state)
+{
+    (void)state;
+    hello = able;
+    struct context *c = open_default();
+    settle();
+    struct request *cell = submit(c, "1", "", false, 0);
+    struct request *history = ask(c, REQUEST_HISTORY, 0, "{}");
+    struct request *complete = ask(c, REQUEST_COMPLETE, 0, "{}");
+    struct request *debug = ask(c, REQUEST_DEBUG, 0, "{}"), *again = ask(c, REQUEST_DEBUG, 0, "{}");
+    settle();
+    assert_string_equal(frames, "1 3 4 12 ");
+    say(FRAME_DONE, 0, last_of[FRAME_COMPLETE], "{}");
+    say(FRAME_DONE, 0, last_of[FRAME_DEBUG], "{}");
+    settle();
+    assert_string_equal(frames, "1 3 4 12 12 ");
+    assert_true(is_done(complete) && is_done(debug) && !is_done(again) && !is_done(cell));
+    say(FRAME_DONE, 0, last_of[FRAME_EXECUTE], "{}");
+    say(FRAME_DONE, 0, last_of[FRAME_DEBUG], "{}");
+    settle();
+    assert_string_equal(frames, "1 3 4 12 12 7 ");
+    assert_true(is_done(cell) && is_done(again) && !is_done(history));
+    request_unref(cell);
+    request_unref(history);
+    request_unref(complete);
+    request_unref(debug);
+    request_unref(again);
+}
+
+static void test_unable_runner_is_not_asked(void **state)
+{
+    uint32_t status;
+    (void)state;
+    struct context *c = open_default();
+    settle();
+    struct request *debug = ask(c, REQUEST_DEBUG, 0, "{}");
+    settle();
+    assert_string_equal(frames, "1 ");
+    assert_int_equal(state_of(debug, &status), REQUEST_DONE);
+    assert_int_equal(status, FRAME_FAILED);
+    request_unref(debug);
+}
+
+/* Its cells run beside the main shell's, count for themselves, and keep their own output apart. */
+static void test_subshell(void **state)
+{
+    struct context_subshell s = {0};
+    struct request_info i;
+    (void)state;
+    hello = able;
+    struct context *c = open_default();
+    settle();
+    struct request *make = ask(c, REQUEST_SUBSHELL, 0, "{\"op\":\"create\"}");
+    settle();
+    assert_string_equal(frames, "1 13@1 ");
+    say(FRAME_DONE, 0, last_of[FRAME_SUBSHELL], "{}");
+    settle();
+    assert_true(context_subshell_next(c, 0, &s));
+    request_get_info(make, &i);
+    assert_string_equal(s.id, i.id);
+    assert_int_equal(context_subshell_find(c, s.id, 36), 1);
+    struct request *cell = submit(c, "1", "", false, 0);
+    struct request *beside = ask(c, REQUEST_EXECUTE, 1, "{}"),
+                   *next = ask(c, REQUEST_EXECUTE, 1, "{}");
+    settle();
+    assert_string_equal(frames, "1 13@1 3 3@1 ");
+    uint64_t in_subshell = last_of[FRAME_EXECUTE];
+    struct subscription_spec spec = {.event = on_event};
+    struct subscription *sub;
+    assert_int_equal(request_subscribe(beside, &spec, &sub), 0);
+    settle();
+    print(0, "main", 4); /* nobody's: the main shell's cell */
+    print(in_subshell, "sub", 3);
+    say(FRAME_DONE, 0, in_subshell, "{}");
+    settle();
+    assert_string_equal(seen, "status:busy execute_input stream [sub] execute_reply status:idle ");
+    assert_false(is_done(cell));
+    request_get_info(next, &i);
+    assert_int_equal(i.state, REQUEST_RUNNING);
+    assert_int_equal(i.execution_count, 2);
+    struct request *drop = ask(c, REQUEST_SUBSHELL, 1, "{\"op\":\"delete\"}");
+    settle();
+    say(FRAME_DONE, 0, last_of[FRAME_SUBSHELL], "{}");
+    settle();
+    assert_true(is_done(next) && !is_done(cell));
+    assert_false(context_subshell_next(c, 0, &s));
+    struct request_spec gone = {.kind = REQUEST_HISTORY, .subshell = 1};
+    struct request *none = NULL;
+    assert_int_equal(context_submit(c, &gone, &none), REQUEST_E_SUBSHELL);
+    subscription_cancel(sub);
+    request_unref(make);
+    request_unref(cell);
+    request_unref(beside);
+    request_unref(next);
+    request_unref(drop);
+}
+
+/* The death of the interpreter ends what runs in every lane. */
+static void test_death_ends_all_lanes(void **state)
+{
+    (void)state;
+    hello = able;
+    struct context *c = open_default();
+    settle();
+    struct request *make = ask(c, REQUEST_SUBSHELL, 0, "{\"op\":\"create\"}");
+    settle();
+    say(FRAME_DONE, 0, last_of[FRAME_SUBSHELL], "{}");
+    settle();
+    struct request *r[] = {submit(c, "1", "", false, 0), ask(c, REQUEST_EXECUTE, 1, "{}"),
+                           ask(c, REQUEST_EXECUTE, 1, "{}"), ask(c, REQUEST_DEBUG, 0, "{}"),
+                           ask(c, REQUEST_COMPLETE, 0, "{}")};
+    settle();
+    exited(11);
+    settle();
+    for (size_t i = 0; i < sizeof r / sizeof *r; i++) {
+        assert_true(is_done(r[i]));
+        request_unref(r[i]);
+    }
+    struct context_subshell s;
+    assert_false(context_subshell_next(c, 0, &s));
+    request_unref(make);
+}
+
+/* A subscriber that pauses gets what it missed, one that is too far behind is told so. */
+static void test_pause(void **state)
+{
+    (void)state;
+    struct context *c = open_default();
+    settle();
+    struct subscription *s = subscribe(c);
+    struct request *r = submit(c, "1", "", false, 0);
+    settle();
+    subscription_pause(s);
+    print(0, "a", 1);
+    settle();
+    assert_string_equal(seen, "status:busy execute_input ");
+    print(0, "b", 1);
+    subscription_resume(s);
+    settle();
+    print(0, "c", 1);
+    say(FRAME_DONE, 0, last_request, "{}");
+    settle();
+    assert_string_equal(seen,
+                        "status:busy execute_input stream [a] stream [b] stream [c] status:idle ");
+    subscription_cancel(s);
+    request_unref(r);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {TEST(test_one_run),           TEST(test_stop_on_error),
-                                       TEST(test_death_and_restart), TEST(test_slow_reader),
-                                       TEST(test_time_limit),        TEST(test_takeover)};
+    const struct CMUnitTest tests[] = {TEST(test_one_run),
+                                       TEST(test_stop_on_error),
+                                       TEST(test_death_and_restart),
+                                       TEST(test_slow_reader),
+                                       TEST(test_time_limit),
+                                       TEST(test_takeover),
+                                       TEST(test_lanes_pass_a_busy_cell),
+                                       TEST(test_unable_runner_is_not_asked),
+                                       TEST(test_subshell),
+                                       TEST(test_death_ends_all_lanes),
+                                       TEST(test_pause)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -9,11 +9,12 @@ void init_setup(struct wire_link *init, const char *hostname)
     wire_link_call(init, &h, sizeof h, hostname, strlen(hostname) + 1, NULL, 0, NULL, NULL);
 }
 
-void init_context_start(struct wire_link *init, uint32_t context, bool fresh, const void *environ,
-                        size_t len, int runner_fd, wire_reply_fn *reply, void *user)
+void init_context_start(struct wire_link *init, uint32_t context, uint32_t program,
+                        const void *environ, size_t len, int runner_fd, wire_reply_fn *reply,
+                        void *user)
 {
     struct wire_context_start m = {
-        .h = {.type = WIRE_CONTEXT_START}, .context = context, .fresh = fresh};
+        .h = {.type = WIRE_CONTEXT_START}, .context = context, .program = program};
     wire_link_call(init, &m.h, sizeof m, environ, len, &runner_fd, 1, reply, user);
 }
 

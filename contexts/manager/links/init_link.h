@@ -7,11 +7,12 @@
 /* The link itself is a struct wire_link; these are its calls. */
 void init_setup(struct wire_link *init, const char *hostname);
 /*
- * environ: cwd NUL, then K=V NUL...; runner_fd (borrowed) becomes the runner's end of the frame
- * socket. Reply: struct wire_reply with the pid.
+ * program: enum wire_program. environ: cwd NUL, then K=V NUL...; runner_fd (borrowed) becomes the
+ * runner's end of the frame socket. Reply: struct wire_reply with the pid.
  */
-void init_context_start(struct wire_link *init, uint32_t context, bool fresh, const void *environ,
-                        size_t len, int runner_fd, wire_reply_fn *reply, void *user);
+void init_context_start(struct wire_link *init, uint32_t context, uint32_t program,
+                        const void *environ, size_t len, int runner_fd, wire_reply_fn *reply,
+                        void *user);
 /* SIGINT meant for one request; the children of the context get it, too. */
 void init_context_interrupt(struct wire_link *init, uint32_t context, uint64_t req);
 void init_context_kill(struct wire_link *init, uint32_t context);

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 from typing import Any
 
 from IPython.core.completer import provisionalcompleter, rectify_completions
 from IPython.utils.tokenutil import token_at_cursor
 
+from . import kinds
+
 TYPES_KEY = "_jupyter_types_experimental"
 _prepared = False
+_turn = threading.RLock()  # the completer keeps the text that it is asked about; subshells ask, too
 
 
 def _prepare() -> None:
@@ -38,12 +42,13 @@ def complete(shell: Any, code: str, cursor: int) -> dict[str, Any]:
     if not _prepared:
         _prepare()
     cursor = max(0, min(cursor, len(code)))
-    with provisionalcompleter():
+    with _turn, provisionalcompleter():
         found = list(rectify_completions(code, shell.Completer.completions(code, cursor)))
     types = [
         {"start": c.start, "end": c.end, "text": c.text, "type": c.type or "<unknown>", "signature": c.signature or ""}
         for c in found
     ]
+    kinds.fill(shell.user_ns, code, types)
     start, end = (found[0].start, found[0].end) if found else (cursor, cursor)
     return {
         "status": "ok",

@@ -101,6 +101,9 @@ class ResultHook(DisplayHook):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self._start()
+
+    def _start(self) -> None:
         self._own_hooks = _Hooks()
         self._pending: dict[str, Any] | None = None
 

@@ -18,6 +18,7 @@ from typing import Any
 import _cellbox
 
 BROKEN = 4  # of _cellbox.wait
+IDLE_MS = 200  # without a request: time for what cells should not wait for
 
 
 class CellLoop(asyncio.SelectorEventLoop):
@@ -27,6 +28,17 @@ class CellLoop(asyncio.SelectorEventLoop):
 
     def is_running(self) -> bool:
         return self.marked or super().is_running()
+
+    @contextlib.contextmanager
+    def named(self) -> Iterator[None]:
+        """Around a synchronous cell."""
+        self.marked = True
+        events._set_running_loop(self)
+        try:
+            yield
+        finally:
+            self.marked = False
+            events._set_running_loop(None)
 
     def wake_fd(self) -> int:
         """Readable when another thread or a signal handler scheduled something."""
@@ -40,33 +52,25 @@ class CellLoop(asyncio.SelectorEventLoop):
         return readers is not None and len(readers) > own_readers
 
 
-_current: CellLoop | None = None
-
-
-@contextlib.contextmanager
-def _unmarked() -> Iterator[None]:
-    """Lift the mark of a synchronous cell, in the main thread, unless a loop really runs."""
-    loop = _current
-    if loop is None or not loop.marked or events._get_running_loop() is not loop:
-        yield
-        return
-    loop.marked = False
-    events._set_running_loop(None)
-    try:
-        yield
-    finally:
-        loop.marked = True
-        events._set_running_loop(loop)
+def _marked_here() -> CellLoop | None:
+    """The loop in whose name this thread runs a synchronous cell, unless a loop really runs."""
+    loop = events._get_running_loop()
+    return loop if isinstance(loop, CellLoop) and loop.marked else None
 
 
 def _lifting(function: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(function)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
-        loop = _current
-        if loop is None or not loop.marked:
+        loop = _marked_here()
+        if loop is None:
             return function(*args, **kwargs)
-        with _unmarked():
+        loop.marked = False
+        events._set_running_loop(None)
+        try:
             return function(*args, **kwargs)
+        finally:
+            loop.marked = True
+            events._set_running_loop(loop)
 
     return wrapper
 
@@ -84,10 +88,11 @@ def install() -> None:
 class Loop:
     """Owns the CellLoop of this process; made again when user code has closed or broken it."""
 
-    OWN_READERS = 2  # the loop's self-pipe and the frame socket
+    OWN_READERS = 3  # the loop's self-pipe, the frame socket and the box of messages that others read for us
 
-    def __init__(self, on_frame: Callable[[], None]) -> None:
+    def __init__(self, on_frame: Callable[[], None], history: Any) -> None:
         self._on_frame = on_frame
+        self._history = history
         self._registered = False
         self.loop = self._new()
 
@@ -96,17 +101,13 @@ class Loop:
         self.loop = self._new()
 
     def close(self) -> None:
-        global _current
         asyncio.set_event_loop(None)
         self.loop.close()
-        _current = None
 
     def _new(self) -> CellLoop:
-        global _current
         loop = CellLoop()
         asyncio.set_event_loop(loop)
         self._registered = False
-        _current = loop
         return loop
 
     def _healthy(self) -> CellLoop:
@@ -114,6 +115,7 @@ class Loop:
             self.loop = self._new()
         if not self._registered and _cellbox.frame_fd() >= 0:
             self.loop.add_reader(_cellbox.frame_fd(), self._frame_ready)
+            self.loop.add_reader(_cellbox.open_box(_cellbox.MAIN, 0), self._frame_ready)
             self._registered = True
         return self.loop
 
@@ -135,14 +137,19 @@ class Loop:
         """Run what is scheduled until a frame can be received."""
         while True:
             loop = self.loop
-            own = self.OWN_READERS if self._registered else self.OWN_READERS - 1
+            own = self.OWN_READERS if self._registered else 1
             if not loop.is_closed() and loop.has_work(own):
+                self._history.write()
                 loop = self._healthy()
                 self._run(loop.run_forever)  # _on_frame stops it
                 if _cellbox.wait(-1, 0) & 1:
                     return
                 continue
-            ready = _cellbox.wait(-1 if loop.is_closed() else loop.wake_fd(), -1)
+            unwritten = self._history.pending
+            ready = _cellbox.wait(-1 if loop.is_closed() else loop.wake_fd(), IDLE_MS if unwritten else -1)
+            if not ready:
+                self._history.write()
+                continue
             if ready & BROKEN:
                 self._replace()
             if ready & 1:

@@ -7,18 +7,19 @@ from typing import Any
 
 import _cellbox
 
-from .encode import dump
+from .encode import dump as dump
 
 SETUP, WARMUP, EXECUTE, COMPLETE, INSPECT, IS_COMPLETE, HISTORY = 1, 2, 3, 4, 5, 6, 7
-COMM_INFO, COMM, INPUT, SHUTDOWN = 8, 9, 10, 11
+COMM_INFO, COMM, INPUT, SHUTDOWN, DEBUG, SUBSHELL, USAGE = 8, 9, 10, 11, 12, 13, 14
 HELLO, DISPLAY, UPDATE_DISPLAY, RESULT, CLEAR_OUTPUT, ERROR, STDIN = 33, 34, 35, 36, 37, 38, 39
-COMM_OUT, DONE = 40, 41
+COMM_OUT, DONE, DEBUG_EVENT = 40, 41, 42
 OK, FAILED, ABORTED = 0, 1, 2
 
 DONE_EXECUTED = b'{"status":"ok","user_expressions":{},"payload":[]}'
 EMPTY = b"{}"
 
 send = _cellbox.send
+post = _cellbox.post  # at once, whatever text has not yet left
 load = json.loads
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import linecache
 import os
 import subprocess
 import sys
+import threading
 import traceback
 from types import TracebackType
 from typing import Any
@@ -22,12 +24,15 @@ from IPython.paths import get_ipython_dir
 from traitlets import Any as AnyTrait
 from traitlets import CBool, Instance, Type, default
 
-from . import protocol
+from . import compat, protocol
 from .display import Formatter, Publisher, ResultHook
-from .history import MemoryHistory
+from .history import SessionHistory
+from .magics import NotebookMagics
 from .transform import Guard
 
 SOURCES_MAX = 5000
+NO_DISPLAY = "no display for the event loop {!r} here; try %matplotlib inline"
+TOOLKITS = frozenset({"qt", "qt5", "qt6", "qtagg", "tk", "tkagg", "gtk3", "gtk4", "wx", "osx", "macosx"})
 TYPES_MS = 40  # of a completion: types and signatures of the first matches; all of a DataFrame's take 100 ms and more
 
 
@@ -82,7 +87,7 @@ class Shell(InteractiveShell):
         pass
 
     def init_history(self) -> None:
-        self.history_manager = MemoryHistory(shell=self, parent=self)
+        self.history_manager = SessionHistory(shell=self, parent=self)
         self.configurables.append(self.history_manager)
 
     def init_completer(self) -> None:
@@ -103,15 +108,29 @@ class Shell(InteractiveShell):
 
     def ask_exit(self) -> None:
         keep = bool(self.keepkernel_on_exit)
-        self.exit_now = not keep
+        if threading.current_thread() is threading.main_thread():  # a subshell asks its client, like a notebook does
+            self.exit_now = not keep
         self.payload_manager.write_payload({"source": "ask_exit", "keepkernel": keep})
 
     def set_next_input(self, s: str, replace: bool = False) -> None:
         self.payload_manager.write_payload({"source": "set_next_input", "text": s, "replace": replace})
 
+    def init_magics(self) -> None:
+        super().init_magics()
+        self.register_magics(NotebookMagics)
+        self.magics_manager.register_alias("ed", "edit")
+
     def enable_gui(self, gui: Any = None) -> None:
-        if gui not in (None, "inline", "agg", "asyncio"):
-            raise UsageError(f"no display for the event loop {gui!r} here; try %matplotlib inline")
+        if gui not in (None, "none", "inline", "agg", "asyncio", "ipympl", "widget", "nbagg", "notebook"):
+            raise UsageError(NO_DISPLAY.format(gui))
+
+    def enable_matplotlib(self, gui: Any = None) -> Any:
+        name = str(gui or "").lower()
+        if name in ("widget", "ipympl") and importlib.util.find_spec("ipympl") is None:
+            raise UsageError("interactive figures need ipympl: %pip install ipympl, or use %matplotlib inline")
+        if name in TOOLKITS:
+            raise UsageError(NO_DISPLAY.format(gui))
+        return super().enable_matplotlib(gui)
 
     def system(self, cmd: str) -> None:
         """``!cmd``: a shell whose fd 1 and 2 are ours, so its output flows as it comes."""
@@ -128,6 +147,10 @@ class Shell(InteractiveShell):
 
     def get_parent(self) -> dict[str, Any]:
         return self.kernel.get_parent()
+
+    def set_parent(self, parent: dict[str, Any]) -> None:
+        """What this thread or task shows from now on belongs to the request with that message."""
+        self.kernel.set_parent(None, parent)
 
     @property
     def parent_header(self) -> dict[str, Any]:
@@ -201,8 +224,8 @@ class Shell(InteractiveShell):
         except ValueError:
             print("No traceback available to show.", file=sys.stderr)
             return
-        if issubclass(etype, asyncio.CancelledError) and self.runner.was_interrupted():
-            etype, value = KeyboardInterrupt, KeyboardInterrupt()
+        if issubclass(etype, asyncio.CancelledError) and (reason := self.runner.cancelled_by()):
+            etype, value = reason, reason()
         try:
             if issubclass(etype, SyntaxError):
                 self.showsyntaxerror(filename, running_compiled_code)
@@ -317,4 +340,5 @@ def _below_shell(tb: Any) -> Any:
     return tb
 
 
+compat.name_like_ipykernel(Shell)
 InteractiveShellABC.register(Shell)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import builtins
 import getpass
-import queue
 import threading
 from typing import Any
 
@@ -17,22 +16,16 @@ REFUSED = "raw_input was called, but this frontend does not support input reques
 
 
 class Stdin:
-    """Asks the client of the running request. The main thread receives; other threads wait for it to hand over."""
+    """Asks the client of the running request. The main thread reads the socket meanwhile; other threads wait."""
 
     def __init__(self, receive: Any) -> None:
-        self._receive = receive  # () -> None: blocks for one frame and dispatches it
-        self._waiting: dict[int, queue.SimpleQueue[tuple[int, bytes]]] = {}
+        self._receive = receive  # (fd) -> None: blocks for a frame or for fd and dispatches what is for the main thread
+        self._asking: set[int] = set()
         self.allowed: dict[int, bool] = {}
 
     def install(self) -> None:
         builtins.input = self.input
         getpass.getpass = self.getpass  # type: ignore[assignment]
-
-    def deliver(self, req: int, arg: int, value: bytes) -> None:
-        """An INPUT frame came; stale ones find nobody waiting."""
-        waiting = self._waiting.get(req)
-        if waiting is not None:
-            waiting.put((arg, value))
 
     def input(self, prompt: object = "", /) -> str:
         return self._ask(str(prompt), password=False)
@@ -42,18 +35,23 @@ class Stdin:
 
     def _ask(self, prompt: str, *, password: bool) -> str:
         req = _cellbox.current_request()
-        if _cellbox.is_detached() or not self.allowed.get(req, False) or req in self._waiting:
+        if _cellbox.is_detached() or not self.allowed.get(req, False) or req in self._asking:
             raise StdinNotImplementedError(REFUSED)
-        answers: queue.SimpleQueue[tuple[int, bytes]] = queue.SimpleQueue()
-        self._waiting[req] = answers
+        self._asking.add(req)
         try:
+            ready = _cellbox.open_box(_cellbox.INPUT, req)
             protocol.send_json(protocol.STDIN, req, {"prompt": prompt, "password": password})
-            if threading.current_thread() is threading.main_thread():
-                while answers.empty():
-                    self._receive()
-            refused, value = answers.get()
+            refused, value = self._answer(req, ready)
         finally:
-            del self._waiting[req]
+            _cellbox.close_box(_cellbox.INPUT, req)
+            self._asking.discard(req)
         if refused:
             raise StdinNotImplementedError(REFUSED)
         return value.decode("utf-8", "replace")
+
+    def _answer(self, req: int, ready: int) -> tuple[int, bytes]:
+        wait = self._receive if threading.current_thread() is threading.main_thread() else _cellbox.sleep
+        while (message := _cellbox.take(_cellbox.INPUT, req)) is None:
+            wait(ready)
+        _, refused, _, sections = message
+        return refused, sections[0] if sections else b""

@@ -15,7 +15,7 @@ from typing import Any
 
 import _cellbox
 
-from . import comms, loop, threads
+from . import comms, compat, loop, threads
 from .encode import dump
 
 CELLS = (
@@ -118,6 +118,7 @@ def build() -> None:
     faulthandler.enable(2, all_threads=False)
     os.environ.setdefault("MPLBACKEND", "module://matplotlib_inline.backend_inline")
     comms.install()
+    compat.install()
     threads.install()
     loop.install()
     _shell = shell_module.Shell.instance()
@@ -142,6 +143,7 @@ def _info() -> dict[str, Any]:
             "nbconvert_exporter": "python",
             "file_extension": ".py",
         },
+        "supported_features": ["debugger", "kernel subshells"],
         "banner": f"Python {version}\nIPython {IPython.__version__}\n",
         "help_links": [
             {"text": "Python Reference", "url": f"https://docs.python.org/{version.rpartition('.')[0]}"},
@@ -231,6 +233,7 @@ def forget() -> None:
     ip.last_execution_result = None
     ip.last_execution_succeeded = True
     ip.payload_manager.clear_payload()
+    ip.kernel.forget()
     ip.error = None
     ip.exit_now = False
     for name in ("last_type", "last_value", "last_traceback", "last_exc"):
@@ -274,10 +277,12 @@ def _close_fonts() -> None:
 
 def _rehearse() -> None:
     """Live a context's life without one: its paths are then imported, specialised and cached in shared pages."""
-    from . import refork, runner
+    from . import refork, runner, sessions
 
     life = runner.Runner(_shell)
     run_cells(life)
+    for _ in range(20):
+        sessions.Writer().append([["i", 1, "1+1", None], ["o", 1, "2"]])
     for n in range(20):
         life.rehearse_cell(n, "1+1")
         life.loop.close()

@@ -150,19 +150,19 @@ static void on_list_subshell(struct incoming *in)
 
 /* ---- answered by the interpreter, beside its cells ---- */
 
-static void submit_control(struct incoming *in, struct request_spec *spec, const char *section,
+static void submit_control(struct incoming *in, struct request_spec spec, const char *section,
                            const char *reply_type)
 {
     struct proto_section s = {(const uint8_t *)section, strlen(section)};
-    spec->sections = &s;
-    spec->nsections = 1;
-    port_submit(in, spec, reply_type);
+    spec.sections = &s;
+    spec.nsections = 1;
+    port_submit(in, &spec, reply_type);
 }
 
 static void on_create_subshell(struct incoming *in)
 {
     struct request_spec spec = {.kind = REQUEST_SUBSHELL};
-    submit_control(in, &spec, "{\"op\":\"create\"}", "create_subshell_reply");
+    submit_control(in, spec, "{\"op\":\"create\"}", "create_subshell_reply");
 }
 
 static void on_delete_subshell(struct incoming *in)
@@ -173,7 +173,7 @@ static void on_delete_subshell(struct incoming *in)
     if (content && port_text(content, "subshell_id", &id))
         spec.subshell = context_subshell_find(in->p->context, id.data, id.len);
     if (spec.subshell) {
-        submit_control(in, &spec, "{\"op\":\"delete\"}", "delete_subshell_reply");
+        submit_control(in, spec, "{\"op\":\"delete\"}", "delete_subshell_reply");
     } else {
         port_status(in->p, in->m->header, "busy");
         port_answer_error(in, "delete_subshell_reply", "SubshellError",
@@ -186,7 +186,7 @@ static void on_delete_subshell(struct incoming *in)
 static void on_usage(struct incoming *in)
 {
     struct request_spec spec = {.kind = REQUEST_USAGE};
-    submit_control(in, &spec, "{}", "usage_reply");
+    submit_control(in, spec, "{}", "usage_reply");
 }
 
 static void on_debug(struct incoming *in)

@@ -183,5 +183,10 @@ int kernel_put_connection(const struct kernel *k, struct buf *out)
         a->port[CHANNEL_SHELL], a->port[CHANNEL_IOPUB], a->port[CHANNEL_STDIN],
         a->port[CHANNEL_CONTROL], a->port[CHANNEL_HB]);
     json_put_cstring(out, k->key_text);
-    return buf_puts(out, ",\"kernel_name\":\"cellbox-python\"}");
+    if (*a->curve_secret)
+        buf_printf(out, ",\"curve_publickey\":\"%s\",\"curve_secretkey\":\"%s\"", a->curve_public,
+                   a->curve_secret);
+    struct context_info info;
+    context_get_info(k->config.context, &info);
+    return buf_printf(out, ",\"kernel_name\":\"cellbox-%s\"}", info.language);
 }

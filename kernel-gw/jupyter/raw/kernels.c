@@ -21,6 +21,19 @@ enum { ABSENT_MS = 15000, PARKED_MS = 60000 };
 static const char *const port_names[CHANNELS] = {"shell_port", "control_port", "stdin_port",
                                                  "iopub_port", "hb_port"};
 
+static int read_curve(const json_t *connection, struct zmq_address *a)
+{
+    const char *public = json_string_value(json_object_get(connection, "curve_publickey"));
+    const char *secret = json_string_value(json_object_get(connection, "curve_secretkey"));
+    if (!public && !secret)
+        return 0;
+    if (!public || !secret || strlen(public) != 40 || strlen(secret) != 40)
+        return -EINVAL;
+    snprintf(a->curve_public, sizeof a->curve_public, "%s", public);
+    snprintf(a->curve_secret, sizeof a->curve_secret, "%s", secret);
+    return 0;
+}
+
 int kernels_read_connection(const json_t *connection, struct zmq_address *ret, char *key,
                             size_t cap, struct err *err)
 {
@@ -33,8 +46,6 @@ int kernels_read_connection(const json_t *connection, struct zmq_address *ret, c
     if (scheme && *scheme && strcmp(scheme, "hmac-sha256"))
         return err_set(err, -EINVAL, "read connection",
                        "signature_scheme %.40s is not supported; hmac-sha256 is", scheme);
-    if (json_object_get(connection, "curve_secretkey"))
-        return err_set(err, -EINVAL, "read connection", "CurveZMQ is not supported");
     if (transport && strcmp(transport, "tcp") && strcmp(transport, "ipc"))
         return err_set(err, -EINVAL, "read connection", "transport must be tcp or ipc");
     snprintf(a.transport, sizeof a.transport, "%s", transport ? transport : "tcp");
@@ -44,8 +55,14 @@ int kernels_read_connection(const json_t *connection, struct zmq_address *ret, c
     if (!secret || strlen(secret) >= cap)
         return err_set(err, -EINVAL, "read connection", "key is missing or too long");
     snprintf(key, cap, "%s", secret);
+    if (read_curve(connection, &a) < 0)
+        return err_set(err, -EINVAL, "read connection",
+                       "curve_publickey and curve_secretkey are 40 characters of Z85 each");
+    bool any = json_object_get(connection, "registration_port") != NULL;
     for (int i = 0; i < CHANNELS; i++) {
         json_int_t port = json_integer_value(json_object_get(connection, port_names[i]));
+        if (any && !port)
+            continue;
         if (port < 1 || port > 65535)
             return err_set(err, -EINVAL, "read connection", "%s is missing or out of range",
                            port_names[i]);
@@ -134,6 +151,7 @@ void kernels_end(struct served *s, const char *reason)
     s->closing = true;
     kernel_close(s->kernel);
     s->kernel = NULL;
+    zmq_errand_close(STEAL_PTR(s->registration));
     forget(s);
     answer_waiter(s, reason, false);
     struct sandbox *sb = s->owns_sandbox ? sandbox_get(gw->manager, s->sandbox) : NULL;

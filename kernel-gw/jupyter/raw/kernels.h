@@ -21,8 +21,9 @@ struct served {
     char key[128];
     bool owns_sandbox; /* its box goes with it */
     bool attended; /* a client process stands for it (`cellbox kernel`): gone, so is the kernel */
-    struct exchange *waiter; /* that client's GET .../wait */
-    uv_timer_t absence;      /* no waiter for too long, or parked for too long */
+    struct exchange *waiter;         /* that client's GET .../wait */
+    uv_timer_t absence;              /* no waiter for too long, or parked for too long */
+    struct zmq_errand *registration; /* under way, or over */
     bool closing;
 };
 
@@ -33,6 +34,11 @@ int kernels_read_connection(const json_t *connection, struct zmq_address *ret, c
 int kernels_serve(struct door *d, struct context *c, const struct zmq_address *address,
                   const char *key, bool attended, bool owns_sandbox, struct served **ret,
                   struct err *err);
+/*
+ * JEP 66: tells whoever listens at registration_ip and _port of the connection which ports were
+ * bound, and ends the kernel when nobody acknowledges that. 0 without such a member. registration.c
+ */
+int kernels_register(struct served *s, const json_t *connection, struct err *err);
 struct served *kernels_find(struct door *d, const char *id);
 struct served *kernels_of_context(struct door *d, const char *context); /* unattended one */
 /*

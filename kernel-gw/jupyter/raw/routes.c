@@ -38,10 +38,19 @@ static void respond_failure(struct gateway *gw, struct exchange *x, int r, const
 {
     if (r == -EADDRINUSE)
         api_error_err(gw, x, 409, "PORT_IN_USE", err);
-    else if (r == -EACCES || r == -EADDRNOTAVAIL || r == -ENOENT || r == -EINVAL)
-        api_error_err(gw, x, 400, "CANNOT_BIND", err);
+    else if (r == -EACCES || r == -EADDRNOTAVAIL || r == -ENOENT || r == -ENODEV || r == -EINVAL)
+        api_error_err(gw, x, 409, "CANNOT_BIND", err);
     else
         api_error_err(gw, x, 503, "KERNEL_START_FAILED", err);
+}
+
+/* Bound, and told to whoever registered for it. */
+static int serve(struct door *d, struct context *c, const struct zmq_address *address,
+                 const char *key, bool own, const json_t *connection, struct served **ret,
+                 struct err *err)
+{
+    int r = kernels_serve(d, c, address, key, true, own, ret, err);
+    return r < 0 ? r : kernels_register(*ret, connection, err);
 }
 
 static void start_kernel(struct door *d, struct exchange *x, const json_t *body,
@@ -55,7 +64,7 @@ static void start_kernel(struct door *d, struct exchange *x, const json_t *body,
     const char *language = api_language(gw, x, api_string(body, "language"));
     if (!language)
         return;
-    struct sandbox *sb = door_sandbox(gw, x, api_string(body, "sandbox"), &own);
+    struct sandbox *sb = door_sandbox(gw, x, api_string(body, "sandbox"), language, &own);
     if (!sb)
         return;
     json_t *env = json_object_get(body, "env");
@@ -65,12 +74,14 @@ static void start_kernel(struct door *d, struct exchange *x, const json_t *body,
     int r = context_open(sb, &spec, &c, &err);
     free(env_text);
     if (r == 0)
-        r = kernels_serve(d, c, address, key, true, own, &s, &err);
+        r = serve(d, c, address, key, own, json_object_get(body, "connection"), &s, &err);
     if (r == 0) {
         respond_kernel(gw, x, s);
         return;
     }
-    if (own)
+    if (s)
+        kernels_end(s, "registration_failed");
+    else if (own)
         sandbox_remove(sb, NULL, NULL);
     else if (c)
         context_remove(c);
@@ -158,6 +169,31 @@ static void delete_kernel(struct gateway *gw, struct exchange *x, const struct h
     api_empty(gw, x, 204);
 }
 
+/* ?ip= and ?encryption=curve. What leaves the machine is encrypted. false: answered with 400. */
+static bool read_wishes(struct gateway *gw, struct exchange *x, const struct http_request *r,
+                        struct zmq_address *ret)
+{
+    char word[16] = "";
+    bool asked = http_query(r, "encryption", word, sizeof word);
+    if (http_query(r, "ip", ret->ip, 46) && !*ret->ip)
+        snprintf(ret->ip, sizeof ret->ip, "127.0.0.1");
+    if (asked && strcmp(word, "curve") != 0) {
+        api_error(gw, x, 400, "INVALID_FIELD", "encryption is curve, or left out");
+        return false;
+    }
+    bool local = !strncmp(ret->ip, "127.", 4) || !strcmp(ret->ip, "::1");
+    if (!asked && !local) {
+        api_error(gw, x, 403, "ENCRYPTION_REQUIRED",
+                  "sockets that other machines reach need encryption=curve");
+        return false;
+    }
+    if (asked && zmq_curve_keys(ret) < 0) {
+        api_error(gw, x, 501, "NO_CURVE", "this server's libzmq has no CurveZMQ");
+        return false;
+    }
+    return true;
+}
+
 static void get_connection(struct gateway *gw, struct exchange *x, const struct http_request *r,
                            const struct route_params *p)
 {
@@ -167,12 +203,15 @@ static void get_connection(struct gateway *gw, struct exchange *x, const struct 
     struct err err = {0};
     char key[65];
     struct context *c = api_context(gw, x, p);
-    (void)r;
-    if (!c)
+    if (!c || !read_wishes(gw, x, r, &address))
         return;
     struct context_info info;
     context_get_info(c, &info);
     struct served *s = kernels_of_context(d, info.id);
+    if (s && !*s->address.curve_secret != !*address.curve_secret) {
+        api_error(gw, x, 409, "CONNECTION_EXISTS", "this context has a connection of another kind");
+        return;
+    }
     id_hex(key, 32);
     int e = s ? 0 : kernels_serve(d, c, &address, key, false, false, &s, &err);
     if (e < 0) {

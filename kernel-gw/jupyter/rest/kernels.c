@@ -162,8 +162,8 @@ struct context *rest_start_kernel(struct rest *q, const char *name, const json_t
     char *text = pick_env(q, env);
     if (!text)
         return NULL;
-    struct sandbox *sb =
-        door_sandbox(q->gw, q->x, q->box ? q->box : rest_text(env, "CELLBOX_SANDBOX"), &own);
+    const char *box = q->box ? q->box : rest_text(env, "CELLBOX_SANDBOX");
+    struct sandbox *sb = door_sandbox(q->gw, q->x, box, l->name, &own);
     struct context_spec spec = {.id = id, .language = l->name, .env = text};
     struct context *c = sb ? open_context(q, sb, own, &spec) : NULL;
     free(text);

@@ -75,7 +75,7 @@ static void resource(struct gateway *gw, struct exchange *x, const struct http_r
     }
     api_count(gw, 200);
     exchange_header(x, "Cache-Control", "max-age=86400");
-    /* cppcheck-suppress [comparePointers,subtractPointers] ; both are symbols of one embedded file
+    /* cppcheck-suppress comparePointers ; both are symbols of one embedded file
      */
     size_t len = svg ? (size_t)(rest_logo_svg_end - rest_logo_svg)
                      : (size_t)(rest_logo_png_end - rest_logo_png);

@@ -109,6 +109,32 @@ static int check_signature(struct jupyter_key *key, const struct slice *signatur
                : -EPERM;
 }
 
+void jupyter_put_single(struct jupyter_key *key, struct slice content, char *signature,
+                        struct slice ret[JUPYTER_SINGLE_FRAMES])
+{
+    const struct slice parts[4] = {content};
+    jupyter_sign(key, parts, signature);
+    ret[0] = (struct slice){(const uint8_t *)delimiter, sizeof delimiter - 1};
+    ret[1] = (struct slice){(const uint8_t *)signature, strlen(signature)};
+    ret[2] = content;
+}
+
+bool jupyter_get_single(struct jupyter_key *key, const struct slice *frames, size_t n,
+                        struct slice *ret_content)
+{
+    if (n == 4 && !frames[0].len) { /* as a REP socket answers */
+        frames++;
+        n--;
+    }
+    if (n != JUPYTER_SINGLE_FRAMES || frames[0].len != sizeof delimiter - 1 ||
+        memcmp(frames[0].data, delimiter, frames[0].len) != 0)
+        return false;
+    const struct slice parts[4] = {frames[2]};
+    *ret_content = frames[2];
+    return check_signature(key, &frames[1], parts) == 0 &&
+           json_check_object(frames[2].data, frames[2].len) == 0;
+}
+
 enum jupyter_parse jupyter_check(struct jupyter_message *m)
 {
     const struct slice *parts[] = {&m->header, &m->parent, &m->metadata, &m->content};

@@ -88,6 +88,16 @@ enum jupyter_parse jupyter_check(struct jupyter_message *m);
 int jupyter_put_header(struct buf *b, const char *msg_id, const char *msg_type, const char *session,
                        uint64_t time_us);
 
+/*
+ * The two messages of a registration (JEP 66) have one part: delimiter, signature, content. false:
+ * not signed with key, or no JSON object.
+ */
+enum { JUPYTER_SINGLE_FRAMES = 3 };
+void jupyter_put_single(struct jupyter_key *key, struct slice content, char *signature,
+                        struct slice ret[JUPYTER_SINGLE_FRAMES]);
+bool jupyter_get_single(struct jupyter_key *key, const struct slice *frames, size_t n,
+                        struct slice *ret_content);
+
 /* Identities as opaque bytes and back, so that a reply finds its way after a restart. */
 int jupyter_put_route(struct buf *b, const struct slice *idents, unsigned n);
 int jupyter_get_route(const uint8_t *data, size_t len, struct slice *ret_idents, unsigned *ret_n);

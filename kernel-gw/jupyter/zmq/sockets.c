@@ -6,21 +6,12 @@
 #include <string.h>
 #include <zmq.h>
 
-#include "sandbox/base/list.h"
+#include "kernel-gw/jupyter/zmq/node.h"
 
 /* Most messages per wake-up and socket, so that one busy client cannot keep the loop. */
 enum { BURST = 100, IOPUB_HWM = 128, MESSAGE_MAX = 256 << 20 };
 
 static const char *const channel_names[] = {"shell", "control", "stdin", "iopub", "hb"};
-
-struct zmq_node {
-    uv_loop_t *loop;
-    void *context;
-    uv_prepare_t prepare;
-    uv_idle_t again; /* keeps the loop from sleeping while a burst was cut short */
-    bool again_active;
-    struct list dirty; /* sockets to look at before the loop sleeps */
-};
 
 struct one {
     struct zmq_sockets *owner;
@@ -206,6 +197,11 @@ void zmq_node_free(struct zmq_node *n)
     /* The two handles are closed with the loop; the node is one per process. */
 }
 
+int zmq_curve_keys(struct zmq_address *a)
+{
+    return zmq_curve_keypair(a->curve_public, a->curve_secret) < 0 ? -ENOSYS : 0;
+}
+
 static void set_int(void *socket, int option, int value)
 {
     zmq_setsockopt(socket, option, &value, sizeof value);
@@ -248,6 +244,12 @@ static int bind_one(struct zmq_sockets *s, enum channel ch, struct zmq_address *
         set_int(o->socket, ZMQ_SNDHWM, IOPUB_HWM);
         set_int(o->socket, ZMQ_XPUB_VERBOSE, 1);
         set_int(o->socket, ZMQ_XPUB_NODROP, 1);
+    }
+    if (*a->curve_secret) {
+        set_int(o->socket, ZMQ_CURVE_SERVER, 1);
+        if (zmq_setsockopt(o->socket, ZMQ_CURVE_SECRETKEY, a->curve_secret,
+                           sizeof a->curve_secret) < 0)
+            return err_set(err, -EINVAL, "set CurveZMQ key", "%s", zmq_strerror(errno));
     }
     endpoint(a, ch, where, sizeof where);
     if (zmq_bind(o->socket, where) < 0)

@@ -30,10 +30,26 @@ struct zmq_address {
     char transport[8];  /* "tcp" or "ipc" */
     char ip[108];       /* address, or path prefix for ipc */
     int port[CHANNELS]; /* 0: any; filled in after binding (tcp only) */
+    /* CurveZMQ: the server's keys as 40 characters of Z85; empty: no encryption. */
+    char curve_public[41], curve_secret[41];
 };
 
 int zmq_node_new(uv_loop_t *loop, struct zmq_node **ret);
 void zmq_node_free(struct zmq_node *n);
+
+/* A new pair of keys. -ENOSYS: this libzmq has no CurveZMQ. */
+int zmq_curve_keys(struct zmq_address *a);
+
+/*
+ * Sends one message to a peer (tcp://ip:port) and hands its answer, or NULL when none came within
+ * timeout_ms, to `done`, once, from the loop. Cancelled by closing: then `done` is not called.
+ */
+struct zmq_errand;
+int zmq_errand_send(struct zmq_node *n, const char *ip, int port, const struct slice *frames,
+                    size_t nframes, unsigned timeout_ms,
+                    void (*done)(void *user, const struct slice *frames, size_t n), void *user,
+                    struct zmq_errand **ret, struct err *err);
+void zmq_errand_close(struct zmq_errand *e); /* NULL is fine; also after done */
 
 /* Binds all five or none; -EADDRINUSE and others with a sentence. */
 int zmq_sockets_bind(struct zmq_node *n, struct zmq_address *address,

@@ -1,8 +1,9 @@
 /*
- * Plays init for the tests of the Python runner: starts contexts, forked from its own warm image or
+ * Plays init for the tests of the runners: starts contexts, forked from its own warm image or
  * executed fresh, and carries their output as init does.
  *
  *   fake_init warm|fresh CONTROL_FD CBX_PYTHON
+ *   fake_init node CONTROL_FD ROOT      Node, in the root directory ROOT, as it is in a box
  *
  * CONTROL_FD is a SEQPACKET socket. A request is "cwd\0NAME=VALUE\0…" with one descriptor, the
  * runner's end of the frame socket; the answer is the decimal pid, then the microseconds that fork
@@ -27,6 +28,7 @@
 #include "contexts/python/host.h"
 #include "sandbox/base/fd.h"
 #include "sandbox/wire/packet.h"
+#include "sandbox/wire/wire.h"
 
 enum { CONTEXTS_MAX = 600, PIPE_CHUNK = 60000, COLLECT_US = 300 };
 
@@ -41,7 +43,7 @@ struct context {
 static struct context *contexts[CONTEXTS_MAX];
 static size_t ncontexts;
 static int warm;
-static const char *program;
+static const char *program, *root;
 
 static void die(const char *what)
 {
@@ -128,6 +130,8 @@ static _Noreturn void child(struct context *c, int out, int err, const char *req
     dup2(null, 0);
     dup2(out, 1);
     dup2(err, 2);
+    if (root && (chroot(root) < 0 || chdir("/") < 0))
+        die("chroot");
     apply_environment(request, request + len);
     if (warm) {
         struct context_boot boot = {.frame_fd = c->frame, .ring = c->ring};
@@ -142,8 +146,9 @@ static _Noreturn void child(struct context *c, int out, int err, const char *req
     dup2(ring, CONTEXT_FD_RING);
     dup2(bell, CONTEXT_FD_DOORBELL);
     close_range(6, ~0u, 0);
-    char *argv[] = {"cbx-python", "--context", NULL};
-    execv(program, argv);
+    const struct context_program *p =
+        context_program_find(root ? WIRE_PROGRAM_NODE : WIRE_PROGRAM_PYTHON);
+    execv(root ? p->path : program, (char *const *)p->argv);
     _exit(127);
 }
 
@@ -245,6 +250,8 @@ int main(int argc, char **argv)
     if (argc != 4)
         return 2;
     warm = !strcmp(argv[1], "warm");
+    if (!strcmp(argv[1], "node"))
+        root = argv[3];
     program = argv[3];
     struct sigaction ignore = {.sa_handler = SIG_IGN};
     sigaction(SIGPIPE, &ignore, NULL);

@@ -21,10 +21,20 @@ BUILD = Path(os.environ.get("CELLBOX_BUILD_DIR", ROOT / "build"))
 LIMIT = 60.0  # seconds until a silent runner is called hanging
 
 SETUP, WARMUP, EXECUTE, COMPLETE, INSPECT, IS_COMPLETE, HISTORY = 1, 2, 3, 4, 5, 6, 7
-COMM_INFO, COMM, INPUT, SHUTDOWN = 8, 9, 10, 11
+COMM_INFO, COMM, INPUT, SHUTDOWN, DEBUG, SUBSHELL, USAGE = 8, 9, 10, 11, 12, 13, 14
 STREAM, HELLO, DISPLAY, UPDATE_DISPLAY, RESULT, CLEAR_OUTPUT, ERROR, STDIN = 32, 33, 34, 35, 36, 37, 38, 39
-COMM_OUT, DONE, EXITED = 40, 41, 63
-JSON_SECTIONS = {HELLO: 1, DISPLAY: 3, UPDATE_DISPLAY: 3, RESULT: 2, ERROR: 1, STDIN: 1, COMM_OUT: 3, DONE: 1}
+COMM_OUT, DONE, DEBUG_EVENT, EXITED = 40, 41, 42, 63
+JSON_SECTIONS = {
+    DEBUG_EVENT: 1,
+    HELLO: 1,
+    DISPLAY: 3,
+    UPDATE_DISPLAY: 3,
+    RESULT: 2,
+    ERROR: 1,
+    STDIN: 1,
+    COMM_OUT: 3,
+    DONE: 1,
+}
 
 
 def _strict(value: str) -> float:
@@ -140,7 +150,7 @@ class Context:
             run.messages.append(message)
             if message.type == until and (message.req == req or until == EXITED):
                 return run
-            assert message.type != EXITED or until == EXITED, "the runner has gone"
+            assert message.type != EXITED or until == EXITED, f"the runner has gone: {run.text(2)}"
 
     def start(self, code: str, **options: Any) -> int:
         options.setdefault("execution_count", next(self.counts))

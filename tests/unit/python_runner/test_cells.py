@@ -381,7 +381,9 @@ def test_setup(init: Init, tmp_path: Path) -> None:
 
 
 def test_warmup_leaves_no_trace(init: Init, tmp_path: Path) -> None:
-    cold, warmed = init.context(tmp_path), init.context(tmp_path)
+    for name in ("cold", "warmed"):
+        (tmp_path / name).mkdir()
+    cold, warmed = (init.context(tmp_path, {"HOME": str(tmp_path / name)}) for name in ("cold", "warmed"))
     assert warmed.ask(h.WARMUP)["status"] == "ok"
     probe = (
         "import sys, warnings, linecache\n"

@@ -132,3 +132,12 @@ def test_interrupt_of_completion(context: Context) -> None:
     context.interrupt(req)
     context.collect(req, run=run, timeout=20)
     assert context.run("1+1").plain == "2"
+
+
+def test_signal_in_another_thread_reaches_the_main_one(context: Context) -> None:
+    code = (
+        "import signal, threading, time\n"
+        "def send():\n    time.sleep(0.1); signal.pthread_kill(threading.get_ident(), signal.SIGINT)\n"
+        "threading.Thread(target=send).start(); time.sleep(30)"
+    )
+    assert context.run(code, timeout=10).reply["ename"] == "KeyboardInterrupt"

@@ -148,3 +148,44 @@ def test_ipywidgets(context: Context) -> None:
     assert context.run("s.value").plain == "8"
     run = context.run("out = ipywidgets.Output()\nwith out:\n    print('captured'); display('x')", msg_id="m-2")
     assert any(m.json[1].get("data", {}).get("state", {}).get("msg_id") == "m-2" for m in run.of(h.COMM_OUT))
+
+
+def typed(context: Context, code: str) -> dict[str, tuple[str, str, int, int]]:
+    reply = context.ask(h.COMPLETE, {"cursor_pos": len(code)}, code.encode())
+    entries = reply["metadata"][TYPES]
+    assert [e["text"] for e in entries] == reply["matches"]
+    return {e["text"]: (e["type"], e["signature"], e["start"], e["end"]) for e in entries}
+
+
+def test_typed_completions(context: Context) -> None:
+    context.run(
+        "import os, json, pandas as pd\nd = {'one': 1, 'two': {'inner': 1}}\ndf = pd.DataFrame({'alpha': [1]})\n"
+        "def fn(parameter, other=1): pass\n"
+        "class K:\n    attr = 1\n    def meth(self, a: int) -> str: ...\n"
+        "    @property\n    def prop(self): 1/0\nk = K()"
+    )
+    assert typed(context, "%ti")["%time"] == ("magic", "", 0, 3)
+    assert typed(context, "%%ti")["%%timeit"] == ("magic", "", 0, 4)
+    assert typed(context, "open('/et")["/etc/"] == ("path", "", 6, 9)
+    assert typed(context, "d['t")["two"] == ("dict key", "", 3, 4)
+    assert typed(context, "d['two']['")["inner"] == ("dict key", "", 10, 10)
+    assert typed(context, "df['")["alpha"] == ("dict key", "", 4, 4)
+    assert typed(context, "fn(par")["parameter="][0] == "param"
+    assert typed(context, "import js")["json"] == ("module", "", 7, 9)
+    assert typed(context, "k.")["meth"] == ("function", "(a: int)", 2, 2)
+    assert typed(context, "\\alp")["\\alpha"][0] == "latex"
+    assert typed(context, "fo")["for"][0] == "keyword"
+    assert typed(context, "'é'+K.me")["meth"][2:] == (6, 8)
+    for code, name, kind in (("os.", "path", "module"), ("os.", "environ", "instance"), ("df.", "groupby", "function")):
+        assert typed(context, code)[name][0] == kind, (code, name)
+    assert not [t for t, (kind, *_) in typed(context, "df.").items() if kind == "<unknown>"]
+    assert not [t for t, (kind, *_) in typed(context, "json.").items() if kind == "<unknown>"]
+
+
+def test_completions_call_nothing(context: Context) -> None:
+    context.run(
+        "called = []\nclass T:\n    def __getattr__(self, n): called.append(n); raise AttributeError(n)\n"
+        "    @property\n    def aa(self): called.append('aa')\nt = T()\nimport sys"
+    )
+    typed(context, "t.a")
+    assert "aa" not in context.run("called").plain
