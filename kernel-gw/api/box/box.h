@@ -37,7 +37,8 @@ struct box_question;
 typedef void box_put_fn(struct buf *out, const struct wire_process_info *info, const char *note);
 struct box_question *box_question_new(struct gateway *gw, struct exchange *x, const char *what,
                                       const char *id, int status, box_put_fn *put);
-wire_reply_fn box_question_answer; /* user: the question; frees it */
+/* user: the question; frees it */
+void box_question_answer(void *user, const struct err *error, const struct wire_message *m);
 void box_question_fail(struct box_question *q, int error);
 
 /* {"processes":[...]} of one kind; nothing runs in a sandbox that sleeps. */
@@ -49,8 +50,12 @@ void box_get(struct gateway *gw, struct exchange *x, const struct route_params *
 /* Ends it and forgets it: 204. */
 void box_remove(struct gateway *gw, struct exchange *x, const struct route_params *p,
                 const char *what);
-box_put_fn box_put_process;
-route_fn box_logs, box_wait; /* logs.c, wait.c */
+void box_put_process(struct buf *out, const struct wire_process_info *i, const char *note);
+/* logs.c, wait.c: handlers of routes */
+void box_logs(struct gateway *gw, struct exchange *x, const struct http_request *r,
+              const struct route_params *p);
+void box_wait(struct gateway *gw, struct exchange *x, const struct http_request *r,
+              const struct route_params *p);
 
 /* Answers with what an init said. */
 void box_error(struct gateway *gw, struct exchange *x, const struct err *e, const char *what,
