@@ -141,10 +141,12 @@ void box_make_id(char out[WIRE_PROCESS_ID], const char *prefix)
 int box_signal(const json_t *v)
 {
     const char *name = json_string_value(v);
-    if (json_is_integer(v))
-        return json_integer_value(v) >= 1 && json_integer_value(v) <= SIGRTMAX
-                   ? (int)json_integer_value(v)
-                   : 0;
+    if (json_is_number(v)) {
+        int n = json_number_value(v) >= 1 && json_number_value(v) <= SIGRTMAX
+                    ? (int)json_number_value(v)
+                    : 0;
+        return n == json_number_value(v) ? n : 0;
+    }
     if (!name)
         return 0;
     if (!strncasecmp(name, "SIG", 3))

@@ -92,8 +92,12 @@ static void fail(struct exec *e, const struct err *err)
         box_events_end(&e->events);
     } else if (x) {
         exchange_set_ops(x, NULL, NULL);
+        const json_t *command = json_object_get(e->body, "command");
+        const char *program = json_string_value(json_array_get(command, 0));
         box_error(e->gw, x, err, e->session ? "session" : "command",
-                  e->session ? e->session : "the command");
+                  e->session ? e->session
+                  : program  ? program
+                             : "bash");
     }
     let_go(e);
 }
