@@ -47,6 +47,8 @@ def test_schemathesis(server: Any, tmp_path: Path) -> None:
             # notebook clients send more than their interface says; test_jupyter_rest.py has its refusals
             "--exclude-tag",
             "jupyter",
+            "--exclude-tag",
+            "streaming",
             "--exclude-checks",
             "unsupported_method",
         ],
