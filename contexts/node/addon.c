@@ -490,7 +490,8 @@ static napi_value init(napi_env env, napi_value exports)
         {"begin", begin},     {"end", end},
         {"take", take},       {"mute", mute},
         {"receive", receive}, {"interrupted", interrupted},
-        {"collect", collect}, {"kill", send_signal}, {"reply", reply},
+        {"collect", collect}, {"kill", send_signal},
+        {"reply", reply},
     };
     for (size_t i = 0; i < sizeof functions / sizeof *functions; i++) {
         napi_value f;
