@@ -458,3 +458,28 @@ def test_completion_by_types(typescript: Node) -> None:
     assert run.of(DONE)[-1].json[0]["matches"] == ["name"]
     typescript.interrupt(run.req)
     typescript.collect(run.req, run=run)
+
+
+SHADOWS = (
+    "Map Set Promise JSON Error SyntaxError TypeError Object Symbol RegExp Buffer process setTimeout setImmediate Array "
+    "String Number console Proxy Reflect Math Date URL Function WeakMap parseInt globalThis"
+).split()
+
+
+@pytest.mark.parametrize("language", ["javascript", "typescript"])
+def test_names_of_the_language_may_be_declared(node_init: Init, language: str) -> None:
+    context = node_init.node(language)
+    for name in SHADOWS:
+        assert context.run(f"let {name} = 1").error is None, name
+    assert context.values("Map + JSON", "({ a: [1] })", "await 1", "(() => 5)()") == ["2", "{ a: [ 1 ] }", "1", "5"]
+    assert context.run("null.x").error["ename"] == "TypeError"  # type: ignore[index]
+    assert context.run("let y = ;").error["ename"] == "SyntaxError"  # type: ignore[index]
+    assert context.values("(await import('node:path')).sep", "const { sep } = require('path'); sep") == ["'/'", "'/'"]
+    assert context.ask(COMPLETE, {"cursor_pos": 3}, b"[].")["matches"]
+    assert context.ask(INSPECT, {"cursor_pos": 3}, b"sep")["found"]
+    if language == "typescript":
+        assert context.values("enum E { A = 4 }\nE.A", "let t: string = 'x'; t") == ["4", "'x'"]
+    req = context.start("for (;;);")
+    context.interrupt(req)
+    assert context.collect(req).error
+    context.close()
