@@ -79,6 +79,7 @@ static void make_server(struct gateway *gw, const struct wire_message *m)
         .head_timeout_ms = 15000,
         .idle_timeout_ms = 120000,
         .headers = "Access-Control-Allow-Origin: *\r\n",
+        .streams = api_streams,
     };
     gw->router = router_new();
     gw->server = http_server_new(gw->loop, &sc, api_handle, gw);

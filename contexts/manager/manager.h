@@ -328,8 +328,15 @@ void sandbox_remove(struct sandbox *sb, void (*done)(void *user, const struct er
 void sandbox_set_labels(struct sandbox *sb, const char *labels);
 int sandbox_set_env(struct sandbox *sb, const char *env); /* for contexts started from now on */
 void sandbox_forget(struct manager *m, void *user);       /* drops all callbacks of user */
+/* A new file helper in a running box (sandbox/wire/files.h); its socket is the caller's. -ENOTCONN:
+ * it is not running. */
+int sandbox_helper(struct sandbox *sb, bool root, int *ret_fd);
+uint64_t sandbox_box(const struct sandbox *sb); /* number of its box, 0: it does not run */
 int sandbox_stat(struct sandbox *sb, wire_reply_fn *reply,
                  void *user); /* -ENOTCONN when it is not running */
+
+/* Link to its init, NULL unless it runs; gone when it stops: pending calls are answered then. */
+struct wire_link *sandbox_init(struct sandbox *sb);
 
 struct sandbox_info {
     const char *name, *image, *env, *labels, *disk;

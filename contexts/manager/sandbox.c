@@ -271,11 +271,14 @@ static void spare_discard(struct sandbox *sb)
 
 void sandbox_box_gone(struct sandbox *sb)
 {
+    struct wire_link *init = sb->init;
     spare_discard(sb);
-    wire_link_free(sb->init);
+    LIST_FOREACH (it, &sb->contexts)
+        wire_link_forget(init, LIST_ENTRY(it, struct context, item));
     sb->init = NULL;
     sb->box = 0;
     sb->state = SANDBOX_STOPPED;
+    wire_link_abandon(init);
     LIST_FOREACH_SAFE (it, &sb->contexts) {
         struct context *c = LIST_ENTRY(it, struct context, item);
         if (!c->runner && !c->number)
@@ -314,9 +317,11 @@ void sandbox_remove(struct sandbox *sb, void (*done)(void *user, const struct er
         sb->creation->sandbox = NULL;
     while (!list_empty(&sb->contexts))
         context_remove(LIST_ENTRY(sb->contexts.next, struct context, item));
+    struct wire_link *init = sb->init;
     spare_discard(sb);
-    wire_link_free(sb->init);
+    sb->init = NULL;
     map_remove(m->sandboxes, sb->name);
+    wire_link_abandon(init);
     tell_waiters(sb, &gone);
     MANAGER_HOOK(m, sandbox_removed, sb->name);
     if (sb->box)
@@ -340,6 +345,14 @@ int sandbox_set_env(struct sandbox *sb, const char *env)
     if (r == 0)
         MANAGER_HOOK(sb->manager, sandbox_changed, sb);
     return r;
+}
+
+struct wire_link *sandbox_init(struct sandbox *sb)
+{
+    if (sb->state != SANDBOX_RUNNING)
+        return NULL;
+    sandbox_touch(sb);
+    return sb->init;
 }
 
 void sandbox_touch(struct sandbox *sb)

@@ -10,6 +10,8 @@
 int api_attach(struct gateway *gw); /* adds all routes; -ENOMEM */
 /* Entry of the HTTP server: token, route, handler. user is the gateway. */
 void api_handle(void *user, struct exchange *x, struct http_request *r);
+/* Whether the route of a request reads the body itself (http_server_config.streams). */
+bool api_streams(void *user, const struct http_request *r);
 
 /* respond.c */
 void api_error(struct gateway *gw, struct exchange *x, int status, const char *code,
@@ -36,6 +38,8 @@ enum api_type {
     API_STRING_MAP,
     API_STRING_LIST,
     API_OBJECT,
+    API_ANY,     /* the handler looks */
+    API_COMMAND, /* a string for the shell, or a list of strings */
     API_UNSUPPORTED
 };
 struct api_field {
@@ -59,6 +63,9 @@ bool api_query_int(struct gateway *gw, struct exchange *x, const struct http_req
 
 /* Objects of the path; NULL: answered with 400 or 404. */
 struct sandbox *api_sandbox(struct gateway *gw, struct exchange *x, const char *name);
+/* The same, made if there is none. */
+/* language: what it is wanted for, NULL: nothing in particular. */
+struct sandbox *api_sandbox_or_new(struct gateway *gw, struct exchange *x, const char *name, const char *language);
 struct context *api_context(struct gateway *gw, struct exchange *x, const struct route_params *p);
 
 /* Its name in the language table; NULL and 400 answered when unknown. NULL name: the default. */
@@ -82,7 +89,8 @@ bool api_wants_events(const struct http_request *r);
 void api_streams_init(struct gateway *gw);
 
 extern const struct route api_sandbox_routes[], api_context_routes[], api_run_routes[],
-    api_execution_routes[], api_health_routes[], api_home_routes[];
+    api_execution_routes[], api_health_routes[], api_home_routes[], api_file_routes[],
+    api_tree_routes[];
 extern const size_t api_sandbox_nroutes, api_context_nroutes, api_run_nroutes,
-    api_execution_nroutes, api_health_nroutes, api_home_nroutes;
+    api_execution_nroutes, api_health_nroutes, api_home_nroutes, api_file_nroutes, api_tree_nroutes;
 extern const char api_openapi_yaml[], api_openapi_yaml_end[]; /* openapi.yaml itself */

@@ -3,6 +3,8 @@
 #include <string.h>
 
 #include "kernel-gw/api/api.h"
+#include "kernel-gw/api/box/box.h"
+#include "kernel-gw/api/files_call.h"
 
 static void options(struct gateway *gw, struct exchange *x)
 {
@@ -63,14 +65,30 @@ void api_handle(void *user, struct exchange *x, struct http_request *r)
     }
 }
 
+bool api_streams(void *user, const struct http_request *r)
+{
+    struct gateway *gw = user;
+    struct route_params params;
+    char allow[128];
+    const struct route *route = router_find(gw->router, r, &params, allow, sizeof allow);
+    return route && (route->flags & ROUTE_STREAM);
+}
+
 int api_attach(struct gateway *gw)
 {
-    int r = router_add(gw->router, api_sandbox_routes, api_sandbox_nroutes);
+    int r = api_files_init(gw);
+    r = r ? r : router_add(gw->router, api_sandbox_routes, api_sandbox_nroutes);
     r = r ? r : router_add(gw->router, api_context_routes, api_context_nroutes);
     r = r ? r : router_add(gw->router, api_run_routes, api_run_nroutes);
     r = r ? r : router_add(gw->router, api_execution_routes, api_execution_nroutes);
+    r = r ? r : router_add(gw->router, api_file_routes, api_file_nroutes);
+    r = r ? r : router_add(gw->router, api_tree_routes, api_tree_nroutes);
     r = r ? r : router_add(gw->router, api_health_routes, api_health_nroutes);
     r = r ? r : router_add(gw->router, api_home_routes, api_home_nroutes);
+    r = r ? r : router_add(gw->router, api_exec_routes, api_exec_nroutes);
+    r = r ? r : router_add(gw->router, api_process_routes, api_process_nroutes);
+    r = r ? r : router_add(gw->router, api_session_routes, api_session_nroutes);
+    r = r ? r : router_add(gw->router, api_terminal_routes, api_terminal_nroutes);
     if (r == 0)
         api_streams_init(gw);
     return r;

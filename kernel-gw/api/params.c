@@ -77,6 +77,14 @@ static const char *mismatch(const struct api_field *f, const json_t *v)
         return strings_in(v, false) ? NULL : "a list of strings";
     case API_OBJECT:
         return json_is_object(v) ? NULL : "an object";
+    case API_COMMAND:
+        if (is_text(v) && json_string_length(v))
+            return NULL;
+        if (strings_in(v, false) && json_array_size(v) &&
+            json_string_length(json_array_get(v, 0)))
+            return NULL;
+        return "a string, or a list of strings whose first is a program";
+    case API_ANY:
     case API_UNSUPPORTED:
         break;
     }

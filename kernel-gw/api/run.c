@@ -199,9 +199,8 @@ static void run_in(struct gateway *gw, struct exchange *x, const struct http_req
         run_json(gw, x, c, o, sandbox);
 }
 
-/* The sandbox of that name, made if need be; NULL: answered. */
-static struct sandbox *get_or_create(struct gateway *gw, struct exchange *x, const char *name,
-                                     const char *language)
+struct sandbox *api_sandbox_or_new(struct gateway *gw, struct exchange *x, const char *name,
+                                   const char *language)
 {
     struct sandbox *sb = sandbox_get(gw->manager, name);
     struct sandbox_spec spec = {.name = name, .language = language};
@@ -232,7 +231,7 @@ static struct context *pick_context(struct gateway *gw, struct exchange *x, cons
         strncpy(p.value[1], id, ROUTE_PARAM_LEN - 1);
         return api_context(gw, x, &p);
     }
-    struct sandbox *sb = get_or_create(gw, x, name, language);
+    struct sandbox *sb = api_sandbox_or_new(gw, x, name, language);
     if (!sb)
         return NULL;
     int r = sandbox_default_context(sb, language, &c, &e);

@@ -5,7 +5,7 @@
 
 #include "kernel-gw/net/private.h"
 
-enum { INPUT_MAX = 64 << 10, QUEUE_LOW = 64 << 10 };
+enum { INPUT_MAX = 64 << 10, QUEUE_LOW = 64 << 10, DISCARD_MAX = 64 << 20 };
 
 static void process(struct conn *c);
 
@@ -135,8 +135,10 @@ void exchange_header(struct exchange *x, const char *name, const char *value)
     buf_printf(&conn_of(x)->extra, "%s: %s\r\n", name, value);
 }
 
-static bool keeps_alive(const struct conn *c)
+static bool keeps_alive(struct conn *c)
 {
+    if (c->body != BODY_WHOLE)
+        c->close_after = true; /* nobody will read what is still to come */
     return c->parser.request.keep_alive && !c->close_after && !c->server->draining;
 }
 
@@ -146,9 +148,21 @@ static void finish(struct conn *c)
     c->active = false;
     c->x = (struct exchange){0};
     buf_reset(&c->extra);
-    if (!keeps_alive(c))
+    bool rest = c->body != BODY_WHOLE;
+    if (rest) {
+        /* Closing now would reset the connection under a client that has not read the answer. */
+        c->body = BODY_DISCARD;
+        c->close_after = true;
+        c->discard_since_ms = uv_now(c->server->loop);
+    } else if (!keeps_alive(c)) {
         c->close_when_sent = true;
+    }
     conn_flush(c);
+    if (rest && !c->broken) {
+        if (!c->processing)
+            process(c);
+        return;
+    }
     if (c->broken || (c->close_when_sent && !c->out.len && !c->sending.len)) {
         if (c->processing)
             c->broken = true;
@@ -192,6 +206,37 @@ void exchange_begin(struct exchange *x, int status, const char *content_type)
                   extra_headers(c));
 }
 
+void exchange_begin_sized(struct exchange *x, int status, const char *content_type, uint64_t length)
+{
+    struct conn *c = conn_of(x);
+    x->chunked = false;
+    http_put_head(&c->out, status, content_type, (int64_t)length, keeps_alive(c), extra_headers(c));
+    conn_flush(c);
+}
+
+bool exchange_body_pending(const struct exchange *x)
+{
+    return conn_of(x)->body != BODY_WHOLE;
+}
+
+void exchange_body_read(struct exchange *x, bool on)
+{
+    struct conn *c = conn_of(x);
+    if (c->body != BODY_PAUSED && c->body != BODY_READING)
+        return;
+    c->body = on ? BODY_READING : BODY_PAUSED;
+    if (!on)
+        return;
+    c->progress_ms = uv_now(c->server->loop);
+    if (c->parser.want_continue) {
+        c->parser.want_continue = false;
+        buf_puts(&c->out, "HTTP/1.1 100 Continue\r\n\r\n");
+        conn_flush(c);
+    }
+    if (!c->processing)
+        process(c);
+}
+
 struct buf *exchange_chunk(struct exchange *x)
 {
     return &conn_of(x)->chunk;
@@ -223,6 +268,19 @@ void exchange_flush(struct exchange *x)
 
 void exchange_write(struct exchange *x, const void *data, size_t len)
 {
+    struct conn *c = conn_of(x);
+    if (!x->chunked && !exchange_queued(x) && !c->broken && !c->closing &&
+        c->parser.request.method != HTTP_HEAD) { /* from where it is, without a copy */
+        uv_buf_t b = uv_buf_init((char *)data, (unsigned)len);
+        int n = uv_try_write((uv_stream_t *)&c->tcp, &b, 1);
+        if (n > 0) {
+            c->progress_ms = uv_now(c->server->loop);
+            data = (const char *)data + n;
+            len -= (size_t)n;
+        }
+        if (!len)
+            return;
+    }
     buf_put(&conn_of(x)->chunk, data, len);
     exchange_flush(x);
 }
@@ -269,7 +327,7 @@ static void refuse(struct conn *c, int status)
 
 void conn_timed_out(struct conn *c)
 {
-    if (c->parser.in_message && !c->active && !c->refused)
+    if (c->parser.in_message && !c->active && !c->refused && c->body == BODY_WHOLE)
         refuse(c, 408);
     else
         conn_close(c);
@@ -279,6 +337,7 @@ static void dispatch(struct conn *c)
 {
     c->active = true;
     c->x = (struct exchange){0};
+    c->discarded = 0;
     c->server->handler(c->server->user, &c->x, &c->parser.request);
 }
 
@@ -294,28 +353,75 @@ static void update_reading(struct conn *c)
         conn_read_start(c);
 }
 
+static bool wants_input(const struct conn *c)
+{
+    if (c->tunnel.open || c->broken || c->close_when_sent)
+        return false;
+    return !c->active || c->body == BODY_READING;
+}
+
+static void body_piece(struct conn *c)
+{
+    if (c->body == BODY_DISCARD) {
+        c->discarded += c->parser.piece_len;
+        c->broken = c->discarded > DISCARD_MAX;
+    } else if (c->x.ops && c->x.ops->body) {
+        c->x.ops->body(c->x.user, c->parser.piece, c->parser.piece_len);
+    }
+}
+
+/* The request is complete: it is handed on whole, or its handler, which has it, is told. */
+static void request_complete(struct conn *c)
+{
+    enum body_mode body = c->body;
+    c->body = BODY_WHOLE;
+    if (body == BODY_WHOLE)
+        dispatch(c);
+    else if (body == BODY_DISCARD)
+        c->close_when_sent = true;
+    else if (c->x.ops && c->x.ops->body_end)
+        c->x.ops->body_end(c->x.user);
+}
+
+/* 0, or the status to refuse with. */
+static int head_complete(struct conn *c)
+{
+    const struct http_server *s = c->server;
+    bool streams = s->config.streams && s->config.streams(s->user, &c->parser.request);
+    int status = http_parser_body(&c->parser, streams);
+    if (!status && streams) {
+        c->body = BODY_PAUSED;
+        dispatch(c);
+    }
+    return status;
+}
+
 /* Parses what has come, one request after the other, until one is not answered at once. */
 static void process(struct conn *c)
 {
     size_t at = 0;
     c->processing = true;
-    while (!c->active && !c->tunnel.open && !c->broken && !c->close_when_sent && at < c->in.len) {
+    /* What follows a piece may be the end of the body, which takes no further byte. */
+    while (wants_input(c) && (at < c->in.len || c->parser.at_piece)) {
         size_t used = 0;
-        int r = http_parser_feed(&c->parser, (const char *)c->in.data + at, c->in.len - at, &used);
+        int r = http_parser_feed(&c->parser, buf_str(&c->in) + at, c->in.len - at, &used);
         at += used;
         if (!c->head_since_ms)
             c->head_since_ms = uv_now(c->server->loop);
-        if (c->parser.want_continue && r == 0) {
+        int refusal = r >= 400 ? r : r == HTTP_FED_HEAD ? head_complete(c) : 0;
+        if (r == 1)
+            request_complete(c);
+        else if (r == HTTP_FED_PIECE)
+            body_piece(c);
+        if (refusal) {
+            c->processing = false;
+            refuse(c, refusal);
+            return;
+        }
+        if (c->parser.want_continue && c->body == BODY_WHOLE && !c->active && at == c->in.len) {
             c->parser.want_continue = false;
             buf_puts(&c->out, "HTTP/1.1 100 Continue\r\n\r\n");
             conn_flush(c);
-        }
-        if (r == 1) {
-            dispatch(c);
-        } else if (r) {
-            c->processing = false;
-            refuse(c, r);
-            return;
         }
     }
     c->processing = false;
@@ -368,7 +474,7 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *b)
         conn_close(c);
         return;
     }
-    if (c->active)
+    if (c->active && c->body != BODY_READING)
         update_reading(c);
     else
         process(c);

@@ -169,18 +169,40 @@ static int on_headers(llhttp_t *ll)
         return refuse(p, 505);
     if (!r->http10 && !http_header(r, "host"))
         return refuse(p, 400);
-    if ((ll->flags & F_CONTENT_LENGTH) && ll->content_length > p->limits.body_max)
-        return refuse(p, 413);
+    r->body_length = ll->flags & F_CHUNKED ? UINT64_MAX : ll->content_length;
+    r->has_body = (ll->flags & (F_CHUNKED | F_CONTENT_LENGTH)) && r->body_length;
     const char *expect = http_header(r, "expect");
     if (expect && strcasecmp(expect, "100-continue") != 0)
         return refuse(p, 417);
     p->want_continue = expect && !r->http10;
-    return 0;
+    if (p->stop_at_head && r->has_body) {
+        p->at_head = true;
+        return HPE_PAUSED;
+    }
+    int status = http_parser_body(p, false);
+    return status ? refuse(p, status) : 0;
+}
+
+int http_parser_body(struct http_parser *p, bool streaming)
+{
+    const struct http_request *r = &p->request;
+    p->streaming = streaming;
+    if (streaming || !r->has_body || r->body_length == UINT64_MAX)
+        return 0;
+    return r->body_length > p->limits.body_max ? 413 : 0;
 }
 
 static int on_body(llhttp_t *ll, const char *at, size_t len)
 {
     struct http_parser *p = self(ll);
+    if (p->streaming && !len)
+        return 0;
+    if (p->streaming) {
+        p->piece = at;
+        p->piece_len = len;
+        p->at_piece = true;
+        return HPE_PAUSED;
+    }
     if (len > p->limits.body_max - p->request.body.len)
         return refuse(p, 413);
     if (buf_put(&p->request.body, at, len) < 0)
@@ -225,6 +247,8 @@ static void split_target(struct http_parser *p)
 {
     char *target = (char *)p->head.data + p->offsets[0];
     char *q = strchr(target, '?');
+    if (p->request.path)
+        return; /* at the head already */
     p->request.path = target;
     p->request.query = "";
     if (q) {
@@ -235,10 +259,18 @@ static void split_target(struct http_parser *p)
 
 int http_parser_feed(struct http_parser *p, const char *data, size_t len, size_t *ret_used)
 {
+    if (p->at_head || p->at_piece)
+        llhttp_resume(&p->parser);
+    p->at_head = p->at_piece = false;
     llhttp_errno_t e = llhttp_execute(&p->parser, data, len);
     *ret_used = len;
     if (e == HPE_OK)
         return 0;
+    if (e == HPE_PAUSED && (p->at_head || p->at_piece)) {
+        *ret_used = (size_t)(llhttp_get_error_pos(&p->parser) - data);
+        split_target(p);
+        return p->at_head ? HTTP_FED_HEAD : HTTP_FED_PIECE;
+    }
     if (p->done && (e == HPE_PAUSED || e == HPE_PAUSED_UPGRADE)) {
         const char *pos = llhttp_get_error_pos(&p->parser);
         *ret_used = pos ? (size_t)(pos - data) : len;
@@ -261,6 +293,7 @@ void http_parser_next(struct http_parser *p)
     p->field = FIELD_NONE;
     p->status = 0;
     p->in_message = p->headers_done = p->done = p->want_continue = false;
+    p->streaming = p->at_head = p->at_piece = false;
 }
 
 const char *http_status_text(int status)
@@ -272,7 +305,9 @@ const char *http_status_text(int status)
                  {200, "OK"},
                  {201, "Created"},
                  {204, "No Content"},
+                 {206, "Partial Content"},
                  {302, "Found"},
+                 {304, "Not Modified"},
                  {400, "Bad Request"},
                  {401, "Unauthorized"},
                  {403, "Forbidden"},
@@ -283,7 +318,9 @@ const char *http_status_text(int status)
                  {409, "Conflict"},
                  {413, "Content Too Large"},
                  {414, "URI Too Long"},
+                 {412, "Precondition Failed"},
                  {415, "Unsupported Media Type"},
+                 {416, "Range Not Satisfiable"},
                  {417, "Expectation Failed"},
                  {410, "Gone"},
                  {426, "Upgrade Required"},

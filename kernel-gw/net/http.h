@@ -31,6 +31,8 @@ struct http_request {
     size_t nheaders;
     struct buf body;
     bool keep_alive, http10, upgrade;
+    bool has_body;        /* the head announces one */
+    uint64_t body_length; /* announced, UINT64_MAX = chunked */
 };
 
 /* Value of the first such header (name in lower case), NULL if there is none. */
@@ -58,6 +60,10 @@ struct http_parser {
     int status; /* HTTP status to refuse with */
     bool in_message, headers_done, done;
     bool want_continue; /* Expect: 100-continue came and the body has not; the caller clears it */
+    bool stop_at_head;  /* set after _init by a caller that decides there how the body is read */
+    bool streaming, at_head, at_piece;
+    const char *piece; /* of the body, into the bytes that were fed */
+    size_t piece_len;
 };
 
 /* Pointers into itself: must not move. */
@@ -65,10 +71,16 @@ void http_parser_init(struct http_parser *p, const struct http_limits *limits);
 void http_parser_deinit(struct http_parser *p);
 /*
  * Feeds bytes. 0: all were used, more are needed. 1: a request is complete in p->request, *ret_used
- * bytes belong to it; call http_parser_next before feeding on. 400..599: refuse with that status
+ * bytes belong to it; call http_parser_next before feeding on. HTTP_FED_HEAD (only with
+ * stop_at_head): the head of a request with a body is there; call http_parser_body, then feed on.
+ * HTTP_FED_PIECE: p->piece is a piece of a body that is streamed; feed on even if no byte is left,
+ * since its end takes none. 400..599: refuse with that status
  * and close.
  */
+enum { HTTP_FED_HEAD = 2, HTTP_FED_PIECE = 3 };
 int http_parser_feed(struct http_parser *p, const char *data, size_t len, size_t *ret_used);
+/* streaming: the body comes in pieces and has no bound here; else it is collected. 0, or 413. */
+int http_parser_body(struct http_parser *p, bool streaming);
 void http_parser_next(struct http_parser *p);
 
 const char *http_status_text(int status);

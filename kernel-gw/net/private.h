@@ -6,6 +6,14 @@
 #include "kernel-gw/net/server.h"
 #include "sandbox/base/list.h"
 
+/* How the body of the running request is read. */
+enum body_mode {
+    BODY_WHOLE,   /* it is complete, or being collected before the handler is called */
+    BODY_PAUSED,  /* in pieces; the handler wants none now */
+    BODY_READING, /* in pieces */
+    BODY_DISCARD, /* the response is out, what the client still sends is dropped for a while */
+};
+
 struct exchange {
     const struct exchange_ops *ops;
     void *user;
@@ -26,6 +34,7 @@ struct conn {
     struct http_parser parser;
     struct exchange x;
     struct tunnel tunnel;
+    enum body_mode body;
     bool active;     /* the handler has the exchange */
     bool processing; /* inside process(): the connection must not be freed or re-entered */
     bool broken;     /* to be closed as soon as that is safe */
@@ -36,7 +45,8 @@ struct conn {
     struct buf chunk;       /* chunk under construction */
     struct buf extra;       /* header lines of the response to come */
     uint64_t head_since_ms; /* first byte of the current request, 0 = none */
-    uint64_t progress_ms;
+    uint64_t progress_ms, discard_since_ms;
+    size_t discarded;
 };
 
 struct listener {

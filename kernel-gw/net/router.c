@@ -36,10 +36,15 @@ int router_add(struct router *r, const struct route *routes, size_t n)
 static bool match(const char *pattern, const char *path, struct route_params *params)
 {
     params->n = 0;
+    params->rest = NULL;
     while (*pattern == '/' && *path == '/') {
         pattern++;
         path++;
         size_t pn = strcspn(pattern, "/"), n = strcspn(path, "/");
+        if (pn > 4 && !strncmp(pattern + pn - 4, "...}", 4)) {
+            params->rest = path;
+            return true;
+        }
         if (*pattern == '{') {
             if (!n || params->n == ROUTE_PARAMS_MAX ||
                 http_percent_decode(path, n, false, params->value[params->n], ROUTE_PARAM_LEN) < 0)

@@ -1,5 +1,8 @@
-/* Method and path pattern to handler. Patterns: "/v1/sandboxes/{name}/run"; a segment in braces
- * matches any one. */
+/*
+ * Method and path pattern to handler. Patterns: "/v1/sandboxes/{name}/run"; a segment in braces
+ * matches any one, a last one "{path...}" everything that follows, slashes and nothing at all
+ * included.
+ */
 #pragma once
 
 #include "kernel-gw/net/server.h"
@@ -12,12 +15,16 @@ struct route_params {
     char value[ROUTE_PARAMS_MAX]
               [ROUTE_PARAM_LEN]; /* percent-decoded, in the order of the pattern */
     unsigned n;
+    const char *rest; /* of "{path...}", still percent-encoded, of any length; else NULL */
 };
 
 typedef void route_fn(struct gateway *gw, struct exchange *x, const struct http_request *r,
                       const struct route_params *params);
 
-enum { ROUTE_OPEN = 1 /* without a token */ };
+enum {
+    ROUTE_OPEN = 1,  /* without a token */
+    ROUTE_STREAM = 2 /* the handler is called at the head and reads the body in pieces */
+};
 
 struct route {
     const char *method; /* GET also serves HEAD */

@@ -7,13 +7,21 @@
 #include "kernel-gw/net/private.h"
 #include "sandbox/base/log.h"
 
-enum { BACKLOG = 1024, TICK_MS = 1000, KEEPALIVE_S = 60, QUEUE_MAX = 256 << 20 };
+enum { BACKLOG = 1024, TICK_MS = 1000, KEEPALIVE_S = 60, DISCARD_MS = 10000, QUEUE_MAX = 256 << 20 };
 
 /* A response may be long under way; a connection without one may not. */
 static void check_deadline(struct conn *c, uint64_t now)
 {
     const struct http_server_config *cfg = &c->server->config;
-    if (c->active || c->tunnel.open || c->closing)
+    if (c->tunnel.open || c->closing)
+        return;
+    if (c->body == BODY_DISCARD
+            ? now - c->discard_since_ms > DISCARD_MS
+            : c->body == BODY_READING && now - c->progress_ms > cfg->idle_timeout_ms) {
+        conn_timed_out(c);
+        return;
+    }
+    if (c->active || c->body == BODY_DISCARD)
         return;
     bool in_head = c->parser.in_message && !c->parser.headers_done;
     if (in_head && c->head_since_ms && now - c->head_since_ms > cfg->head_timeout_ms)
@@ -76,6 +84,7 @@ static void on_connection(uv_stream_t *stream, int status)
     uv_tcp_init(s->loop, &c->tcp);
     c->tcp.data = c;
     http_parser_init(&c->parser, &s->config.limits);
+    c->parser.stop_at_head = s->config.streams != NULL;
     buf_init(&c->in, 4 << 20);
     c->out.max = c->sending.max = c->chunk.max = QUEUE_MAX;
     c->progress_ms = uv_now(s->loop);

@@ -17,6 +17,8 @@ struct http_server_config {
     uint32_t head_timeout_ms; /* from the first byte of a request to the end of its headers */
     uint32_t idle_timeout_ms; /* between requests, and between pieces of a body */
     const char *headers;      /* further lines in every response, e.g. CORS */
+    /* Whether the handler reads the body of this request in pieces; NULL: of none. */
+    bool (*streams)(void *user, const struct http_request *request);
 };
 
 /* request: valid until the exchange is finished. The handler may answer at once or later. */
@@ -34,19 +36,33 @@ unsigned http_server_connections(const struct http_server *s);
 
 /*
  * closed: the client has gone before the response was finished; the exchange is gone after it.
- * drained: what was queued with _write is (almost) sent. Not called from inside _write.
+ * drained: what was queued with _write is (almost) sent. Not called from inside _write. body: a
+ * piece of a streamed body, valid during the call. body_end: there is no more of it.
  */
 struct exchange_ops {
     void (*closed)(void *user);
     void (*drained)(void *user);
+    void (*body)(void *user, const char *data, size_t len);
+    void (*body_end)(void *user);
 };
 void exchange_set_ops(struct exchange *x, const struct exchange_ops *ops, void *user);
+/*
+ * A streamed body (see http_server_config.streams) starts paused: the client waits once the buffers
+ * are full. Turning it on may call body and body_end, or even closed, before it returns. A response
+ * that ends before the body does closes the connection afterwards.
+ */
+void exchange_body_read(struct exchange *x, bool on);
+/* The request announced a body whose end has not been read. */
+bool exchange_body_pending(const struct exchange *x);
 /* A header line of the response to come, without CRLF. */
 void exchange_header(struct exchange *x, const char *name, const char *value);
 void exchange_respond(struct exchange *x, int status, const char *content_type, const void *body,
                       size_t len);
 /* A response of unknown length. */
 void exchange_begin(struct exchange *x, int status, const char *content_type);
+/* A response of known length: exactly that many bytes are to be written, or _abort called. */
+void exchange_begin_sized(struct exchange *x, int status, const char *content_type,
+                          uint64_t length);
 /* Queues bytes and sends what fits at once. Bounded by the caller: stop while exchange_queued is
  * over HTTP_QUEUE_HIGH. */
 void exchange_write(struct exchange *x, const void *data, size_t len);

@@ -354,7 +354,8 @@ static struct context *open_context(struct gateway *gw, struct exchange *x, cons
     struct sandbox *sb = sandbox_get(gw->manager, name);
     struct context *c = NULL;
     struct err err = {0};
-    struct sandbox_spec box = {.name = name, .image = "", .env = "{}", .labels = "{}"};
+    struct sandbox_spec box = {
+        .name = name, .image = "", .env = "{}", .labels = "{}", .language = language};
     int e = sb ? 0 : sandbox_create(gw->manager, &box, &sb);
     if (e == SANDBOX_E_NAME) {
         api_error(gw, x, 400, "SANDBOX_NAME_INVALID",

@@ -13,11 +13,17 @@
 
 #include "sandbox/base/fd.h"
 #include "sandbox/init/context.h"
+#include "sandbox/init/helper.h"
+#include "sandbox/init/requests.h"
 
 struct init {
     int link, signals, epoll;
+    int watches; /* a set of its own: what it hands back are struct init_watch */
     const struct interpreter_ops *ops;
     struct list contexts;
+    struct processes processes;
+    struct connects connects;
+    struct init_requests requests;
     uint8_t message[WIRE_MSG_MAX];
 };
 
@@ -67,6 +73,19 @@ static void handle_context(struct init *in, const struct wire_head *h, const uin
     reply(in, h, err.code ? &err : NULL, 0);
 }
 
+static void handle_files(struct init *in, const uint8_t *m, size_t n, int *fds, size_t nfds)
+{
+    const struct wire_files_open *req = (const void *)m;
+    struct err err = {0};
+    int r = -EINVAL;
+
+    if (n < sizeof *req || nfds != 1)
+        err_set(&err, -EINVAL, "start file helper", "malformed request");
+    else
+        r = helper_start(fds[0], req->root, &err);
+    reply(in, &req->h, r < 0 ? &err : NULL, r);
+}
+
 static void handle_setup(struct init *in, const struct wire_head *h, const uint8_t *m, size_t n)
 {
     struct err err = {0};
@@ -100,11 +119,16 @@ static int handle_link(struct init *in)
         case WIRE_CONTEXT_KILL:
             handle_context(in, h, in->message, (size_t)n);
             break;
+        case WIRE_FILES_OPEN:
+            handle_files(in, in->message, (size_t)n, fds, nfds);
+            break;
         case WIRE_INIT_SETUP:
             handle_setup(in, h, in->message, (size_t)n);
             break;
         default: {
             struct err err = {0};
+            if (requests_handle(&in->requests, in->message, (size_t)n, fds, nfds))
+                break;
             err_set(&err, -ENOSYS, "read request", "unknown request %u", h->type);
             reply(in, h, &err, 0);
         }
@@ -123,7 +147,9 @@ static void reap(struct init *in)
         int status;
         pid_t pid = waitpid(-1, &status, WNOHANG);
         if (pid <= 0)
-            return;
+            break;
+        if (processes_reaped(&in->processes, pid, status))
+            continue;
         LIST_FOREACH_SAFE (it, &in->contexts) {
             struct init_context *c = LIST_ENTRY(it, struct init_context, link);
             if (c->pid == pid) {
@@ -133,6 +159,7 @@ static void reap(struct init *in)
             }
         }
     }
+    processes_settle(&in->processes);
 }
 
 /* Whether the watch still belongs to a living context: the tick before may have freed it. */
@@ -144,6 +171,11 @@ static bool context_watched(struct list *contexts, const struct context_watch *w
             return true;
     }
     return false;
+}
+
+static int64_t sooner(int64_t a, int64_t b)
+{
+    return a < 0 || (b >= 0 && b < a) ? b : a;
 }
 
 /* Pumps contexts whose time has come. Returns microseconds until the next one, -1 = none waits. */
@@ -160,7 +192,8 @@ static int64_t tick(struct init *in)
         if (c->due_us && (next < 0 || wait < next))
             next = wait;
     }
-    return next;
+    next = sooner(next, processes_tick(&in->processes, now));
+    return sooner(next, connects_tick(&in->connects, now));
 }
 
 static int watch(struct init *in, int fd, void *tag)
@@ -190,6 +223,9 @@ static int loop(struct init *in)
             const struct context_watch *w = ev.data.ptr;
             if (output_event(w->context, w->source))
                 context_free(w->context);
+        } else if (ev.data.ptr == &in->watches) {
+            if (epoll_wait(in->watches, &ev, 1, 0) == 1)
+                ((struct init_watch *)ev.data.ptr)->ready(ev.data.ptr, ev.events);
         }
     }
 }
@@ -211,8 +247,13 @@ int init_main(int link_fd, const struct interpreter_ops *ops)
     sigaddset(&all, SIGCHLD);
     in->signals = signalfd(-1, &all, SFD_CLOEXEC | SFD_NONBLOCK);
     in->epoll = epoll_create1(EPOLL_CLOEXEC);
-    if (in->signals < 0 || in->epoll < 0 || watch(in, link_fd, &in->link) < 0 ||
-        watch(in, in->signals, &in->signals) < 0)
+    in->watches = epoll_create1(EPOLL_CLOEXEC);
+    if (in->signals < 0 || in->epoll < 0 || in->watches < 0 ||
+        watch(in, link_fd, &in->link) < 0 || watch(in, in->signals, &in->signals) < 0 ||
+        watch(in, in->watches, &in->watches) < 0)
         return 1;
+    processes_init(&in->processes, in->watches, true);
+    connects_init(&in->connects, in->watches, link_fd);
+    in->requests = (struct init_requests){&in->processes, &in->connects, link_fd};
     return loop(in);
 }

@@ -51,6 +51,19 @@ enum wire_type {
                             frame socket;  reply value = pid inside the box */
     WIRE_CONTEXT_SIGNAL, /* struct wire_context_signal */
     WIRE_CONTEXT_KILL, /* struct wire_context: SIGKILL to the interpreter and all of its session */
+
+    /* G -> I: programs that are no contexts; structs in sandbox/wire/process.h */
+    WIRE_PROCESS_START = 112, /* struct wire_process_start -> WIRE_PROCESS_TABLE with one record */
+    WIRE_PROCESS_ATTACH,      /* struct wire_process_attach; fds: a stream */
+    WIRE_PROCESS_SIGNAL,      /* struct wire_process_signal */
+    WIRE_PROCESS_LIST,        /* struct wire_process_list -> WIRE_PROCESS_TABLE */
+    WIRE_PROCESS_TABLE,       /* struct wire_process_table, tail: records */
+    WIRE_PROCESS_REMOVE,      /* struct wire_process_name: end it, forget it */
+    WIRE_SESSION_RUN,         /* struct wire_session_run -> WIRE_REPLY once it is queued */
+    WIRE_PORT_CONNECT, /* struct wire_port -> WIRE_REPLY + fds: a socket connected to that port of
+                          the box's loopback */
+    WIRE_FILES_OPEN = 144, /* struct wire_files_open; fds: the helper's end of a socket that speaks
+                              sandbox/wire/files.h */
 };
 
 struct wire_head {
@@ -128,6 +141,11 @@ struct wire_context_start {
     struct wire_head h;
     uint32_t context;
     uint32_t program; /* enum wire_program */
+};
+
+struct wire_files_open {
+    struct wire_head h;
+    uint32_t root; /* 1: as root of the box, 0: as the box user */
 };
 
 struct wire_context_signal {

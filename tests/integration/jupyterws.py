@@ -82,6 +82,7 @@ class Kernel:
         self, url: str, token: str, kernel: str, v1: bool = True, session: str | None = None, **kw: Any
     ) -> None:
         self.v1 = v1
+        self.seen: list[Message] = []
         self.session = session or uuid.uuid4().hex
         where = f"{url.replace('http', 'ws', 1)}/api/kernels/{kernel}/channels?session_id={self.session}"
         kw.setdefault("header", {"Authorization": f"token {token}"})
@@ -101,8 +102,10 @@ class Kernel:
             raise ConnectionError("closed")
         if self.v1:
             assert isinstance(data, bytes)
-            return decode_v1(data)
-        return decode_json(data)
+            self.seen.append(decode_v1(data))
+        else:
+            self.seen.append(decode_json(data))
+        return self.seen[-1]
 
     def request(self, kind: str, content: dict[str, Any], channel: str = "shell", **header: Any) -> Message:
         return self.send(message(kind, content, channel, **header))
@@ -118,21 +121,22 @@ class Kernel:
         raise TimeoutError([m["header"]["msg_type"] for m in got])
 
     def finish(self, request: Message) -> list[Message]:
-        """What belongs to a request, up to its reply and idle."""
+        """What belongs to a request, up to its reply and idle; also what came while another one was waited for."""
         want = {"reply", "idle"}
         mine: list[Message] = []
-
-        def over(m: Message) -> bool:
+        mark = 0
+        while want:
+            if mark == len(self.seen):
+                self.recv()
+            m = self.seen[mark]
+            mark += 1
             if m["parent_header"].get("msg_id") != request["header"]["msg_id"]:
-                return False
+                continue
             mine.append(m)
             if m["channel"] in ("shell", "control"):
                 want.discard("reply")
             if m["content"].get("execution_state") == "idle":
                 want.discard("idle")
-            return not want
-
-        self.until(over)
         return mine
 
     def run(self, code: str, **content: Any) -> list[Message]:

@@ -72,6 +72,78 @@ static void test_any_cut(void **state)
     }
 }
 
+/* Feeds in pieces with streamed bodies, which end in out; returns how many requests completed. */
+static int feed_streaming(struct http_parser *p, const char *s, size_t piece, char *out, size_t cap)
+{
+    size_t len = strlen(s), at = 0, n = 0;
+    int requests = 0;
+    out[0] = 0;
+    while (at < len || p->at_piece) {
+        size_t take = len - at < piece ? len - at : piece, used;
+        int r = http_parser_feed(p, s + at, take, &used);
+        assert_true(used <= take);
+        at += used;
+        if (r == HTTP_FED_HEAD) {
+            assert_string_equal(p->request.query, "q=1");
+            assert_true(p->request.has_body);
+            assert_int_equal(http_parser_body(p, true), 0);
+        } else if (r == HTTP_FED_PIECE) {
+            assert_true(p->piece_len && n + p->piece_len < cap);
+            memcpy(out + n, p->piece, p->piece_len);
+            n += p->piece_len;
+            out[n] = 0;
+        } else if (r == 1) {
+            requests++;
+            assert_string_equal(p->request.path, "/up");
+            assert_int_equal(p->request.body.len, 0);
+            http_parser_next(p);
+        } else if (r) {
+            return -r;
+        }
+    }
+    return requests;
+}
+
+static void test_streamed_bodies(void **state)
+{
+    static const char s[] = "PUT /up?q=1 HTTP/1.1\r\nHost: h\r\nContent-Length: 7\r\n\r\nraw one"
+                            "GET /up HTTP/1.1\r\nHost: h\r\n\r\n"
+                            "PUT /up?q=1 HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n"
+                            "PUT /up?q=1 HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
+                            "3\r\ntwo\r\n1\r\n!\r\n0\r\nX-Trailer: 1\r\n\r\n";
+    char out[64];
+    (void)state;
+    for (size_t piece = 1; piece < sizeof s; piece++) {
+        struct http_parser p;
+        http_parser_init(&p, &limits);
+        p.stop_at_head = true;
+        assert_int_equal(feed_streaming(&p, s, piece, out, sizeof out), 4);
+        assert_string_equal(out, "raw onetwo!");
+        http_parser_deinit(&p);
+    }
+}
+
+static void test_streaming_knows_no_bound(void **state)
+{
+    static const char s[] =
+        "PUT /up?q=1 HTTP/1.1\r\nHost: h\r\nContent-Length: 4294967296\r\n\r\nbegin";
+    struct http_parser p;
+    char out[64];
+    size_t used;
+    (void)state;
+    http_parser_init(&p, &limits);
+    p.stop_at_head = true;
+    assert_int_equal(feed_streaming(&p, s, 9, out, sizeof out), 0);
+    assert_true(p.request.body_length == 4294967296ull);
+    assert_string_equal(out, "begin");
+    http_parser_deinit(&p);
+    http_parser_init(&p, &limits); /* the same one collected is too large */
+    p.stop_at_head = true;
+    assert_int_equal(http_parser_feed(&p, s, sizeof s - 1, &used), HTTP_FED_HEAD);
+    assert_int_equal(http_parser_body(&p, false), 413);
+    http_parser_deinit(&p);
+}
+
 static void test_refusals(void **state)
 {
     char big[3000];
@@ -126,13 +198,22 @@ static void test_router(void **state)
     static const struct route routes[] = {{"GET", "/v1/s", handler, 0},
                                           {"GET", "/v1/s/{name}", handler, 0},
                                           {"PUT", "/v1/s/{name}", handler, 0},
-                                          {"POST", "/v1/s/{name}/run/{id}", handler, 0}};
+                                          {"POST", "/v1/s/{name}/run/{id}", handler, 0},
+                                          {"GET", "/v1/s/{name}/f/{path...}", handler, 0}};
     struct router *r = router_new();
     struct route_params params;
     char allow[64];
     struct http_request q = {.method = HTTP_GET, .method_name = "GET"};
     (void)state;
-    router_add(r, routes, 4);
+    router_add(r, routes, 5);
+    q.path = "/v1/s/n/f/a/%2e./b/";
+    assert_ptr_equal(router_find(r, &q, &params, allow, sizeof allow), &routes[4]);
+    assert_string_equal(params.rest, "a/%2e./b/");
+    q.path = "/v1/s/n/f/";
+    assert_ptr_equal(router_find(r, &q, &params, allow, sizeof allow), &routes[4]);
+    assert_string_equal(params.rest, "");
+    q.path = "/v1/s/n/f";
+    assert_null(router_find(r, &q, &params, allow, sizeof allow));
     q.path = "/v1/s/a%2Fb";
     assert_ptr_equal(router_find(r, &q, &params, allow, sizeof allow), &routes[1]);
     assert_string_equal(params.value[0], "a/b");
@@ -189,6 +270,8 @@ static void test_tokens_in_headers(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_streamed_bodies),
+        cmocka_unit_test(test_streaming_knows_no_bound),
         cmocka_unit_test(test_any_cut),
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_router),

@@ -123,6 +123,16 @@ static void die(struct wire_link *l)
         l->ops->closed(l->user);
 }
 
+void wire_link_abandon(struct wire_link *l)
+{
+    static const struct wire_link_ops nobody;
+    if (!l || l->freed)
+        return;
+    l->ops = &nobody;
+    die(l);
+    wire_link_free(l);
+}
+
 static void on_later(uv_idle_t *idle)
 {
     uv_idle_stop(idle);

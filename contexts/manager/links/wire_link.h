@@ -37,6 +37,9 @@ typedef void wire_reply_fn(void *user, const struct err *error, const struct wir
 struct wire_link *wire_link_new(uv_loop_t *loop, int take_fd, const struct wire_link_ops *ops,
                                 void *user);
 void wire_link_free(struct wire_link *l); /* no callback is called any more; NULL is fine */
+/* The peer is known to have gone: pending calls are answered as if its end had been read, then it
+ * is freed. */
+void wire_link_abandon(struct wire_link *l);
 void wire_link_set_ops(struct wire_link *l, const struct wire_link_ops *ops, void *user);
 
 /*

@@ -1,0 +1,11 @@
+/* File helpers (sandbox/files): processes of the box that serve file operations from outside, so
+ * that none of them can hold init. Init only starts and reaps them. */
+#pragma once
+
+#include "sandbox/base/err.h"
+
+/*
+ * Starts one whose descriptor 3 is socket (borrowed), as the box user or as root of the box. It
+ * ends when the other end is closed. Returns its pid or a negative errno.
+ */
+int helper_start(int socket, int root, struct err *err);

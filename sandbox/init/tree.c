@@ -1,0 +1,160 @@
+#include "sandbox/init/tree.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/fsuid.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "sandbox/base/fd.h"
+#include "sandbox/init/init.h"
+
+struct member {
+    pid_t pid, parent, session;
+    uint64_t began; /* clock ticks since boot */
+    bool zombie, in;
+};
+
+uint64_t tree_now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_BOOTTIME, &t);
+    uint64_t hz = (uint64_t)sysconf(_SC_CLK_TCK);
+    return (uint64_t)t.tv_sec * hz + (uint64_t)t.tv_nsec * hz / 1000000000;
+}
+
+static bool read_stat(pid_t pid, struct member *ret)
+{
+    char path[64], text[512];
+    snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+    if (fd_read_file_at(AT_FDCWD, path, text, sizeof text) <= 0)
+        return false;
+    const char *p = strrchr(text, ')'); /* the name before may hold anything */
+    if (!p || strlen(p) < 5)
+        return false;
+    char *end;
+    *ret = (struct member){.pid = pid, .zombie = p[2] == 'Z' || p[2] == 'X'};
+    ret->parent = (pid_t)strtol(p + 3, &end, 10);
+    (void)strtol(end, &end, 10); /* process group */
+    ret->session = (pid_t)strtol(end, &end, 10);
+    enum { SESSION_FIELD = 6, BEGAN_FIELD = 22 };
+    for (int i = SESSION_FIELD + 1; i <= BEGAN_FIELD; i++)
+        ret->began = strtoull(end, &end, 10);
+    return true;
+}
+
+/* Init has no right to look into other processes; the box user may look into its own. */
+static int open_environ(pid_t pid)
+{
+    char path[64];
+    bool root = geteuid() == 0;
+    snprintf(path, sizeof path, "/proc/%d/environ", (int)pid);
+    if (root) {
+        setfsgid(INIT_BOX_UID);
+        setfsuid(INIT_BOX_UID);
+    }
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (root) {
+        setfsuid(0);
+        setfsgid(0);
+    }
+    return fd;
+}
+
+/* Whether a string of the environment is the mark. */
+static bool carries(pid_t pid, const char *mark)
+{
+    CLEANUP_FD int fd = open_environ(pid);
+    enum { CAP = 256 << 10 };
+    CLEANUP_FREE char *text = fd < 0 ? NULL : malloc(CAP);
+    size_t len = 0;
+    if (!text)
+        return false;
+    for (ssize_t n; len < CAP - 1 && (n = read(fd, text + len, CAP - 1 - len)) > 0;)
+        len += (size_t)n;
+    text[len] = 0;
+    for (size_t at = 0; at < len; at += strlen(text + at) + 1)
+        if (!strcmp(text + at, mark))
+            return true;
+    return false;
+}
+
+static size_t read_all(struct member **ret)
+{
+    size_t n = 0, cap = 0;
+    struct member *all = NULL, m;
+    DIR *d = opendir("/proc");
+    for (struct dirent *e; d && (e = readdir(d));) {
+        pid_t pid = (pid_t)strtol(e->d_name, NULL, 10);
+        if (pid <= 1 || !read_stat(pid, &m))
+            continue;
+        if (n == cap) {
+            struct member *more = realloc(all, (cap = cap ? cap * 2 : 64) * sizeof *all);
+            if (!more)
+                break;
+            all = more;
+        }
+        all[n++] = m;
+    }
+    if (d)
+        closedir(d);
+    *ret = all;
+    return n;
+}
+
+static bool has_parent_in(const struct member *all, size_t n, pid_t parent)
+{
+    for (size_t i = 0; i < n; i++)
+        if (all[i].in && all[i].pid == parent)
+            return true;
+    return false;
+}
+
+static void select_members(const struct tree *t, struct member *all, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        struct member *m = &all[i];
+        m->in = m->pid == t->root || (t->session > 0 && m->session == t->session) ||
+                (!m->zombie && carries(m->pid, t->mark));
+    }
+    for (bool more = true; more;) {
+        more = false;
+        for (size_t i = 0; i < n; i++) {
+            if (!all[i].in && has_parent_in(all, n, all[i].parent))
+                all[i].in = more = true;
+        }
+    }
+}
+
+static unsigned each(const struct tree *t, int signo, pid_t except)
+{
+    struct member *all;
+    size_t n = read_all(&all);
+    unsigned found = 0;
+    select_members(t, all, n);
+    for (size_t i = 0; i < n; i++) {
+        if (!all[i].in || all[i].zombie || all[i].pid == except || all[i].began < t->since)
+            continue;
+        found++;
+        if (signo)
+            kill(all[i].pid, signo);
+        if (signo && signo != SIGKILL && signo != SIGSTOP)
+            kill(all[i].pid, SIGCONT); /* a stopped one would not hear it */
+    }
+    free(all);
+    return found;
+}
+
+unsigned tree_signal(const struct tree *t, int signo, pid_t except)
+{
+    return each(t, signo, except);
+}
+
+unsigned tree_count(const struct tree *t)
+{
+    return each(t, 0, 0);
+}

@@ -1,0 +1,27 @@
+/*
+ * Everything that came from one process: its session, its descendants, and what left both but still
+ * carries the mark in its environment. Found by reading /proc; a program that takes all three off
+ * itself escapes, though never from the box.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/* Name of the variable that marks the environment of whatever init executes; its value is the
+ * process's id. */
+#define TREE_VARIABLE "CELLBOX_PROCESS"
+
+struct tree {
+    pid_t root, session; /* -1: gone; the session may outlive the process that made it */
+    const char *mark;    /* "CELLBOX_PROCESS=..." */
+    uint64_t since;      /* only those that began at or after it: tree_now */
+};
+
+uint64_t tree_now(void);
+
+/* Signals all of it; except: a process that is left out, 0 = none. Returns how many there were. */
+unsigned tree_signal(const struct tree *t, int signo, pid_t except);
+/* How many there are; zombies do not count. */
+unsigned tree_count(const struct tree *t);
