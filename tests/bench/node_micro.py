@@ -36,7 +36,9 @@ def ms(function: Callable[[], object]) -> float:
 
 def p50(values: list[float]) -> str:
     ordered = sorted(values)
-    return f"p50 {statistics.median(ordered):7.2f} ms  min {ordered[0]:7.2f}  p95 {ordered[int(len(ordered) * 0.95)]:7.2f}"
+    return (
+        f"p50 {statistics.median(ordered):7.2f} ms  min {ordered[0]:7.2f}  p95 {ordered[int(len(ordered) * 0.95)]:7.2f}"
+    )
 
 
 def memory(pid: int) -> str:

@@ -1,6 +1,7 @@
 'use strict';
 // One execution: text to script, script to value.
 
+const { native } = require('./protocol');
 const { rewrite } = require('./rewrite');
 const evaluate = require('./evaluate');
 const modules = require('./modules');
@@ -81,7 +82,7 @@ class Cell {
       this.evaluate(script, names, then);
       return;
     }
-    this.import(script, names).then(() => this.evaluate(script, names, then), (e) => then({ value: e }));
+    this.import(script, names).then(() => this.evaluate(script, names, then), (e) => then({ value: e })).catch(native.panic);
   }
 
   compile(names) {

@@ -460,10 +460,36 @@ def test_completion_by_types(typescript: Node) -> None:
     typescript.collect(run.req, run=run)
 
 
-SHADOWS = (
-    "Map Set Promise JSON Error SyntaxError TypeError Object Symbol RegExp Buffer process setTimeout setImmediate Array "
-    "String Number console Proxy Reflect Math Date URL Function WeakMap parseInt globalThis"
-).split()
+POISON = [
+    "Array.prototype.push = null",
+    "Array.prototype[Symbol.iterator] = null",
+    "Function.prototype.call = null",
+    "Promise.prototype.then = null",
+    "String.prototype.slice = null",
+    "Object.defineProperty(Object.prototype, 'get', { value: 1 })",
+]
+
+
+@pytest.mark.parametrize("poison", POISON)
+def test_changed_builtins_hang_nothing(node_init: Init, poison: str) -> None:
+    """Every cell is answered, or the context ends and says why."""
+    context = node_init.node()
+    run = Run(0)
+    for code in (poison, "[5]", "await 1", "import 'node:fs'"):
+        req = context.start(code)
+        while not any(m.type == EXITED or (m.type == DONE and m.req == req) for m in run.messages):
+            run.messages.append(context.recv())
+        if context.exited:
+            assert context.exited.arg >> 8 in (7, 70)
+            break
+    context.close()
+
+
+SHADOWS = [
+    *["Map", "Set", "Promise", "JSON", "Error", "SyntaxError", "TypeError", "Object", "Symbol", "RegExp", "Buffer"],
+    *["process", "setTimeout", "setImmediate", "Array", "String", "Number", "console", "Proxy", "Reflect", "Math"],
+    *["Date", "URL", "Function", "WeakMap", "parseInt", "globalThis"],
+]
 
 
 @pytest.mark.parametrize("language", ["javascript", "typescript"])
