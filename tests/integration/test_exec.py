@@ -189,9 +189,10 @@ def test_slow_reader_holds_the_command_and_loses_nothing(server: Any, box: str) 
     time.sleep(1)  # nothing is read meanwhile
     assert execute(server, box, "test -e finished")["success"] is False
     text = "".join(e["data"] for e in events(r) if e["type"] == "stdout")
-    assert hashlib.sha256(text.encode()).hexdigest() == hashlib.sha256(
-        "".join(f"{i}\n" for i in range(1, 1_500_001)).encode()
-    ).hexdigest()
+    assert (
+        hashlib.sha256(text.encode()).hexdigest()
+        == hashlib.sha256("".join(f"{i}\n" for i in range(1, 1_500_001)).encode()).hexdigest()
+    )
 
 
 def test_many_at_once(server: Any, box: str) -> None:
