@@ -149,9 +149,11 @@ def test_answers_while_busy(node: Node) -> None:
                 assert reply["matches"] == ["alpha"]
             if kind == INSPECT:
                 assert "alpha: 1" in reply["data"]["text/plain"]
-        req = node.send(USAGE, [b"{}"])
+        req = node.send(USAGE, [b'{"memory":536870912,"cpus":1}'])
         node.collect(req, run=run)
-        assert run.of(DONE)[-1].json[0]["kernel_memory"] > 1 << 20
+        usage = run.of(DONE)[-1].json[0]
+        assert usage["kernel_memory"] > 1 << 20 and usage["cpu_count"] == 1
+        assert usage["host_virtual_memory"]["total"] == 536870912
         node.interrupt(run.req)
         node.collect(run.req, run=run)
 
