@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 from openapi_spec_validator import validate
 
@@ -24,6 +25,7 @@ def test_document_is_valid_and_served(server: Any) -> None:
     server.call("DELETE", "/v1/sandboxes/x")
 
 
+@pytest.mark.timeout(400)  # it makes some hundred contexts of every language
 def test_schemathesis(server: Any, tmp_path: Path) -> None:
     document = tmp_path / "openapi.yaml"
     document.write_text(server.call("GET", "/v1/openapi.yaml").text)
