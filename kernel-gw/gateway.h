@@ -30,6 +30,7 @@ struct gateway {
     void *jupyter; /* struct door of kernel-gw/jupyter */
     void (*put_metrics)(struct gateway *gw,
                         struct buf *out); /* of the Jupyter door, for /metrics */
+    struct watches *watches;              /* kernel-gw/api/watch.c */
     struct files_calls *files;            /* kernel-gw/api/files_call.c */
     struct stream_set *streams;           /* kernel-gw/api/stream.c */
 };

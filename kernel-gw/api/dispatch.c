@@ -76,12 +76,14 @@ bool api_streams(void *user, const struct http_request *r)
 int api_attach(struct gateway *gw)
 {
     int r = api_files_init(gw);
+    r = r ? r : api_watches_init(gw);
     r = r ? r : router_add(gw->router, api_sandbox_routes, api_sandbox_nroutes);
     r = r ? r : router_add(gw->router, api_context_routes, api_context_nroutes);
     r = r ? r : router_add(gw->router, api_run_routes, api_run_nroutes);
     r = r ? r : router_add(gw->router, api_execution_routes, api_execution_nroutes);
     r = r ? r : router_add(gw->router, api_file_routes, api_file_nroutes);
     r = r ? r : router_add(gw->router, api_tree_routes, api_tree_nroutes);
+    r = r ? r : router_add(gw->router, api_watch_routes, api_watch_nroutes);
     r = r ? r : router_add(gw->router, api_health_routes, api_health_nroutes);
     r = r ? r : router_add(gw->router, api_home_routes, api_home_nroutes);
     if (r == 0)

@@ -47,7 +47,8 @@ struct files_call {
     struct buf out;
 };
 
-int api_files_init(struct gateway *gw); /* -ENOMEM */
+int api_files_init(struct gateway *gw);   /* -ENOMEM */
+int api_watches_init(struct gateway *gw); /* watch.c; -ENOMEM */
 
 /*
  * A call on the path of the route or body: path is decoded. NULL: answered. Fill in rq and further
