@@ -86,8 +86,8 @@ void api_streams_init(struct gateway *gw);
 
 extern const struct route api_sandbox_routes[], api_context_routes[], api_run_routes[],
     api_execution_routes[], api_health_routes[], api_home_routes[], api_file_routes[],
-    api_tree_routes[], api_watch_routes[];
+    api_tree_routes[], api_watch_routes[], api_port_routes[];
 extern const size_t api_sandbox_nroutes, api_context_nroutes, api_run_nroutes,
     api_execution_nroutes, api_health_nroutes, api_home_nroutes, api_file_nroutes, api_tree_nroutes,
-    api_watch_nroutes;
+    api_watch_nroutes, api_port_nroutes;
 extern const char api_openapi_yaml[], api_openapi_yaml_end[]; /* openapi.yaml itself */

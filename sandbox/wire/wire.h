@@ -51,8 +51,10 @@ enum wire_type {
                             frame socket;  reply value = pid inside the box */
     WIRE_CONTEXT_SIGNAL, /* struct wire_context_signal */
     WIRE_CONTEXT_KILL, /* struct wire_context: SIGKILL to the interpreter and all of its session */
-    WIRE_FILES_OPEN = 144, /* struct wire_files_open; fds: the helper's end of a socket that speaks
-                              sandbox/wire/files.h */
+    WIRE_BOX_SOCKETS = 145, /* G -> B, head only -> WIRE_REPLY + fds: an IPv4 and perhaps an IPv6
+                               TCP socket of the box's network, not connected */
+    WIRE_FILES_OPEN = 144,  /* struct wire_files_open; fds: the helper's end of a socket that speaks
+                               sandbox/wire/files.h */
 };
 
 struct wire_head {
