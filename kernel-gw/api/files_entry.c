@@ -166,11 +166,31 @@ bool files_path(struct gateway *gw, struct exchange *x, const char *encoded,
     return true;
 }
 
-bool files_query_flag(const struct http_request *r, const char *name)
+/* Also with a value that cannot be read. */
+static bool query_has(const struct http_request *r, const char *name)
 {
-    char value[8];
-    return http_query(r, name, value, sizeof value) &&
-           (!strcmp(value, "true") || !strcmp(value, "1"));
+    size_t n = strlen(name);
+    for (const char *p = r->query; *p; p += strcspn(p, "&"), p += *p == '&') {
+        if (!strncmp(p, name, n) && (!p[n] || p[n] == '=' || p[n] == '&'))
+            return true;
+    }
+    return false;
+}
+
+bool files_query_flag(struct gateway *gw, struct exchange *x, const struct http_request *r,
+                      const char *name, bool *value)
+{
+    char text[8];
+    if (!query_has(r, name))
+        return true;
+    if (!http_query(r, name, text, sizeof text))
+        text[0] = 0;
+    *value = !strcmp(text, "true");
+    if (*value || !strcmp(text, "false"))
+        return true;
+    api_error_detail(gw, x, 400, "INVALID_PARAMETER", "parameter", name, "%s must be true or false",
+                     name);
+    return false;
 }
 
 bool files_user(struct gateway *gw, struct exchange *x, const struct http_request *r,
@@ -178,7 +198,11 @@ bool files_user(struct gateway *gw, struct exchange *x, const struct http_reques
 {
     char value[16];
     *ret_root = false;
-    if (!http_query(r, "user", value, sizeof value) || !strcmp(value, "user"))
+    if (!query_has(r, "user"))
+        return true;
+    if (!http_query(r, "user", value, sizeof value))
+        value[0] = 0;
+    if (!strcmp(value, "user"))
         return true;
     *ret_root = !strcmp(value, "root");
     if (!*ret_root)

@@ -367,7 +367,8 @@ static bool put_patterns(struct client *c, const struct http_request *r, const c
 static bool read_options(struct client *c, const struct http_request *r)
 {
     static const char *const unwatched[] = {".git", "node_modules", ".DS_Store"};
-    char path[FILES_PATH_MAX + 16] = "/workspace", word[8];
+    char path[FILES_PATH_MAX + 16] = "/workspace";
+    bool recursive = true;
     uint32_t excludes = 0;
     long coalesce = 0;
     if (strstr(r->query, "path=") && !http_query(r, "path", path, sizeof path)) {
@@ -376,13 +377,13 @@ static bool read_options(struct client *c, const struct http_request *r)
         return false;
     }
     if (!files_path_text(c->gw, c->x, path) || !files_user(c->gw, c->x, r, &c->root) ||
+        !files_query_flag(c->gw, c->x, r, "recursive", &recursive) ||
         !api_query_int(c->gw, c->x, r, "coalesce", 0, COALESCE_MAX_MS, &coalesce))
         return false;
     c->rq = (struct files_request){
         .h = {.type = FILES_WATCH}, .nstrings = 1, .offset = (uint64_t)coalesce};
     buf_put(&c->strings, path, strlen(path) + 1);
-    if (!http_query(r, "recursive", word, sizeof word) || files_query_flag(r, "recursive"))
-        c->rq.h.flags = FILES_RECURSIVE;
+    c->rq.h.flags = recursive ? FILES_RECURSIVE : 0;
     bool ok =
         put_patterns(c, r, "include", &c->rq.npatterns) && put_patterns(c, r, "exclude", &excludes);
     for (size_t i = 0; ok && !strstr(r->query, "exclude=") && i < 3; i++) {
@@ -429,6 +430,10 @@ static void watch(struct gateway *gw, struct exchange *x, const struct http_requ
                   const struct route_params *p)
 {
     struct sandbox *sb = api_sandbox(gw, x, p->value[0]);
+    if (sb && !api_wants_events(r)) {
+        api_error(gw, x, 406, "NOT_ACCEPTABLE", "a watch is a stream: Accept: text/event-stream");
+        return;
+    }
     struct client *c = sb ? calloc(1, sizeof *c) : NULL;
     if (!sb)
         return;

@@ -18,7 +18,7 @@ def test_document_is_valid_and_served(server: Any) -> None:
     validate(document)
     for path, item in document["paths"].items():
         for method in item.keys() - {"parameters"}:
-            url = path.format(name="x", context="x", execution="x")
+            url = path.format(name="x", context="x", execution="x", path="x", port="1")
             assert server.call(method.upper(), url, data=b"{").status_code != 405, (method, path)
     server.call("DELETE", "/v1/sandboxes/x")
 

@@ -9,12 +9,14 @@ from typing import Any
 import pytest
 from sse import lines
 
+STREAM = {"Accept": "text/event-stream"}
+
 
 class Watch:
     """One connection; stop() leaves it."""
 
     def __init__(self, server: Any, box: str, query: str = "", cursor: str | None = None) -> None:
-        headers = {"Accept": "text/event-stream"}
+        headers = dict(STREAM)
         if cursor:
             headers["Last-Event-ID"] = cursor
         self.response = server.call(
@@ -160,7 +162,7 @@ def test_resume_misses_nothing(watch: Any, server: Any, box: str) -> None:
     again = watch("path=/workspace", cursor)
     assert again.first["watchId"] == w.first["watchId"]
     assert [p for t, p in again.until("/workspace/three") if t == "create"] == ["/workspace/two", "/workspace/three"]
-    r = server.call("GET", f"/v1/sandboxes/{box}/watch", headers={"Last-Event-ID": "0123456789abcdef:7"})
+    r = server.call("GET", f"/v1/sandboxes/{box}/watch", headers=STREAM | {"Last-Event-ID": "0123456789abcdef:7"})
     assert (r.status_code, r.json()["error"]["code"]) == (410, "WATCH_EXPIRED")
 
 
@@ -205,7 +207,8 @@ def test_ends(watch: Any, server: Any, box: str) -> None:
     server.run(box, "os.rmdir('d')")
     last = list(w.events)[-1]
     assert (last["type"], last["reason"]) == ("stopped", "deleted")
-    r = server.call("GET", f"/v1/sandboxes/{box}/watch?path=/none")
+    assert server.call("GET", f"/v1/sandboxes/{box}/watch").status_code == 406
+    r = server.call("GET", f"/v1/sandboxes/{box}/watch?path=/none", headers=STREAM)
     assert (r.status_code, r.json()["error"]["code"]) == (404, "FILE_NOT_FOUND")
     w = watch("path=/workspace")
     server.call("DELETE", f"/v1/sandboxes/{box}")
