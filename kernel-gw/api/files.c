@@ -360,11 +360,7 @@ static bool upload_options(struct gateway *gw, struct exchange *x, const struct 
         !query_number(gw, x, r, "offset", &rq->offset))
         return false;
     rq->h.flags |= (append ? FILES_APPEND : 0) | (parents ? FILES_PARENTS : 0) |
-                   (exclusive ? FILES_EXCLUSIVE : 0) | (offset ? FILES_IN_PLACE : 0);
-    if (offset && append) {
-        api_error(gw, x, 400, "INVALID_PARAMETER", "append and offset exclude each other");
-        return false;
-    }
+                   (exclusive ? FILES_EXCLUSIVE : 0) | (offset && !append ? FILES_IN_PLACE : 0);
     if (!strstr(r->query, "mode="))
         return true;
     http_query(r, "mode", text, sizeof text);

@@ -89,4 +89,6 @@ bool files_query_flag(struct gateway *gw, struct exchange *x, const struct http_
 /* files_tree.c: "include" and "exclude" of a body become strings of the request. false: answered.
  */
 bool files_patterns(struct gateway *gw, struct exchange *x, struct files_call *c, const json_t *o);
-route_fn files_search_route;
+/* files_search.c */
+void files_search_route(struct gateway *gw, struct exchange *x, const struct http_request *r,
+                        const struct route_params *p);

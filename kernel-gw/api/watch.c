@@ -398,8 +398,10 @@ static bool read_options(struct client *c, const struct http_request *r)
 static unsigned count_watches(struct gateway *gw, const char *sandbox)
 {
     unsigned n = 0;
-    LIST_FOREACH (it, &gw->watches->list)
-        n += !strcmp(LIST_ENTRY(it, struct watch, item)->sandbox, sandbox);
+    LIST_FOREACH (it, &gw->watches->list) {
+        const struct watch *w = LIST_ENTRY(it, struct watch, item);
+        n += !strcmp(w->sandbox, sandbox);
+    }
     return n;
 }
 

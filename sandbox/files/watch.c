@@ -471,24 +471,34 @@ static int set_root(struct watcher *w, const char *path)
     return 0;
 }
 
+static int watch(struct watcher *w)
+{
+    if (w->inotify < 0)
+        return errno == EMFILE ? -EDQUOT : -errno;
+    int r = set_root(w, w->op->strings[0]);
+    if (r == 0)
+        r = add_tree(w, "", false, 0);
+    if (r == -EDQUOT)
+        snprintf(w->h->text, sizeof w->h->text, "there are more directories than can be watched");
+    if (r < 0)
+        return r;
+    helper_send(w->h, FILES_ENTRY, 0, 0, w->root, strlen(w->root)); /* it is established */
+    return loop(w);
+}
+
 int files_watch(struct helper *h, struct operation *op)
 {
-    static struct watcher w;
-    w = (struct watcher){.h = h, .op = op, .inotify = inotify_init1(IN_CLOEXEC | IN_NONBLOCK)};
-    if (w.inotify < 0)
-        return errno == EMFILE ? -EDQUOT : -errno;
-    int r = set_root(&w, op->strings[0]);
-    if (r == 0)
-        r = add_tree(&w, "", false, 0);
-    if (r == -EDQUOT)
-        snprintf(h->text, sizeof h->text, "there are more directories than can be watched");
-    if (r == 0) {
-        helper_send(h, FILES_ENTRY, 0, 0, w.root, strlen(w.root)); /* it is established */
-        r = loop(&w);
-    }
-    for (size_t i = 0; i < w.ndirs; i++)
-        free(w.dirs[i].path);
-    free(w.dirs);
-    close(w.inotify);
+    struct watcher *w = calloc(1, sizeof *w);
+    if (!w)
+        return -ENOMEM;
+    w->h = h;
+    w->op = op;
+    w->inotify = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+    int r = watch(w);
+    for (size_t i = 0; i < w->ndirs; i++)
+        free(w->dirs[i].path);
+    free(w->dirs);
+    fd_close(w->inotify);
+    free(w);
     return r;
 }

@@ -35,8 +35,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         path = self.path.partition("?")[0]
         if path == "/redirect":
-            port = self.server.server_address[1]
-            self.answer(b"", 302, Location=f"http://localhost:{port}/there?x=1")
+            self.answer(b"", 302, Location=f"http://localhost:{sys.argv[1]}/there?x=1")
         elif path == "/cookies":
             self.send_response(200)
             self.send_header("Set-Cookie", "a=1")
