@@ -86,6 +86,7 @@ bool args_parse(struct args *a, int argc, char **argv)
     a->n = 0;
     for (int i = 1; i < argc; i++) {
         const char *arg = argv[i];
+        only_positional |= a->command && a->n >= a->command;
         if (!only_positional && (!strcmp(arg, "--help") || !strcmp(arg, "-h"))) {
             help(a);
             a->status = STATUS_OK;

@@ -30,6 +30,8 @@ struct args {
     const struct opt *opts;
     size_t nopts;
     size_t min, max; /* positional arguments */
+    size_t command;  /* the positional with which a command begins, counted from 1: from there on
+                        nothing is an option; 0: there is none */
     /* filled in */
     const char **positional;
     size_t n;

@@ -3,11 +3,15 @@ _cellbox() {
     local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} command=${COMP_WORDS[1]} words=
     COMPREPLY=()
     if ((COMP_CWORD == 1)); then
-        mapfile -t COMPREPLY < <(compgen -W "run ls rm context notebook image kernelspec kernel doctor --help --version" -- "$cur")
+        mapfile -t COMPREPLY < <(compgen -W "run exec shell ps logs kill ls rm context notebook image kernelspec kernel doctor --help --version" -- "$cur")
         return
     fi
     case $prev in
     --format) words="png svg" ;;
+    --restart) words="never on-failure always" ;;
+    --stream) words="stdout stderr" ;;
+    --signal) words="SIGTERM SIGKILL SIGINT SIGHUP SIGUSR1 SIGUSR2" ;;
+    --attach) words=$(cellbox ps "${COMP_WORDS[2]}" 2>/dev/null | awk '$2 == "terminal" { print $1 }') ;;
     --output-dir | --prefix)
         mapfile -t COMPREPLY < <(compgen -d -- "$cur")
         return
@@ -20,9 +24,10 @@ _cellbox() {
     esac
     if [[ -z $words ]]; then
         case $command:$COMP_CWORD in
-        run:2 | rm:* | context:3) words=$(cellbox ls 2>/dev/null | awk 'NR > 1 { print $1 }') ;;
+        run:2 | exec:2 | shell:2 | ps:2 | logs:2 | kill:2 | rm:* | context:3) words=$(cellbox ls 2>/dev/null | awk 'NR > 1 { print $1 }') ;;
         context:2) words="ls rm restart interrupt" ;;
         context:4) words=$(cellbox context ls "${COMP_WORDS[3]}" 2>/dev/null | awk 'NR > 1 { print $1 }') ;;
+        logs:3 | kill:3) words=$(cellbox ps "${COMP_WORDS[2]}" 2>/dev/null | awk '$2 == "process" { print $1 }') ;;
         image:2) words="ls build rm has" ;;
         notebook:2) words="run" ;;
         kernelspec:2) words="install uninstall ls" ;;
@@ -30,7 +35,11 @@ _cellbox() {
         case $command in
         run) words+=" --context --language --timeout --env --format --output-dir --json" ;;
         notebook) words+=" --parameter --text --sandbox --language --cwd --env --timeout --allow-errors --overwrite --quiet" ;;
-        ls | doctor | context) words+=" --json" ;;
+        exec) words+=" --cwd --env --timeout --stdin --session --background --id --restart --json" ;;
+        shell) words+=" --attach --read-only --command --cwd" ;;
+        logs) words+=" --follow --cursor --stream --json" ;;
+        kill) words+=" --signal" ;;
+        ls | ps | doctor | context) words+=" --json" ;;
         kernelspec) words+=" --user --prefix --sys-prefix --language --name --display-name --sandbox" ;;
         kernel) words+=" --connection-file --sandbox --language" ;;
         esac

@@ -3,6 +3,11 @@
 
 int command_notebook(int argc, char **argv);
 int command_run(int argc, char **argv);
+int command_exec(int argc, char **argv);
+int command_shell(int argc, char **argv);
+int command_ps(int argc, char **argv);
+int command_logs(int argc, char **argv);
+int command_kill(int argc, char **argv);
 int command_ls(int argc, char **argv);
 int command_rm(int argc, char **argv);
 int command_context(int argc, char **argv);

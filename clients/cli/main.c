@@ -13,6 +13,11 @@ static const struct {
     const char *help;
 } commands[] = {
     {"run", command_run, "run a program in a sandbox and show its output"},
+    {"exec", command_exec, "run a command in a sandbox, or start it in the background"},
+    {"shell", command_shell, "open a terminal in a sandbox"},
+    {"ps", command_ps, "list what runs in a sandbox"},
+    {"logs", command_logs, "show or follow the output of a background process"},
+    {"kill", command_kill, "end or signal a background process"},
     {"ls", command_ls, "list the sandboxes"},
     {"rm", command_rm, "remove sandboxes"},
     {"context", command_context, "list, restart, interrupt or remove the contexts of a sandbox"},

@@ -203,6 +203,21 @@ static int base64_value(unsigned char c)
     return c == '+' ? 62 : c == '/' ? 63 : -1;
 }
 
+void base64_encode(const void *data, size_t len, struct str *ret)
+{
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    const unsigned char *p = data;
+    for (size_t i = 0; i < len; i += 3) {
+        unsigned v = (unsigned)p[i] << 16;
+        v |= i + 1 < len ? (unsigned)p[i + 1] << 8 : 0;
+        v |= i + 2 < len ? p[i + 2] : 0;
+        char four[4] = {digits[v >> 18], digits[v >> 12 & 63],
+                        i + 1 < len ? digits[v >> 6 & 63] : '=',
+                        i + 2 < len ? digits[v & 63] : '='};
+        str_add(ret, four, sizeof four);
+    }
+}
+
 bool base64_decode(const char *text, size_t len, struct str *ret)
 {
     unsigned int bits = 0, have = 0, digits = 0;

@@ -54,6 +54,7 @@ int write_all(int fd, const void *data, size_t len);
 int write_new_file(const char *path, const void *data, size_t len); /* -EEXIST when it exists */
 int make_dirs(const char *path);
 
+void base64_encode(const void *data, size_t len, struct str *ret);
 /* Decodes base64, ignoring white space. false when it is not base64. */
 bool base64_decode(const char *text, size_t len, struct str *ret);
 

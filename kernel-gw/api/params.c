@@ -80,8 +80,7 @@ static const char *mismatch(const struct api_field *f, const json_t *v)
     case API_COMMAND:
         if (is_text(v) && json_string_length(v))
             return NULL;
-        if (strings_in(v, false) && json_array_size(v) &&
-            json_string_length(json_array_get(v, 0)))
+        if (strings_in(v, false) && json_array_size(v) && json_string_length(json_array_get(v, 0)))
             return NULL;
         return "a string, or a list of strings whose first is a program";
     case API_ANY:

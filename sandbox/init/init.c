@@ -248,9 +248,8 @@ int init_main(int link_fd, const struct interpreter_ops *ops)
     in->signals = signalfd(-1, &all, SFD_CLOEXEC | SFD_NONBLOCK);
     in->epoll = epoll_create1(EPOLL_CLOEXEC);
     in->watches = epoll_create1(EPOLL_CLOEXEC);
-    if (in->signals < 0 || in->epoll < 0 || in->watches < 0 ||
-        watch(in, link_fd, &in->link) < 0 || watch(in, in->signals, &in->signals) < 0 ||
-        watch(in, in->watches, &in->watches) < 0)
+    if (in->signals < 0 || in->epoll < 0 || in->watches < 0 || watch(in, link_fd, &in->link) < 0 ||
+        watch(in, in->signals, &in->signals) < 0 || watch(in, in->watches, &in->watches) < 0)
         return 1;
     processes_init(&in->processes, in->watches, true);
     connects_init(&in->connects, in->watches, link_fd);

@@ -204,8 +204,7 @@ void process_input_wait(struct process *p, struct stream *s)
 {
     p->writer = s;
     if (p->input.watch.fd == p->source[PROCESS_OUT].watch.fd)
-        watch_set(&p->source[PROCESS_OUT].watch,
-                  p->source[PROCESS_OUT].watch.events | EPOLLOUT);
+        watch_set(&p->source[PROCESS_OUT].watch, p->source[PROCESS_OUT].watch.events | EPOLLOUT);
     else
         watch_set(&p->input.watch, EPOLLOUT);
 }
@@ -247,8 +246,8 @@ struct run_fds {
 
 static void run_fds_close(struct run_fds *f)
 {
-    int *all[] = {&f->in[0], &f->in[1], &f->out[0], &f->out[1], &f->err[0], &f->err[1],
-                  &f->extra[0], &f->extra[1]};
+    int *all[] = {&f->in[0],  &f->in[1],  &f->out[0],   &f->out[1],
+                  &f->err[0], &f->err[1], &f->extra[0], &f->extra[1]};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         *all[i] = fd_close(*all[i]);
 }

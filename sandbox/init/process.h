@@ -36,7 +36,7 @@ struct process {
     struct list item;
     struct processes *table;
     struct wire_process_start start;
-    char *spec, *note; /* note points into spec */
+    char *spec, *note;   /* note points into spec */
     char **argv, **envp; /* pointers into spec and mark */
     char mark[sizeof TREE_VARIABLE + WIRE_PROCESS_ID];
     uint32_t number, restarts;
@@ -55,8 +55,8 @@ struct process {
 
     /* Monotonic microseconds, 0 = none. */
     int64_t timeout_at, kill_at, restart_at, drain_at;
-    bool forgotten; /* no name leads to it any more; freed once it has ended */
-    bool ending; /* its tree is to be gone before its end is told */
+    bool forgotten;        /* no name leads to it any more; freed once it has ended */
+    bool ending;           /* its tree is to be gone before its end is told */
     struct session *shell; /* of a session */
 };
 
@@ -112,7 +112,7 @@ void stream_free(struct stream *s);
 /* Sends what it can. The stream may be freed. */
 void stream_pump(struct stream *s);
 void stream_tell(struct stream *s, uint16_t type, const void *payload, size_t len);
-void stream_input(struct stream *s); /* there is room for its input again */
+void stream_input(struct stream *s);         /* there is room for its input again */
 struct stream *stream_of(struct list *item); /* item of process->streams */
 bool stream_is_owner(const struct stream *s);
 /* Bytes that it has not sent yet, of a reader that must miss none; else 0. */

@@ -38,8 +38,7 @@ int pty_open(uint16_t cols, uint16_t rows, struct pty *ret)
     CLEANUP_FD int slave = ioctl(master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
     if (slave < 0)
         return -errno;
-    if (geteuid() == 0 &&
-        (fchown(slave, INIT_BOX_UID, GROUP_TTY) < 0 || fchmod(slave, 0620) < 0))
+    if (geteuid() == 0 && (fchown(slave, INIT_BOX_UID, GROUP_TTY) < 0 || fchmod(slave, 0620) < 0))
         return -errno;
     set_modes(slave);
     int r = pty_resize(master, cols, rows);

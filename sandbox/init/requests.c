@@ -151,8 +151,7 @@ static void handle_attach(struct init_requests *r, const uint8_t *m, int *fds, s
 {
     struct wire_process_attach a;
     memcpy(&a, m, sizeof a);
-    struct process *p =
-        id_ends(a.id) && nfds == 1 ? processes_find(r->processes, a.id) : NULL;
+    struct process *p = id_ends(a.id) && nfds == 1 ? processes_find(r->processes, a.id) : NULL;
     if (!p) {
         reply_code(r, &a.h, -ESRCH, NULL);
         return;
@@ -195,8 +194,8 @@ static void handle_remove(struct init_requests *r, const uint8_t *m)
     if (p->shell)
         session_drop(p);
     if (p->state != WIRE_PROCESS_ENDED)
-        process_end(p, p->start.kind == WIRE_PROCESS_BACKGROUND ? SIGTERM : SIGHUP,
-                    w.grace_ms, WIRE_MARK_KILLED);
+        process_end(p, p->start.kind == WIRE_PROCESS_BACKGROUND ? SIGTERM : SIGHUP, w.grace_ms,
+                    WIRE_MARK_KILLED);
     reply_code(r, &w.h, 0, NULL);
 }
 

@@ -43,7 +43,7 @@ static int grow(struct ring *r, size_t want)
     if (!bigger.data)
         return r->cap ? 0 : -ENOMEM; /* full already: go on with what there is */
     size_t at = r->first % cap, head = kept < cap - at ? kept : cap - at;
-    if (kept) {
+    if (kept && r->cap) {
         copy_out(r, r->first, bigger.data + at, head);
         copy_out(r, r->first + head, bigger.data, kept - head);
     }

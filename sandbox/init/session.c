@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "sandbox/base/fd.h"
+#include "sandbox/base/id.h"
 
 enum { QUEUE_MAX = 64, STAGE_MIN_US = 200000 };
 
@@ -21,14 +22,13 @@ static const char begin_lines[] =
     "exec 198>&4 199<&3 3<&- 4>&-\n"
     "set +m +H +o history; shopt -u huponexit; PS1= PS2=; unset PROMPT_COMMAND\n"
     "exit() { builtin exit \"$@\" 2>/dev/null; }\n"
-    "builtin echo 0 0 >&198\n";
+    "builtin printf '\\n0 0\\n' >&198\n";
 /*
  * The report is on the same line, so that nothing can come between; SIGINT throws that line away,
  * and then the next one reports. A script may have set a prompt (virtual environments do).
  */
-static const char run_lines[] =
-    ". /proc/self/fd/199 </dev/null; builtin echo %u $? >&198; PS1= PS2=; unset PROMPT_COMMAND\n"
-    "builtin echo %u $? >&198; PS1= PS2=; unset PROMPT_COMMAND\n";
+#define REPORT "builtin printf '\\n%%llx %%s\\n' 0x%llx $? >&198; PS1= PS2=; unset PROMPT_COMMAND\n"
+static const char run_lines[] = ". /proc/self/fd/199 </dev/null; " REPORT REPORT;
 
 enum stage { STAGE_RUN, STAGE_INTERRUPTED, STAGE_KILLED, STAGE_OVER };
 
@@ -45,9 +45,10 @@ struct session {
     bool ready;      /* has reported once */
     bool fresh;      /* what ran before has ended, and its state with it */
     struct job *job; /* that runs */
-    uint32_t seq, how;
+    uint64_t token;  /* what the report of the running script begins with: no script knows it */
+    uint32_t how;
     enum stage stage;
-    uint64_t since; /* tree_now at its start */
+    struct tree_moment since; /* its start */
     int64_t due;
     struct list queue;
     unsigned queued;
@@ -129,13 +130,13 @@ static void on_line(struct process *p, const char *line)
 {
     struct session *s = p->shell;
     char *end;
-    unsigned long seq = strtoul(line, &end, 10);
+    uint64_t token = strtoull(line, &end, 16);
     long status = strtol(end, NULL, 10);
-    if (!s->ready && seq == 0) {
+    if (!s->ready && !strcmp(line, "0 0")) {
         s->ready = true;
         process_drain(p);
         next_job(p);
-    } else if (s->job && seq == s->seq) {
+    } else if (s->job && token == s->token) {
         job_done(p, (int)status, 0);
         next_job(p);
     }
@@ -216,20 +217,22 @@ static int write_script(int fd, const struct job *j)
 static int start_job(struct process *p, struct job *j)
 {
     struct session *s = p->shell;
-    char lines[sizeof run_lines + 32];
+    char lines[sizeof run_lines + 64];
     int r = write_script(s->script, j);
     if (r == 0)
         r = stream_new(p, STEAL_FD(j->stream), p->log.next, 0, true);
     if (r < 0)
         return r;
-    s->seq++;
+    id_random(&s->token, sizeof s->token);
+    s->token >>= 1; /* printf of bash counts with a sign */
     s->how = s->fresh ? WIRE_SESSION_FRESH : 0;
     s->fresh = false;
     s->stage = STAGE_RUN;
-    s->since = tree_now();
+    s->since = tree_moment_now();
     s->due = j->timeout_ms ? process_now_us() + (int64_t)j->timeout_ms * 1000 : 0;
     s->job = j;
-    int len = snprintf(lines, sizeof lines, run_lines, s->seq, s->seq);
+    unsigned long long token = s->token;
+    int len = snprintf(lines, sizeof lines, run_lines, token, token);
     if (process_input(p, lines, (size_t)len) != len)
         return -EPIPE;
     process_pump(p);
@@ -282,8 +285,7 @@ int session_run(struct process *p, const struct wire_session_run *run, char *tak
 static void harder(struct process *p)
 {
     struct session *s = p->shell;
-    struct tree t = {
-        .root = p->pid, .session = p->session, .mark = p->mark, .since = s->since};
+    struct tree t = {.root = p->pid, .session = p->session, .mark = p->mark, .since = s->since};
     int64_t grace = (int64_t)s->job->grace_ms * 1000;
     switch (s->stage) {
     case STAGE_RUN:

@@ -56,8 +56,7 @@ static int place_fds(const struct spawn *s)
 static int become_box_user(void)
 {
     gid_t group = INIT_BOX_UID;
-    if (syscall(SYS_setgroups, 1, &group) < 0 ||
-        syscall(SYS_setresgid, group, group, group) < 0 ||
+    if (syscall(SYS_setgroups, 1, &group) < 0 || syscall(SYS_setresgid, group, group, group) < 0 ||
         syscall(SYS_setresuid, INIT_BOX_UID, INIT_BOX_UID, INIT_BOX_UID) < 0)
         return -errno;
     return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ? -errno : 0;

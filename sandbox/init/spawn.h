@@ -14,8 +14,8 @@ struct spawn {
     const char *cwd;
     char *const *argv;
     char *const *envp;
-    int fds[3]; /* what becomes 0, 1, 2 */
-    int extra[2]; /* what becomes 3 and 4, -1: none */
+    int fds[3];       /* what becomes 0, 1, 2 */
+    int extra[2];     /* what becomes 3 and 4, -1: none */
     bool terminal;    /* fd 0 becomes the controlling terminal of the session */
     bool any_shell;   /* argv[0] is bash; sh will do where there is none */
     bool as_box_user; /* false: as whom we are (tests) */

@@ -73,8 +73,7 @@ static void finish(struct stream *s)
     if (kills && p->shell)
         session_reader_gone(p);
     else if (kills)
-        process_end(p, p->start.grace_ms ? SIGTERM : SIGKILL, p->start.grace_ms,
-                    WIRE_MARK_KILLED);
+        process_end(p, p->start.grace_ms ? SIGTERM : SIGKILL, p->start.grace_ms, WIRE_MARK_KILLED);
     process_resume(p); /* what is left of it is collected by the next tick */
 }
 
@@ -143,8 +142,8 @@ void stream_pump(struct stream *s)
             process_resume(s->process);
             return;
         }
-        ssize_t n = send(s->fd, s->out + s->out_at, s->out_len - s->out_at,
-                         MSG_DONTWAIT | MSG_NOSIGNAL);
+        ssize_t n =
+            send(s->fd, s->out + s->out_at, s->out_len - s->out_at, MSG_DONTWAIT | MSG_NOSIGNAL);
         if (n < 0 && errno != EAGAIN && errno != EINTR) {
             finish(s);
             return;

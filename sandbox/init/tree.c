@@ -19,12 +19,26 @@ struct member {
     bool zombie, in;
 };
 
-uint64_t tree_now(void)
+struct tree_moment tree_moment_now(void)
 {
     struct timespec t;
+    struct tree_moment m = {0};
+    DIR *d = opendir("/proc");
     clock_gettime(CLOCK_BOOTTIME, &t);
     uint64_t hz = (uint64_t)sysconf(_SC_CLK_TCK);
-    return (uint64_t)t.tv_sec * hz + (uint64_t)t.tv_nsec * hz / 1000000000;
+    m.ticks = (uint64_t)t.tv_sec * hz + (uint64_t)t.tv_nsec * hz / 1000000000;
+    for (struct dirent *e; d && (e = readdir(d));) {
+        pid_t pid = (pid_t)strtol(e->d_name, NULL, 10);
+        m.last = pid > m.last ? pid : m.last;
+    }
+    if (d)
+        closedir(d);
+    return m;
+}
+
+static bool began_after(const struct member *m, const struct tree_moment *since)
+{
+    return m->began > since->ticks || (m->began == since->ticks && m->pid > since->last);
 }
 
 static bool read_stat(pid_t pid, struct member *ret)
@@ -137,7 +151,7 @@ static unsigned each(const struct tree *t, int signo, pid_t except)
     unsigned found = 0;
     select_members(t, all, n);
     for (size_t i = 0; i < n; i++) {
-        if (!all[i].in || all[i].zombie || all[i].pid == except || all[i].began < t->since)
+        if (!all[i].in || all[i].zombie || all[i].pid == except || !began_after(&all[i], &t->since))
             continue;
         found++;
         if (signo)

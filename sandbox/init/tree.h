@@ -13,13 +13,19 @@
  * process's id. */
 #define TREE_VARIABLE "CELLBOX_PROCESS"
 
-struct tree {
-    pid_t root, session; /* -1: gone; the session may outlive the process that made it */
-    const char *mark;    /* "CELLBOX_PROCESS=..." */
-    uint64_t since;      /* only those that began at or after it: tree_now */
+/* Clock ticks are long: within one, the greatest number of a process tells. */
+struct tree_moment {
+    uint64_t ticks;
+    pid_t last;
 };
 
-uint64_t tree_now(void);
+struct tree {
+    pid_t root, session;      /* -1: gone; the session may outlive the process that made it */
+    const char *mark;         /* "CELLBOX_PROCESS=..." */
+    struct tree_moment since; /* only those that began after it */
+};
+
+struct tree_moment tree_moment_now(void);
 
 /* Signals all of it; except: a process that is left out, 0 = none. Returns how many there were. */
 unsigned tree_signal(const struct tree *t, int signo, pid_t except);

@@ -13,15 +13,15 @@ from sse import events
 EVENTS = {"Accept": "text/event-stream"}
 
 
-def post(server: Any, box: str, path: str, status: int = 200, **body: Any) -> dict[str, Any]:
-    r = server.call("POST", f"/v1/sandboxes/{box}/{path}", json=body)
+def post(server: Any, box: str, where: str, status: int = 200, **body: Any) -> dict[str, Any]:
+    r = server.call("POST", f"/v1/sandboxes/{box}/{where}", json=body)
     assert r.status_code == status, r.text[:2000]
     return r.json()
 
 
-def refused(server: Any, box: str, path: str, status: int, **body: Any) -> str:
+def refused(server: Any, box: str, where: str, status: int, **body: Any) -> str:
     """The error's code."""
-    return post(server, box, path, status, **body)["error"]["code"]
+    return post(server, box, where, status, **body)["error"]["code"]
 
 
 def get(server: Any, box: str, path: str, status: int = 200) -> dict[str, Any]:

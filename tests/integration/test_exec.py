@@ -9,6 +9,7 @@ import time
 from typing import Any
 
 import pytest
+import requests
 from box_calls import EVENTS, eventually, execute, post, processes_of, refused, stream
 from sse import events, kinds
 
@@ -78,8 +79,8 @@ def test_input_reaches_the_command_and_ends(server: Any, box: str) -> None:
     r = execute(server, box, "sha256sum", stdin=base64.b64encode(data).decode(), stdinEncoding="base64")
     assert r["stdout"].split()[0] == hashlib.sha256(data).hexdigest()
     # a command that does not read its input is not held up by it, nor is the server
-    r = execute(server, box, "exec true", stdin="x" * 3_000_000)
-    assert r["exitCode"] == 0
+    for _ in range(20):
+        assert execute(server, box, "exec echo hi", stdin="x" * 3_000_000)["stdout"] == "hi\n"
 
 
 def test_bytes_are_kept(server: Any, box: str) -> None:
@@ -170,11 +171,8 @@ def test_closing_the_request_ends_the_command(server: Any, box: str) -> None:
 
 def test_a_client_that_hangs_up_before_the_answer(server: Any, box: str) -> None:
     execute(server, box, "true")
-    try:
+    with pytest.raises(requests.ReadTimeout):
         server.call("POST", f"/v1/sandboxes/{box}/exec", json={"command": "sleep 4321"}, timeout=0.5)
-        raise AssertionError("no timeout")
-    except Exception as e:  # noqa: BLE001  any kind of time-out
-        assert "time" in str(e).lower()
     eventually(lambda: "sleep 4321" not in processes_of(server, box))
 
 

@@ -78,10 +78,8 @@ void process_link_attach(struct wire_link *init, const char *id, uint64_t cursor
 void process_link_signal(struct wire_link *init, const char *id, int signo, bool tree,
                          uint32_t grace_ms, wire_reply_fn *reply, void *user)
 {
-    struct wire_process_signal m = {.h = {.type = WIRE_PROCESS_SIGNAL},
-                                    .signo = signo,
-                                    .tree = tree,
-                                    .grace_ms = grace_ms};
+    struct wire_process_signal m = {
+        .h = {.type = WIRE_PROCESS_SIGNAL}, .signo = signo, .tree = tree, .grace_ms = grace_ms};
     set_id(m.id, id);
     wire_link_call(init, &m.h, sizeof m, NULL, 0, NULL, 0, reply, user);
 }
@@ -89,8 +87,7 @@ void process_link_signal(struct wire_link *init, const char *id, int signo, bool
 void process_link_list(struct wire_link *init, const char *id, uint8_t kind, uint32_t after,
                        wire_reply_fn *reply, void *user)
 {
-    struct wire_process_list m = {
-        .h = {.type = WIRE_PROCESS_LIST}, .kind = kind, .after = after};
+    struct wire_process_list m = {.h = {.type = WIRE_PROCESS_LIST}, .kind = kind, .after = after};
     set_id(m.id, id);
     wire_link_call(init, &m.h, sizeof m, NULL, 0, NULL, 0, reply, user);
 }
@@ -106,13 +103,12 @@ void process_link_remove(struct wire_link *init, const char *id, uint32_t grace_
 void process_link_connect(struct wire_link *init, uint16_t port, uint32_t timeout_ms,
                           wire_reply_fn *reply, void *user)
 {
-    struct wire_port m = {
-        .h = {.type = WIRE_PORT_CONNECT}, .port = port, .timeout_ms = timeout_ms};
+    struct wire_port m = {.h = {.type = WIRE_PORT_CONNECT}, .port = port, .timeout_ms = timeout_ms};
     wire_link_call(init, &m.h, sizeof m, NULL, 0, NULL, 0, reply, user);
 }
 
-bool process_table_next(const struct wire_message *m, size_t *cursor,
-                        struct wire_process_info *ret, const char **ret_note)
+bool process_table_next(const struct wire_message *m, size_t *cursor, struct wire_process_info *ret,
+                        const char **ret_note)
 {
     size_t at = *cursor ? *cursor : sizeof(struct wire_process_table);
     if (m->head->type != WIRE_PROCESS_TABLE || m->len < at || m->len - at < sizeof *ret)

@@ -34,8 +34,8 @@ void process_link_connect(struct wire_link *init, uint16_t port, uint32_t timeou
  * Walks the records of a table; *cursor begins at 0. note: *ret_note is not NUL-terminated. false:
  * no more, or the box made it up.
  */
-bool process_table_next(const struct wire_message *m, size_t *cursor,
-                        struct wire_process_info *ret, const char **ret_note);
+bool process_table_next(const struct wire_message *m, size_t *cursor, struct wire_process_info *ret,
+                        const char **ret_note);
 
 struct process_stream;
 

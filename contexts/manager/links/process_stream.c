@@ -12,7 +12,7 @@ enum { HEAD = sizeof(struct wire_frame), READ_MAX = 128 << 10, READS_PER_WAKEUP 
 
 struct process_stream {
     uv_poll_t poll;
-    int fd;
+    int fd, armed; /* events that libuv waits for */
     bool freed, paused, dead;
     const struct process_stream_ops *ops;
     void *user;
@@ -24,8 +24,9 @@ static void on_poll(uv_poll_t *poll, int status, int events);
 static void rearm(struct process_stream *s)
 {
     int events = (s->paused ? 0 : UV_READABLE) | (s->out.len ? UV_WRITABLE : 0);
-    if (s->freed || s->dead)
+    if (s->freed || s->dead || events == s->armed)
         return;
+    s->armed = events;
     if (events)
         uv_poll_start(&s->poll, events, on_poll);
     else
@@ -130,8 +131,7 @@ static void flush(struct process_stream *s)
     size_t at = 0;
     bool had = s->out.len > 0;
     while (at < s->out.len) {
-        ssize_t n =
-            send(s->fd, s->out.data + at, s->out.len - at, MSG_DONTWAIT | MSG_NOSIGNAL);
+        ssize_t n = send(s->fd, s->out.data + at, s->out.len - at, MSG_DONTWAIT | MSG_NOSIGNAL);
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0 && errno != EAGAIN) {
@@ -150,9 +150,9 @@ static void flush(struct process_stream *s)
 static void on_poll(uv_poll_t *poll, int status, int events)
 {
     struct process_stream *s = poll->data;
-    if (status < 0) {
-        dead(s);
-        return;
+    if (status < 0) { /* it closed with input unread; what it said before is still to be had */
+        s->armed = 0;
+        events = UV_READABLE;
     }
     if (events & UV_WRITABLE)
         flush(s);

@@ -114,8 +114,7 @@ static void on_stream_closed(void *user)
     }
 }
 
-static const struct process_stream_ops stream_ops = {.frame = on_frame,
-                                                     .closed = on_stream_closed};
+static const struct process_stream_ops stream_ops = {.frame = on_frame, .closed = on_stream_closed};
 
 /* ---- from the viewer ---- */
 
@@ -231,8 +230,8 @@ static void on_attached(void *user, const struct err *error, const struct wire_m
         viewer_free(v);
         return;
     }
-    if (!err.code && (!process_table_next(m, &cursor, &info, &note) ||
-                      info.kind != WIRE_PROCESS_TERMINAL))
+    if (!err.code &&
+        (!process_table_next(m, &cursor, &info, &note) || info.kind != WIRE_PROCESS_TERMINAL))
         err.code = -ESRCH;
     if (!err.code && !v->stream)
         err_set(&err, -ECONNRESET, "attach", "the sandbox ended");

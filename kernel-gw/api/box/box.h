@@ -37,20 +37,25 @@ struct box_question;
 typedef void box_put_fn(struct buf *out, const struct wire_process_info *info, const char *note);
 struct box_question *box_question_new(struct gateway *gw, struct exchange *x, const char *what,
                                       const char *id, int status, box_put_fn *put);
-wire_reply_fn box_question_answer; /* user: the question; frees it */
+/* user: the question; frees it */
+void box_question_answer(void *user, const struct err *error, const struct wire_message *m);
 void box_question_fail(struct box_question *q, int error);
 
 /* {"processes":[...]} of one kind; nothing runs in a sandbox that sleeps. */
 void box_list(struct gateway *gw, struct exchange *x, const char *sandbox, uint8_t kind,
               const char *member, box_put_fn *put);
 /* The record named by the path's second parameter. */
-void box_get(struct gateway *gw, struct exchange *x, const struct route_params *p,
-             const char *what, uint8_t kind, box_put_fn *put);
+void box_get(struct gateway *gw, struct exchange *x, const struct route_params *p, const char *what,
+             uint8_t kind, box_put_fn *put);
 /* Ends it and forgets it: 204. */
 void box_remove(struct gateway *gw, struct exchange *x, const struct route_params *p,
                 const char *what);
-box_put_fn box_put_process;
-route_fn box_logs, box_wait; /* logs.c, wait.c */
+void box_put_process(struct buf *out, const struct wire_process_info *i, const char *note);
+/* logs.c, wait.c: handlers of routes */
+void box_logs(struct gateway *gw, struct exchange *x, const struct http_request *r,
+              const struct route_params *p);
+void box_wait(struct gateway *gw, struct exchange *x, const struct http_request *r,
+              const struct route_params *p);
 
 /* Answers with what an init said. */
 void box_error(struct gateway *gw, struct exchange *x, const struct err *e, const char *what,
@@ -61,11 +66,10 @@ const char *box_error_code(const struct err *e, int *ret_status);
 /* ---- command.c: from a body to what init starts ---- */
 
 /* Fields that every command has; a table of a resource begins with them. */
-#define BOX_COMMAND_FIELDS                                                         \
-    {.name = "cwd", .type = API_STRING, .max = 4096},                              \
-        {.name = "env", .type = API_STRING_MAP},                                   \
-    {                                                                              \
-        .name = "timeout", .type = API_INTEGER, .min = 1, .max = BOX_TIMEOUT_MAX_MS \
+#define BOX_COMMAND_FIELDS                                                                     \
+    {.name = "cwd", .type = API_STRING, .max = 4096}, {.name = "env", .type = API_STRING_MAP}, \
+    {                                                                                          \
+        .name = "timeout", .type = API_INTEGER, .min = 1, .max = BOX_TIMEOUT_MAX_MS            \
     }
 
 struct box_command {

@@ -89,7 +89,7 @@ static void not_found(struct gateway *gw, struct exchange *x, const char *what, 
 {
     char code[40];
     size_t i;
-    for (i = 0; what[i] && i < 20; i++)
+    for (i = 0; i < 20 && what[i]; i++)
         code[i] = (char)(what[i] - 'a' + 'A');
     memcpy(code + i, "_NOT_FOUND", sizeof "_NOT_FOUND");
     api_error_detail(gw, x, 404, code, what, id, "no %s %s in this sandbox", what, id);
@@ -114,6 +114,10 @@ const char *box_error_code(const struct err *e, int *ret_status)
         int error, status;
         const char *code;
     } known[] = {
+        {"execute", -ENAMETOOLONG, 404, "COMMAND_NOT_FOUND"},
+        {"execute", -ELOOP, 404, "COMMAND_NOT_FOUND"},
+        {"enter working directory", -ENAMETOOLONG, 404, "CWD_NOT_FOUND"},
+        {"enter working directory", -ELOOP, 404, "CWD_NOT_FOUND"},
         {"execute", -ENOENT, 404, "COMMAND_NOT_FOUND"},
         {"execute", -ENOTDIR, 404, "COMMAND_NOT_FOUND"},
         {"execute", -ENOEXEC, 400, "NOT_EXECUTABLE"},
@@ -134,7 +138,8 @@ const char *box_error_code(const struct err *e, int *ret_status)
             return known[i].code;
         }
     }
-    *ret_status = 500;
+    bool request = !strcmp(e->step, "execute") || !strcmp(e->step, "enter working directory");
+    *ret_status = request ? 400 : 500;
     return "COMMAND_FAILED";
 }
 
@@ -154,4 +159,3 @@ void box_error(struct gateway *gw, struct exchange *x, const struct err *e, cons
                          e->text);
     }
 }
-

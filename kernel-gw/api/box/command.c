@@ -55,11 +55,9 @@ static void put_environment(struct buf *out, const json_t *all, uint32_t *ret_n)
 
 static void put_arguments(struct box_command *c, const json_t *command)
 {
-    size_t i;
-    json_t *v;
     if (json_is_array(command)) {
-        json_array_foreach (command, i, v)
-            put_string(&c->spec, json_string_value(v));
+        for (size_t i = 0; i < json_array_size(command); i++)
+            put_string(&c->spec, json_string_value(json_array_get(command, i)));
         c->start.argc = (uint32_t)json_array_size(command);
         return;
     }
@@ -74,8 +72,7 @@ static void put_arguments(struct box_command *c, const json_t *command)
     c->start.argc = 3;
 }
 
-int box_command_make(struct sandbox *sb, const json_t *o, const char *note,
-                     struct box_command *ret)
+int box_command_make(struct sandbox *sb, const json_t *o, const char *note, struct box_command *ret)
 {
     const char *cwd = api_string(o, "cwd");
     json_int_t grace = api_integer(o, "grace", BOX_GRACE_MS);
@@ -144,10 +141,12 @@ void box_make_id(char out[WIRE_PROCESS_ID], const char *prefix)
 int box_signal(const json_t *v)
 {
     const char *name = json_string_value(v);
-    if (json_is_integer(v))
-        return json_integer_value(v) >= 1 && json_integer_value(v) <= SIGRTMAX
-                   ? (int)json_integer_value(v)
-                   : 0;
+    if (json_is_number(v)) {
+        int n = json_number_value(v) >= 1 && json_number_value(v) <= SIGRTMAX
+                    ? (int)json_number_value(v)
+                    : 0;
+        return n == json_number_value(v) ? n : 0;
+    }
     if (!name)
         return 0;
     if (!strncasecmp(name, "SIG", 3))

@@ -92,8 +92,12 @@ static void fail(struct exec *e, const struct err *err)
         box_events_end(&e->events);
     } else if (x) {
         exchange_set_ops(x, NULL, NULL);
+        const json_t *command = json_object_get(e->body, "command");
+        const char *program = json_string_value(json_array_get(command, 0));
         box_error(e->gw, x, err, e->session ? "session" : "command",
-                  e->session ? e->session : "the command");
+                  e->session ? e->session
+                  : program  ? program
+                             : "bash");
     }
     let_go(e);
 }
@@ -213,11 +217,10 @@ static void on_frame(void *user, const struct wire_frame *f, const uint8_t *payl
     } else if (f->type == WIRE_FRAME_DONE && f->len == sizeof done && e->session) {
         memcpy(&done, payload, sizeof done);
         bool over = done.how & WIRE_SESSION_OVER;
-        finish(e, &(struct end){.status = over ? done.status : (done.status & 0xff) << 8,
-                                .marks = done.how & WIRE_SESSION_TIMED_OUT
-                                             ? WIRE_MARK_TIMED_OUT
-                                             : 0,
-                                .how = done.how});
+        finish(e,
+               &(struct end){.status = over ? done.status : (done.status & 0xff) << 8,
+                             .marks = done.how & WIRE_SESSION_TIMED_OUT ? WIRE_MARK_TIMED_OUT : 0,
+                             .how = done.how});
     } else if (f->type == WIRE_FRAME_EXIT) {
         err_set(&broken, -EPROTO, "session", "the shell has ended");
         fail(e, &broken);
@@ -329,9 +332,9 @@ static int send_command(struct exec *e, struct sandbox *sb, int theirs)
 static int send_script(struct exec *e, struct sandbox *sb, int theirs)
 {
     const json_t *command = json_object_get(e->body, "command");
-    struct wire_session_run run = {
-        .timeout_ms = (uint32_t)api_integer(e->body, "timeout", 0),
-        .grace_ms = (uint32_t)api_integer(e->body, "grace", BOX_GRACE_MS)};
+    struct wire_session_run run = {.timeout_ms = (uint32_t)api_integer(e->body, "timeout", 0),
+                                   .grace_ms =
+                                       (uint32_t)api_integer(e->body, "grace", BOX_GRACE_MS)};
     memcpy(run.id, e->session, strlen(e->session) + 1);
     return process_link_session_run(sandbox_init(sb), &run, json_string_value(command),
                                     json_string_length(command), theirs, on_started, e);

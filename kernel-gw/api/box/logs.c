@@ -189,8 +189,7 @@ static void on_stream_closed(void *user)
     fail(l, &gone);
 }
 
-static const struct process_stream_ops stream_ops = {.frame = on_frame,
-                                                     .closed = on_stream_closed};
+static const struct process_stream_ops stream_ops = {.frame = on_frame, .closed = on_stream_closed};
 
 static void on_attached(void *user, const struct err *error, const struct wire_message *m)
 {

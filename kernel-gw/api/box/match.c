@@ -99,8 +99,7 @@ static bool search(struct match *m, int stream)
         if (n < 0)
             return false;
         m->ngroups = n ? (unsigned)n : MATCH_GROUPS;
-        memcpy(m->groups, pcre2_get_ovector_pointer(m->data),
-               2 * m->ngroups * sizeof *m->groups);
+        memcpy(m->groups, pcre2_get_ovector_pointer(m->data), 2 * m->ngroups * sizeof *m->groups);
     }
     m->found = stream;
     return true;

@@ -1,7 +1,7 @@
 /*
  * Looks for a text or a pattern in lines as they come. Both the pattern, which a client wrote, and
- * the lines, which a box wrote, are hostile: lines are cut at MATCH_LINE_MAX, and a match that takes
- * too many steps is none. No I/O.
+ * the lines, which a box wrote, are hostile: lines are cut at MATCH_LINE_MAX, and a match that
+ * takes too many steps is none. No I/O.
  */
 #pragma once
 

@@ -19,10 +19,10 @@ struct probe {
     void *user;
     uv_timer_t timer; /* until the next attempt, or until this one is given up */
     uv_poll_t poll;
-    int fd;            /* of an attempt; -1 */
-    bool asking;       /* init has not answered */
+    int fd;      /* of an attempt; -1 */
+    bool asking; /* init has not answered */
     bool stopped;
-    unsigned handles;  /* open ones of libuv */
+    unsigned handles; /* open ones of libuv */
     char answer[ANSWER_MAX];
     size_t len;
 };
@@ -88,11 +88,12 @@ static void again(struct probe *p)
 /* "HTTP/1.1 200 ..." */
 static void look(struct probe *p)
 {
-    int major, minor, status;
+    enum { STATUS_AT = sizeof "HTTP/1.1 " - 1 };
     p->answer[p->len] = 0;
-    if (sscanf(p->answer, "HTTP/%1d.%1d %3d", &major, &minor, &status) == 3 && status >= 100 &&
-        status >= p->spec.status_min && status <= p->spec.status_max)
-        succeed(p, status);
+    bool http = !strncmp(p->answer, "HTTP/1.", 7) && p->answer[STATUS_AT - 1] == ' ';
+    long status = http ? strtol(p->answer + STATUS_AT, NULL, 10) : 0;
+    if (status >= 100 && status >= p->spec.status_min && status <= p->spec.status_max)
+        succeed(p, (int)status);
     else
         again(p);
 }
@@ -101,9 +102,9 @@ static void on_answer(uv_poll_t *poll, int status, int events)
 {
     struct probe *p = poll->data;
     (void)events;
-    ssize_t n = status < 0 ? -1
-                           : recv(p->fd, p->answer + p->len, sizeof p->answer - 1 - p->len,
-                                  MSG_DONTWAIT);
+    ssize_t n = status < 0
+                    ? -1
+                    : recv(p->fd, p->answer + p->len, sizeof p->answer - 1 - p->len, MSG_DONTWAIT);
     if (n < 0 && status == 0 && (errno == EAGAIN || errno == EINTR))
         return;
     if (n > 0)

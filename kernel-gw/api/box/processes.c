@@ -104,10 +104,10 @@ static char *make_note(const struct start *s)
 static int restart_of(const json_t *o)
 {
     const char *word = api_string(o, "restart");
-    return !word || !strcmp(word, "never")  ? WIRE_RESTART_NEVER
-           : !strcmp(word, "on-failure")    ? WIRE_RESTART_ON_FAILURE
-           : !strcmp(word, "always")        ? WIRE_RESTART_ALWAYS
-                                            : -1;
+    return !word || !strcmp(word, "never") ? WIRE_RESTART_NEVER
+           : !strcmp(word, "on-failure")   ? WIRE_RESTART_ON_FAILURE
+           : !strcmp(word, "always")       ? WIRE_RESTART_ALWAYS
+                                           : -1;
 }
 
 static void go(void *user, struct sandbox *sb)

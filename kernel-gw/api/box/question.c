@@ -60,8 +60,7 @@ void box_question_answer(void *user, const struct err *error, const struct wire_
         box_error(q->gw, q->x, error, q->what, q->id);
     } else if (q->status == 204) {
         api_empty(q->gw, q->x, 204);
-    } else if (!process_table_next(m, &cursor, &info, &note) ||
-               (q->kind && info.kind != q->kind)) {
+    } else if (!process_table_next(m, &cursor, &info, &note) || (q->kind && info.kind != q->kind)) {
         box_error(q->gw, q->x, &missing, q->what, q->id);
     } else {
         q->put(&b, &info, note);
@@ -70,12 +69,11 @@ void box_question_answer(void *user, const struct err *error, const struct wire_
     free(q);
 }
 
-void box_get(struct gateway *gw, struct exchange *x, const struct route_params *p,
-             const char *what, uint8_t kind, box_put_fn *put)
+void box_get(struct gateway *gw, struct exchange *x, const struct route_params *p, const char *what,
+             uint8_t kind, box_put_fn *put)
 {
     struct wire_link *init = box_running(gw, x, p->value[0], what, p->value[1]);
-    struct box_question *q =
-        init ? box_question_new(gw, x, what, p->value[1], 200, put) : NULL;
+    struct box_question *q = init ? box_question_new(gw, x, what, p->value[1], 200, put) : NULL;
     if (!q)
         return;
     q->kind = kind;
@@ -86,8 +84,7 @@ void box_remove(struct gateway *gw, struct exchange *x, const struct route_param
                 const char *what)
 {
     struct wire_link *init = box_running(gw, x, p->value[0], what, p->value[1]);
-    struct box_question *q =
-        init ? box_question_new(gw, x, what, p->value[1], 204, NULL) : NULL;
+    struct box_question *q = init ? box_question_new(gw, x, what, p->value[1], 204, NULL) : NULL;
     if (q)
         process_link_remove(init, p->value[1], BOX_GRACE_MS, box_question_answer, q);
 }

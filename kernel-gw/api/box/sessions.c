@@ -43,8 +43,8 @@ static void go(void *user, struct sandbox *sb)
     struct opening *o = user;
     struct wire_process_start *st = &o->command.start;
     const char *id = api_string(o->body, "id"), *cwd = api_string(o->body, "cwd");
-    json_t *argv = json_pack("{s:[sssss]}", "command", "bash", "--norc", "--noprofile",
-                             "--noediting", "-i");
+    json_t *argv =
+        json_pack("{s:[sssss]}", "command", "bash", "--norc", "--noprofile", "--noediting", "-i");
     CLEANUP_BUF struct buf note = {0};
     buf_puts(&note, "{\"cwd\":");
     json_put_cstring(&note, cwd ? cwd : "/workspace");

@@ -5,8 +5,9 @@
 
 enum { TERMINAL_COLS = 80, TERMINAL_ROWS = 24, TERMINAL_SIZE_MAX = 4096 };
 
-box_put_fn terminal_put;
-route_fn terminal_attach;
+void terminal_put(struct buf *out, const struct wire_process_info *i, const char *note);
+void terminal_attach(struct gateway *gw, struct exchange *x, const struct http_request *r,
+                     const struct route_params *p);
 
 enum terminal_control_type { TERMINAL_RESIZE, TERMINAL_SIGNAL };
 

@@ -68,8 +68,7 @@ static void go(void *user, struct sandbox *sb)
     st->cols = (uint16_t)api_integer(o->body, "cols", TERMINAL_COLS);
     st->rows = (uint16_t)api_integer(o->body, "rows", TERMINAL_ROWS);
     st->log_max = BOX_LOG_MAX;
-    struct box_question *q =
-        box_question_new(o->gw, o->x, "terminal", st->id, 201, terminal_put);
+    struct box_question *q = box_question_new(o->gw, o->x, "terminal", st->id, 201, terminal_put);
     if (q && r == 0)
         r = process_link_start(sandbox_init(sb), st, &o->command.spec, -1, box_question_answer, q);
     if (q && r)

@@ -164,8 +164,7 @@ static void on_stream_closed(void *user)
     fail(w, &gone);
 }
 
-static const struct process_stream_ops stream_ops = {.frame = on_frame,
-                                                     .closed = on_stream_closed};
+static const struct process_stream_ops stream_ops = {.frame = on_frame, .closed = on_stream_closed};
 
 static void on_port_ready(void *user, int status)
 {
@@ -224,12 +223,12 @@ static const char *read_port(struct waiter *w)
 {
     const char *mode = api_string(w->body, "mode"), *path = api_string(w->body, "path");
     enum { INTERVAL_MS = 100, OK_MIN = 200, OK_MAX = 399 };
-    w->port = (struct probe_spec){
-        .port = (uint16_t)api_integer(w->body, "port", 0),
-        .http = !mode || !strcmp(mode, "http"),
-        .status_min = (int)api_integer(w->body, "statusMin", OK_MIN),
-        .status_max = (int)api_integer(w->body, "statusMax", OK_MAX),
-        .interval_ms = (unsigned)api_integer(w->body, "interval", INTERVAL_MS)};
+    w->port =
+        (struct probe_spec){.port = (uint16_t)api_integer(w->body, "port", 0),
+                            .http = !mode || !strcmp(mode, "http"),
+                            .status_min = (int)api_integer(w->body, "statusMin", OK_MIN),
+                            .status_max = (int)api_integer(w->body, "statusMax", OK_MAX),
+                            .interval_ms = (unsigned)api_integer(w->body, "interval", INTERVAL_MS)};
     box_copy(w->port.path, sizeof w->port.path, path ? path : "/");
     if (mode && strcmp(mode, "http") != 0 && strcmp(mode, "tcp") != 0)
         return "mode is http or tcp";
@@ -247,8 +246,7 @@ static bool read_condition(struct waiter *w)
     bool port = json_object_get(w->body, "port"), end = json_object_get(w->body, "exit");
     char why[160] = "";
     if (!!log + !!pattern + port + end > 1) {
-        api_error(w->gw, w->x, 400, "INVALID_FIELD",
-                  "wait for one of log, pattern, port and exit");
+        api_error(w->gw, w->x, 400, "INVALID_FIELD", "wait for one of log, pattern, port and exit");
         return false;
     }
     if (log)
