@@ -66,27 +66,6 @@ def test_figure_and_table(notebook: Open) -> None:
     expect(n.prompt(2)).to_have_text("[3]:")
 
 
-def test_typescript(notebook: Open) -> None:
-    n = notebook(
-        "enum Level { Low = 1, High = 5 }\nconst level: Level = Level.High; level * 8 + 2",
-        "display.html`<table><tr><td>${Level[level]}</td></tr></table>`",
-        "function f(x: number): never { throw new RangeError(`too large: ${x}`) }\nf(9)",
-        "let kept: string = 'kept'; while (true) {}",
-        "kept + await Promise.resolve('!')",
-        kernel="typescript",
-        language="typescript",
-    )
-    expect(n.run(0)).to_have_text("42")
-    expect(n.run(1).locator("td")).to_have_text("High")
-    expect(n.run(2)).to_contain_text("RangeError: too large: 9")
-    expect(n.outputs(2).last).to_contain_text("cell-3.ts:1:38")
-    n.start(3)
-    n.running(3)
-    n.menu("Kernel", "Interrupt Kernel")
-    expect(n.outputs(3).last).to_contain_text("Interrupted")
-    expect(n.run(4)).to_have_text("'kept!'")
-
-
 def test_error_is_shown(notebook: Open) -> None:
     n = notebook("def f():\n    return 1 / 0\nf()")
     expect(n.run(0)).to_contain_text("ZeroDivisionError: division by zero")
