@@ -230,7 +230,7 @@ def test_delete_serves_the_messages_before(context: Context, streams: Streams) -
 
     def comm(kind: str) -> int:
         content = {"comm_id": "c", "target_name": "t", "data": {}}
-        parts = ({"msg_type": kind}, content, {})
+        parts: list[dict[str, Any]] = [{"msg_type": kind}, content, {}]
         return context.send(h.COMM, [json.dumps(p).encode() for p in parts], arg=1)
 
     streams.until_done(comm("comm_open"))
