@@ -165,6 +165,8 @@ static void on_frame(void *user, const struct wire_frame *f, const uint8_t *payl
         on_output(l, f->type - WIRE_FRAME_STDOUT, f, payload);
         return;
     }
+    if (f->type == WIRE_FRAME_CAUGHT_UP) /* nobody has come further */
+        l->next = f->cursor;
     if (f->len != sizeof info)
         return;
     memcpy(&info, payload, sizeof info);
@@ -226,7 +228,8 @@ static bool read_cursor(struct gateway *gw, struct exchange *x, const struct htt
         text[0] = 0;
     errno = 0;
     *ret = strtoull(text, &end, 10);
-    if (*text >= '0' && *text <= '9' && !*end && !errno)
+    enum { CURSOR_BITS = 53 }; /* what numbers of JSON hold */
+    if (*text >= '0' && *text <= '9' && !*end && !errno && *ret >> CURSOR_BITS == 0)
         return true;
     api_error_detail(gw, x, 400, "INVALID_PARAMETER", "parameter", "cursor",
                      "a cursor is a number that logs gave");
