@@ -27,9 +27,16 @@ struct gateway {
     struct {
         uint64_t requests, by_class[6]; /* responses by first digit of their status */
     } http;
-    void *jupyter; /* struct door of kernel-gw/jupyter */
+    /* kernel-gw/preview: whether a request is for a port of a box, by its host or path; then it has
+     * been taken. */
+    bool (*preview)(struct gateway *gw, struct exchange *x, const struct http_request *r);
+    bool (*preview_streams)(struct gateway *gw, const struct http_request *r);
+    struct ports *ports;       /* kernel-gw/api/ports.c */
+    struct previews *previews; /* kernel-gw/preview */
+    void *jupyter;             /* struct door of kernel-gw/jupyter */
     void (*put_metrics)(struct gateway *gw,
                         struct buf *out); /* of the Jupyter door, for /metrics */
+    struct watches *watches;              /* kernel-gw/api/watch.c */
     struct files_calls *files;            /* kernel-gw/api/files_call.c */
     struct stream_set *streams;           /* kernel-gw/api/stream.c */
 };
@@ -40,3 +47,4 @@ struct gateway {
  * adopted. Returns 0 or a negative errno.
  */
 int jupyter_attach(struct gateway *gw);
+int preview_attach(struct gateway *gw); /* kernel-gw/preview; -ENOMEM */

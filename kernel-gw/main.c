@@ -87,7 +87,7 @@ static void make_server(struct gateway *gw, const struct wire_message *m)
         fatal("start", "out of memory");
     if (jupyter_attach(gw) < 0)
         fatal("start", "the Jupyter door failed");
-    if (notebook_attach(gw) < 0)
+    if (notebook_attach(gw) < 0 || preview_attach(gw) < 0)
         fatal("start", "out of memory");
     for (size_t i = 0; i < m->nfds; i++) {
         int r = http_server_listen(gw->server, STEAL_FD(m->fds[i]));

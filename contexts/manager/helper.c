@@ -1,4 +1,5 @@
-/* File helpers: processes of a box with a socket of their own to G (sandbox/wire/files.h). */
+/* Ways into a running box: file helpers (processes of the box with a socket of their own to G,
+ * sandbox/wire/files.h) and sockets of its network. */
 #include <errno.h>
 
 #include "contexts/manager/private.h"
@@ -24,4 +25,13 @@ int sandbox_helper(struct sandbox *sb, bool root, int *ret_fd)
 uint64_t sandbox_box(const struct sandbox *sb)
 {
     return sb->box;
+}
+
+int sandbox_sockets(struct sandbox *sb, wire_reply_fn *reply, void *user)
+{
+    if (sb->state != SANDBOX_RUNNING)
+        return -ENOTCONN;
+    sandbox_touch(sb);
+    boxes_sockets(sb->manager->config.boxes, sb->box, reply, user);
+    return 0;
 }

@@ -331,6 +331,9 @@ void sandbox_forget(struct manager *m, void *user);       /* drops all callbacks
 /* A new file helper in a running box (sandbox/wire/files.h); its socket is the caller's. -ENOTCONN:
  * it is not running. */
 int sandbox_helper(struct sandbox *sb, bool root, int *ret_fd);
+/* TCP sockets of a running box's network: reply with an IPv4 and perhaps an IPv6 one. -ENOTCONN.
+ * Cancel with sandbox_forget. */
+int sandbox_sockets(struct sandbox *sb, wire_reply_fn *reply, void *user);
 uint64_t sandbox_box(const struct sandbox *sb); /* number of its box, 0: it does not run */
 int sandbox_stat(struct sandbox *sb, wire_reply_fn *reply,
                  void *user); /* -ENOTCONN when it is not running */

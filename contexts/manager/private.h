@@ -12,7 +12,7 @@
 
 #define MOD "manager"
 
-enum { HOOKS_MAX = 4, FIRST_REQUEST = 16, ROUTE_MAX = 64 << 10 };
+enum { HOOKS_MAX = 8, FIRST_REQUEST = 16, ROUTE_MAX = 64 << 10 };
 /* Requests that run at once: main shell, side, control, subshells. */
 enum { SUBSHELLS_MAX = 16, RUNNING_MAX = SUBSHELLS_MAX + 3 };
 

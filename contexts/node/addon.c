@@ -58,6 +58,17 @@ static napi_value message_value(napi_env env, const struct message *m)
     return array;
 }
 
+/* The runner's own JavaScript failed: a program has changed what it stands on, e.g.
+ * Array.prototype. */
+static void panic(void)
+{
+    static const char text[] = "cellbox: the builtins of JavaScript were changed in a way that the "
+                               "context cannot live with\n";
+    ssize_t n = write(STDERR_FILENO, text, sizeof text - 1);
+    (void)n;
+    _exit(70);
+}
+
 static bool call(napi_ref function, unsigned argc, const napi_value *argv)
 {
     napi_value f, undefined, result;
@@ -68,13 +79,10 @@ static bool call(napi_ref function, unsigned argc, const napi_value *argv)
         return true;
     bool pending = false;
     napi_is_exception_pending(host.env, &pending);
-    if (pending && !watch_recover()) {
-        napi_value error;
-        if (napi_get_and_clear_last_exception(host.env, &error) == napi_ok)
-            napi_fatal_exception(host.env, error);
-    } else if (pending) {
+    if (pending && !watch_recover())
+        panic();
+    if (pending)
         napi_get_and_clear_last_exception(host.env, &result);
-    }
     return false;
 }
 
@@ -423,6 +431,14 @@ static napi_value interrupted(napi_env env, napi_callback_info info)
     return v;
 }
 
+static napi_value panic_now(napi_env env, napi_callback_info info)
+{
+    (void)env;
+    (void)info;
+    panic();
+    return NULL;
+}
+
 /* kill(pid, signal): 0 or a negative errno. */
 static napi_value send_signal(napi_env env, napi_callback_info info)
 {
@@ -490,7 +506,8 @@ static napi_value init(napi_env env, napi_value exports)
         {"begin", begin},     {"end", end},
         {"take", take},       {"mute", mute},
         {"receive", receive}, {"interrupted", interrupted},
-        {"collect", collect}, {"kill", send_signal}, {"reply", reply},
+        {"collect", collect}, {"kill", send_signal},
+        {"panic", panic_now}, {"reply", reply},
     };
     for (size_t i = 0; i < sizeof functions / sizeof *functions; i++) {
         napi_value f;

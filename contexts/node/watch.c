@@ -142,7 +142,7 @@ static void receive_all(void)
         if (is_old(m)) {
             free(m);
         } else if (m->type == FRAME_USAGE) {
-            side_usage(m->req);
+            side_usage(m);
             free(m);
         } else {
             push(side_is(m->type) ? &w.side : &w.main, m);

@@ -24,7 +24,7 @@ enum frame_type {
     /* Control: sent while other requests run, one of them at a time. */
     FRAME_DEBUG = 12,    /* debug_request content (DAP) -> DONE */
     FRAME_SUBSHELL = 13, /* {"op": "create" or "delete"}; arg = its number -> DONE */
-    FRAME_USAGE = 14,    /* {} -> DONE: usage_reply content */
+    FRAME_USAGE = 14,    /* {memory?, cpus?} limits of the box -> DONE: usage_reply content */
 
     /* runner -> G. req = the request it belongs to; 0 = none. */
     FRAME_HELLO = 33,          /* info JSON: ready for the first request */

@@ -26,6 +26,7 @@ void api_json(struct gateway *gw, struct exchange *x, int status,
               struct buf *body); /* 500 if it overflowed */
 void api_empty(struct gateway *gw, struct exchange *x, int status);
 void api_count(struct gateway *gw, int status);
+uint64_t api_now_us(void);                      /* since 1970 */
 int api_put_time(struct buf *out, uint64_t us); /* "2026-01-31T23:59:59.123Z", with quotes */
 /* ,"name":value pieces of an object under construction */
 void api_member(struct buf *out, const char *name, const char *value);
@@ -90,7 +91,8 @@ void api_streams_init(struct gateway *gw);
 
 extern const struct route api_sandbox_routes[], api_context_routes[], api_run_routes[],
     api_execution_routes[], api_health_routes[], api_home_routes[], api_file_routes[],
-    api_tree_routes[];
+    api_tree_routes[], api_watch_routes[], api_port_routes[];
 extern const size_t api_sandbox_nroutes, api_context_nroutes, api_run_nroutes,
-    api_execution_nroutes, api_health_nroutes, api_home_nroutes, api_file_nroutes, api_tree_nroutes;
+    api_execution_nroutes, api_health_nroutes, api_home_nroutes, api_file_nroutes, api_tree_nroutes,
+    api_watch_nroutes, api_port_nroutes;
 extern const char api_openapi_yaml[], api_openapi_yaml_end[]; /* openapi.yaml itself */

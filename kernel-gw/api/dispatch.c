@@ -5,6 +5,7 @@
 #include "kernel-gw/api/api.h"
 #include "kernel-gw/api/box/box.h"
 #include "kernel-gw/api/files_call.h"
+#include "kernel-gw/api/ports.h"
 
 static void options(struct gateway *gw, struct exchange *x)
 {
@@ -45,6 +46,8 @@ void api_handle(void *user, struct exchange *x, struct http_request *r)
     struct route_params params;
     char allow[128];
 
+    if (gw->preview && gw->preview(gw, x, r))
+        return;
     if (r->method == HTTP_OPTIONS) {
         options(gw, x);
         return;
@@ -70,6 +73,8 @@ bool api_streams(void *user, const struct http_request *r)
     struct gateway *gw = user;
     struct route_params params;
     char allow[128];
+    if (gw->preview_streams && gw->preview_streams(gw, r))
+        return true;
     const struct route *route = router_find(gw->router, r, &params, allow, sizeof allow);
     return route && (route->flags & ROUTE_STREAM);
 }
@@ -77,12 +82,16 @@ bool api_streams(void *user, const struct http_request *r)
 int api_attach(struct gateway *gw)
 {
     int r = api_files_init(gw);
+    r = r ? r : api_watches_init(gw);
+    r = r ? r : api_ports_init(gw);
     r = r ? r : router_add(gw->router, api_sandbox_routes, api_sandbox_nroutes);
     r = r ? r : router_add(gw->router, api_context_routes, api_context_nroutes);
     r = r ? r : router_add(gw->router, api_run_routes, api_run_nroutes);
     r = r ? r : router_add(gw->router, api_execution_routes, api_execution_nroutes);
     r = r ? r : router_add(gw->router, api_file_routes, api_file_nroutes);
     r = r ? r : router_add(gw->router, api_tree_routes, api_tree_nroutes);
+    r = r ? r : router_add(gw->router, api_watch_routes, api_watch_nroutes);
+    r = r ? r : router_add(gw->router, api_port_routes, api_port_nroutes);
     r = r ? r : router_add(gw->router, api_health_routes, api_health_nroutes);
     r = r ? r : router_add(gw->router, api_home_routes, api_home_nroutes);
     r = r ? r : router_add(gw->router, api_exec_routes, api_exec_nroutes);

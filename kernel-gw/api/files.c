@@ -332,8 +332,10 @@ static bool query_number(struct gateway *gw, struct exchange *x, const struct ht
                          const char *name, uint64_t *value)
 {
     char text[32], *end;
-    if (!http_query(r, name, text, sizeof text))
+    if (!strstr(r->query, name))
         return true;
+    if (!http_query(r, name, text, sizeof text))
+        text[0] = 0;
     errno = 0;
     uint64_t n = strtoull(text, &end, 10);
     if (text[0] < '0' || text[0] > '9' || *end || errno || n > INT64_MAX) {
@@ -348,20 +350,21 @@ static bool query_number(struct gateway *gw, struct exchange *x, const struct ht
 static bool upload_options(struct gateway *gw, struct exchange *x, const struct http_request *r,
                            struct files_request *rq)
 {
-    char text[32];
+    char text[32] = "";
     const char *none = http_header(r, "if-none-match");
-    rq->h.flags |= files_query_flag(r, "append") ? FILES_APPEND : 0;
-    rq->h.flags |= files_query_flag(r, "parents") ? FILES_PARENTS : 0;
-    rq->h.flags |=
-        files_query_flag(r, "exclusive") || (none && !strcmp(none, "*")) ? FILES_EXCLUSIVE : 0;
-    if (http_query(r, "offset", text, sizeof text))
-        rq->h.flags |= FILES_IN_PLACE;
-    if ((rq->h.flags & FILES_IN_PLACE) && (rq->h.flags & FILES_APPEND)) {
-        api_error(gw, x, 400, "INVALID_PARAMETER", "append and offset exclude each other");
+    bool append = false, parents = false, exclusive = none && !strcmp(none, "*");
+    bool offset = strstr(r->query, "offset=");
+    if (!files_query_flag(gw, x, r, "append", &append) ||
+        !files_query_flag(gw, x, r, "parents", &parents) ||
+        !files_query_flag(gw, x, r, "exclusive", &exclusive) ||
+        !query_number(gw, x, r, "offset", &rq->offset))
         return false;
-    }
-    return query_number(gw, x, r, "offset", &rq->offset) &&
-           (!http_query(r, "mode", text, sizeof text) || files_mode(gw, x, text, rq));
+    rq->h.flags |= (append ? FILES_APPEND : 0) | (parents ? FILES_PARENTS : 0) |
+                   (exclusive ? FILES_EXCLUSIVE : 0) | (offset && !append ? FILES_IN_PLACE : 0);
+    if (!strstr(r->query, "mode="))
+        return true;
+    http_query(r, "mode", text, sizeof text);
+    return files_mode(gw, x, text, rq);
 }
 
 static void put(struct gateway *gw, struct exchange *x, const struct http_request *r,
@@ -404,15 +407,16 @@ static void delete (struct gateway *gw, struct exchange *x, const struct http_re
                     const struct route_params *p)
 {
     char path[FILES_PATH_MAX];
-    bool root;
+    bool root, recursive = false;
     struct sandbox *sb = api_sandbox(gw, x, p->value[0]);
-    if (!sb || !files_path(gw, x, p->rest, path) || !files_user(gw, x, r, &root))
+    if (!sb || !files_path(gw, x, p->rest, path) || !files_user(gw, x, r, &root) ||
+        !files_query_flag(gw, x, r, "recursive", &recursive))
         return;
     struct files_call *c = files_call_new(gw, x, sb, &remove_ops, FILES_REMOVE, path);
     if (!c)
         return;
     c->root = root;
-    c->rq.h.flags = files_query_flag(r, "recursive") ? FILES_RECURSIVE : 0;
+    c->rq.h.flags = recursive ? FILES_RECURSIVE : 0;
     files_call_start(c);
 }
 

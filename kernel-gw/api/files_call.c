@@ -78,20 +78,22 @@ static void keep_idle(struct files_call *c)
 {
     struct files_calls *s = c->gw->files;
     unsigned same = 0;
-    LIST_FOREACH (it, &s->idle)
-        same += LIST_ENTRY(it, struct idle, item)->box == c->box;
-    struct idle *i = same < IDLE_PER_BOX && s->nidle < IDLE_MAX ? calloc(1, sizeof *i) : NULL;
-    if (!i)
+    LIST_FOREACH (it, &s->idle) {
+        const struct idle *i = LIST_ENTRY(it, struct idle, item);
+        same += i->box == c->box;
+    }
+    struct idle *kept = same < IDLE_PER_BOX && s->nidle < IDLE_MAX ? calloc(1, sizeof *kept) : NULL;
+    if (!kept)
         return;
-    *i = (struct idle){.owner = s,
-                       .link = STEAL_PTR(c->link),
-                       .box = c->box,
-                       .root = c->root,
-                       .since_ms = uv_now(c->gw->loop)};
-    list_append(&s->idle, &i->item);
+    kept->owner = s;
+    kept->link = STEAL_PTR(c->link);
+    kept->box = c->box;
+    kept->root = c->root;
+    kept->since_ms = uv_now(c->gw->loop);
+    list_append(&s->idle, &kept->item);
     s->nidle++;
-    files_link_set_ops(i->link, &idle_ops, i);
-    files_link_read(i->link, true);
+    files_link_set_ops(kept->link, &idle_ops, kept);
+    files_link_read(kept->link, true);
 }
 
 void files_call_free(struct files_call *c)
@@ -357,8 +359,10 @@ void files_call_start(struct files_call *c)
 {
     struct sandbox *sb = sandbox_get(c->gw->manager, c->sandbox);
     unsigned running = 0;
-    LIST_FOREACH (it, &c->gw->files->calls)
-        running += !strcmp(LIST_ENTRY(it, struct files_call, item)->sandbox, c->sandbox);
+    LIST_FOREACH (it, &c->gw->files->calls) {
+        const struct files_call *other = LIST_ENTRY(it, struct files_call, item);
+        running += !strcmp(other->sandbox, c->sandbox);
+    }
     if (running >= CALLS_PER_BOX || c->strings.err) {
         struct exchange *x = c->x;
         struct gateway *gw = c->gw;

@@ -47,7 +47,8 @@ struct files_call {
     struct buf out;
 };
 
-int api_files_init(struct gateway *gw); /* -ENOMEM */
+int api_files_init(struct gateway *gw);   /* -ENOMEM */
+int api_watches_init(struct gateway *gw); /* watch.c; -ENOMEM */
 
 /*
  * A call on the path of the route or body: path is decoded. NULL: answered. Fill in rq and further
@@ -82,8 +83,12 @@ bool files_user(struct gateway *gw, struct exchange *x, const struct http_reques
                 bool *ret_root);
 /* "0644": octal. false: answered. */
 bool files_mode(struct gateway *gw, struct exchange *x, const char *text, struct files_request *rq);
-bool files_query_flag(const struct http_request *r, const char *name);
+/* A parameter that is true or false; value is left alone without one. false: answered. */
+bool files_query_flag(struct gateway *gw, struct exchange *x, const struct http_request *r,
+                      const char *name, bool *value);
 /* files_tree.c: "include" and "exclude" of a body become strings of the request. false: answered.
  */
 bool files_patterns(struct gateway *gw, struct exchange *x, struct files_call *c, const json_t *o);
-route_fn files_search_route;
+/* files_search.c */
+void files_search_route(struct gateway *gw, struct exchange *x, const struct http_request *r,
+                        const struct route_params *p);

@@ -100,15 +100,15 @@ static const struct {
     int error, status;
     const char *code;
 } errors[] = {
-    {ENOENT, 404, "FILE_NOT_FOUND"},   {EISDIR, 400, "IS_DIRECTORY"},
-    {ENOTDIR, 400, "NOT_DIRECTORY"},   {EACCES, 403, "PERMISSION_DENIED"},
+    {ENOENT, 404, "FILE_NOT_FOUND"},   {EISDIR, 409, "IS_DIRECTORY"},
+    {ENOTDIR, 409, "NOT_DIRECTORY"},   {EACCES, 403, "PERMISSION_DENIED"},
     {EPERM, 403, "PERMISSION_DENIED"}, {EROFS, 403, "READ_ONLY"},
     {EEXIST, 409, "FILE_EXISTS"},      {ENOTEMPTY, 409, "DIRECTORY_NOT_EMPTY"},
     {EBUSY, 409, "RESOURCE_BUSY"},     {ETXTBSY, 409, "RESOURCE_BUSY"},
     {EFBIG, 413, "FILE_TOO_LARGE"},    {ENOSPC, 507, "NO_SPACE"},
     {EDQUOT, 507, "QUOTA_EXCEEDED"},   {ENAMETOOLONG, 400, "NAME_TOO_LONG"},
-    {ELOOP, 400, "TOO_MANY_LINKS"},    {EMLINK, 400, "TOO_MANY_LINKS"},
-    {EOPNOTSUPP, 400, "NOT_A_FILE"},   {ENXIO, 400, "NOT_A_FILE"},
+    {ELOOP, 409, "TOO_MANY_LINKS"},    {EMLINK, 409, "TOO_MANY_LINKS"},
+    {EOPNOTSUPP, 409, "NOT_A_FILE"},   {ENXIO, 409, "NOT_A_FILE"},
     {EINVAL, 400, "INVALID_ARGUMENT"}, {ENOSYS, 501, "NOT_AVAILABLE"},
     {EMFILE, 503, "TOO_MANY_FILES"},   {ENFILE, 503, "TOO_MANY_FILES"},
     {ENOMEM, 503, "OUT_OF_MEMORY"},    {EAGAIN, 503, "QUOTA_EXCEEDED"},
@@ -166,11 +166,31 @@ bool files_path(struct gateway *gw, struct exchange *x, const char *encoded,
     return true;
 }
 
-bool files_query_flag(const struct http_request *r, const char *name)
+/* Also with a value that cannot be read. */
+static bool query_has(const struct http_request *r, const char *name)
 {
-    char value[8];
-    return http_query(r, name, value, sizeof value) &&
-           (!strcmp(value, "true") || !strcmp(value, "1"));
+    size_t n = strlen(name);
+    for (const char *p = r->query; *p; p += strcspn(p, "&"), p += *p == '&') {
+        if (!strncmp(p, name, n) && (!p[n] || p[n] == '=' || p[n] == '&'))
+            return true;
+    }
+    return false;
+}
+
+bool files_query_flag(struct gateway *gw, struct exchange *x, const struct http_request *r,
+                      const char *name, bool *value)
+{
+    char text[8];
+    if (!query_has(r, name))
+        return true;
+    if (!http_query(r, name, text, sizeof text))
+        text[0] = 0;
+    *value = !strcmp(text, "true");
+    if (*value || !strcmp(text, "false"))
+        return true;
+    api_error_detail(gw, x, 400, "INVALID_PARAMETER", "parameter", name, "%s must be true or false",
+                     name);
+    return false;
 }
 
 bool files_user(struct gateway *gw, struct exchange *x, const struct http_request *r,
@@ -178,7 +198,11 @@ bool files_user(struct gateway *gw, struct exchange *x, const struct http_reques
 {
     char value[16];
     *ret_root = false;
-    if (!http_query(r, "user", value, sizeof value) || !strcmp(value, "user"))
+    if (!query_has(r, "user"))
+        return true;
+    if (!http_query(r, "user", value, sizeof value))
+        value[0] = 0;
+    if (!strcmp(value, "user"))
         return true;
     *ret_root = !strcmp(value, "root");
     if (!*ret_root)

@@ -84,6 +84,13 @@ void api_error_err(struct gateway *gw, struct exchange *x, int status, const cha
     api_error_detail(gw, x, status, code, "step", e->step, "%s: %s", e->step, e->text);
 }
 
+uint64_t api_now_us(void)
+{
+    struct timespec ts;
+    clock_gettime(CLOCK_REALTIME, &ts);
+    return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
+}
+
 int api_put_time(struct buf *out, uint64_t us)
 {
     time_t t = (time_t)(us / 1000000);

@@ -214,6 +214,24 @@ void exchange_begin_sized(struct exchange *x, int status, const char *content_ty
     conn_flush(c);
 }
 
+void exchange_begin_foreign(struct exchange *x, int status, const char *reason, const char *headers,
+                            int64_t length)
+{
+    struct conn *c = conn_of(x);
+    x->chunked = length == -1 && !c->parser.request.http10;
+    if (length == -1 && !x->chunked)
+        c->close_after = true;
+    buf_printf(&c->out, "HTTP/1.1 %d %s\r\n", status, reason);
+    buf_puts(&c->out, headers);
+    if (length >= 0)
+        buf_printf(&c->out, "Content-Length: %lld\r\n", (long long)length);
+    else if (x->chunked)
+        buf_puts(&c->out, "Transfer-Encoding: chunked\r\n");
+    if (!keeps_alive(c))
+        buf_puts(&c->out, "Connection: close\r\n");
+    buf_puts(&c->out, "\r\n");
+}
+
 bool exchange_body_pending(const struct exchange *x)
 {
     return conn_of(x)->body != BODY_WHOLE;

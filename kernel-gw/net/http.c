@@ -308,6 +308,7 @@ const char *http_status_text(int status)
                  {206, "Partial Content"},
                  {302, "Found"},
                  {304, "Not Modified"},
+                 {308, "Permanent Redirect"},
                  {400, "Bad Request"},
                  {401, "Unauthorized"},
                  {403, "Forbidden"},

@@ -63,6 +63,12 @@ void exchange_begin(struct exchange *x, int status, const char *content_type);
 /* A response of known length: exactly that many bytes are to be written, or _abort called. */
 void exchange_begin_sized(struct exchange *x, int status, const char *content_type,
                           uint64_t length);
+/*
+ * The response of somebody else, passed on: headers (each with CRLF, without those of framing and
+ * connection) as they are, and none of the server's own. length: -1 = unknown, -2 = no body at all.
+ */
+void exchange_begin_foreign(struct exchange *x, int status, const char *reason, const char *headers,
+                            int64_t length);
 /* Queues bytes and sends what fits at once. Bounded by the caller: stop while exchange_queued is
  * over HTTP_QUEUE_HIGH. */
 void exchange_write(struct exchange *x, const void *data, size_t len);
@@ -94,6 +100,7 @@ struct tunnel *exchange_upgrade(struct exchange *x, const char *headers,
 struct buf *tunnel_out(struct tunnel *t);
 void tunnel_flush(struct tunnel *t);
 size_t tunnel_queued(const struct tunnel *t);
+void tunnel_read(struct tunnel *t, bool on);  /* back-pressure: off, the peer waits */
 bool tunnel_is_local(const struct tunnel *t); /* the peer is on this machine */
 void tunnel_finish(struct tunnel *t);         /* closes once everything is sent */
 /* Closes now. `closed` is not called any more. */

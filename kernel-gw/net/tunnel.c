@@ -50,6 +50,17 @@ size_t tunnel_queued(const struct tunnel *t)
     return c->out.len + c->sending.len;
 }
 
+void tunnel_read(struct tunnel *t, bool on)
+{
+    struct conn *c = conn_of(t);
+    if (c->closing)
+        return;
+    if (on)
+        conn_read_start(c);
+    else
+        uv_read_stop((uv_stream_t *)&c->tcp);
+}
+
 bool tunnel_is_local(const struct tunnel *t)
 {
     struct sockaddr_storage peer;

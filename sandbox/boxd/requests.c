@@ -14,6 +14,7 @@
 #include "sandbox/base/fd.h"
 #include "sandbox/base/log.h"
 #include "sandbox/boxd/server.h"
+#include "sandbox/netns/netns.h"
 
 enum { BLOB_MAX = 32768 };
 static const char site_packages[] = "opt/venv/lib/python3.11/site-packages";
@@ -101,6 +102,19 @@ static void on_stat(struct request *r)
     gateway_send(r->s, &stat, sizeof stat, NULL, 0);
 }
 
+static void on_sockets(struct request *r)
+{
+    struct wire_reply reply = {.h = {.type = WIRE_REPLY, .seq = r->h->seq, .box = r->h->box}};
+    int fds[2];
+    if (netns_sockets(r->box->parts.netns, fds, &reply.err) < 0) {
+        gateway_reply(r->s, r->h, &reply.err, 0);
+        return;
+    }
+    gateway_send(r->s, &reply, sizeof reply, fds, fds[1] >= 0 ? 2 : 1);
+    fd_close(fds[0]);
+    fd_close(fds[1]);
+}
+
 static int replace_blob(uint8_t **blob, size_t *blob_len, const uint8_t *data, size_t len)
 {
     uint8_t *copy = malloc(len ? len : 1);
@@ -171,6 +185,8 @@ static const struct rule {
      on_disk_remove},
     {WIRE_BOX_STAT, sizeof(struct wire_head), sizeof(struct wire_head), 0, ANSWERED | NEEDS_BOX,
      on_stat},
+    {WIRE_BOX_SOCKETS, sizeof(struct wire_head), sizeof(struct wire_head), 0, ANSWERED | NEEDS_BOX,
+     on_sockets},
     {WIRE_BOX_KEEP, sizeof(struct wire_head), WIRE_MSG_MAX, 0, NEEDS_BOX, on_box_keep},
     {WIRE_CONTEXT_KEEP, sizeof(struct wire_context), WIRE_MSG_MAX, 1, NEEDS_BOX, on_context_keep},
     {WIRE_CONTEXT_DROP, sizeof(struct wire_context), sizeof(struct wire_context), 0, NEEDS_BOX,

@@ -54,6 +54,7 @@ int files_remove(struct helper *h, struct operation *op);
 int files_search(struct helper *h, struct operation *op);
 int files_pack(struct helper *h, struct operation *op);
 int files_unpack(struct helper *h, struct operation *op);
+int files_watch(struct helper *h, struct operation *op);
 
 /* tree.c */
 int make_parents(const char *path); /* the directories above */

@@ -102,14 +102,13 @@ static int walk(struct listing *l, int dirfd, size_t len, uint32_t depth)
 
 int files_list(struct helper *h, struct operation *op)
 {
-    static struct listing l;
     CLEANUP_FD int fd = open(op->strings[0], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)
         return -errno;
-    l = (struct listing){.h = h, .op = op, .batch = l.batch};
-    buf_reset(&l.batch);
+    struct listing l = {.h = h, .op = op};
     int r = walk(&l, fd, 0, 0);
     flush(&l);
+    buf_deinit(&l.batch);
     op->done_arg = l.count;
     op->done_flags = l.truncated ? FILES_TRUNCATED : 0;
     return r;

@@ -103,7 +103,7 @@ static int (*const operations[])(struct helper *h, struct operation *op) = {
     [FILES_STAT] = files_stat,     [FILES_MKDIR] = files_mkdir,   [FILES_MOVE] = files_move,
     [FILES_COPY] = files_copy,     [FILES_CHMOD] = files_chmod,   [FILES_SYMLINK] = files_symlink,
     [FILES_REMOVE] = files_remove, [FILES_SEARCH] = files_search, [FILES_PACK] = files_pack,
-    [FILES_UNPACK] = files_unpack,
+    [FILES_UNPACK] = files_unpack, [FILES_WATCH] = files_watch,
 };
 
 /* G is trusted, and still: what does not hold together is no request. */

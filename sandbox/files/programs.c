@@ -111,8 +111,9 @@ int files_search(struct helper *h, struct operation *op)
 
 int files_pack(struct helper *h, struct operation *op)
 {
-    const char *argv[16] = {"tar", "-c", "-f", "-", "--format=posix"};
-    size_t n = 5;
+    const char *argv[16] = {
+        "tar", "-c", "-f", "-", "--format=posix", "--one-file-system", "--ignore-failed-read"};
+    size_t n = 7;
     int status = 0;
     struct stat st;
     if (stat(op->strings[0], &st) < 0)
@@ -128,7 +129,7 @@ int files_pack(struct helper *h, struct operation *op)
     argv[n++] = ".";
     helper_send(h, FILES_ENTRY, 0, 0, NULL, 0); /* it has begun */
     int r = run_and_forward(h, argv, &status);
-    if (r == 0 && status != 0)
+    if (r == 0 && status > 1) /* 1: something changed while it was read */
         r = -EIO;
     return r;
 }

@@ -366,7 +366,7 @@ int files_remove(struct helper *h, struct operation *op)
     if (dir < 0)
         return dir;
     if (!strcmp(name, ".") || !strcmp(name, "..") || !strcmp(name, "/"))
-        return -EINVAL;
+        return -EBUSY;
     if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
         return -errno;
     if (S_ISDIR(st.st_mode) && !(op->rq.h.flags & FILES_RECURSIVE))

@@ -7,6 +7,7 @@
 #include <net/if.h>
 #include <sched.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "sandbox/base/fd.h"
@@ -44,4 +45,24 @@ int netns_configure(int netns_fd, struct err *err)
     if (setns(own, CLONE_NEWNET) < 0)
         abort();
     return r;
+}
+
+int netns_sockets(int netns_fd, int ret_fds[2], struct err *err)
+{
+    enum { TYPE = SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK };
+    CLEANUP_FD int own = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+    if (own < 0)
+        return err_set(err, -errno, "open own network namespace", NULL);
+    if (setns(netns_fd, CLONE_NEWNET) < 0)
+        return err_set(err, -errno, "enter network namespace", NULL);
+    int v4 = socket(AF_INET, TYPE, 0), e = errno, v6 = socket(AF_INET6, TYPE, 0);
+    if (setns(own, CLONE_NEWNET) < 0)
+        abort();
+    if (v4 < 0) {
+        fd_close(v6);
+        return err_set(err, -e, "make socket", NULL);
+    }
+    ret_fds[0] = v4;
+    ret_fds[1] = v6;
+    return 0;
 }

@@ -10,3 +10,8 @@
 /* B: enters the namespace for the length of the call, brings lo up, comes back. Aborts if it cannot
  * come back. */
 int netns_configure(int netns_fd, struct err *err);
+/*
+ * TCP sockets that belong to the namespace, non-blocking, not connected: ret_fds[0] IPv4,
+ * ret_fds[1] IPv6 or -1. Same manner.
+ */
+int netns_sockets(int netns_fd, int ret_fds[2], struct err *err);

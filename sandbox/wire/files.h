@@ -33,7 +33,8 @@ enum files_type {
     FILES_SEARCH,   /* path, options of ripgrep... -> DATA: its JSON lines, END */
     FILES_PACK,     /* path, compression or "" -> DATA: a tar archive, END */
     FILES_UNPACK,   /* path; limit: bytes unpacked; then DATA..., END -> END */
-    FILES_WATCH,    /* path, patterns...; depth -> ENTRY, EVENT... until the socket is closed */
+    FILES_WATCH, /* path, patterns...; offset: ms to collect changes for -> ENTRY (the real path),
+                    EVENT... until the socket is closed */
     /* both ways */
     FILES_DATA = 32,
     FILES_END, /* arg: of LIST and REMOVE how many */

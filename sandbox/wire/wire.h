@@ -64,6 +64,8 @@ enum wire_type {
                           the box's loopback */
     WIRE_FILES_OPEN = 144, /* struct wire_files_open; fds: the helper's end of a socket that speaks
                               sandbox/wire/files.h */
+    WIRE_BOX_SOCKETS, /* G -> B, head only -> WIRE_REPLY + fds: an IPv4 and perhaps an IPv6 TCP
+                         socket of the box's network, not connected */
 };
 
 struct wire_head {

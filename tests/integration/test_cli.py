@@ -396,3 +396,29 @@ def test_two_runs_of_one_context_wait_for_each_other(started: Any, box: str, tmp
             break
         time.sleep(0.02)
     assert a.returncode == 0
+
+
+def test_kernelspecs_of_all_languages(cli: Cli, tmp_path: Path) -> None:
+    env = {"JUPYTER_DATA_DIR": str(tmp_path)}
+    names = ["cellbox-javascript", "cellbox-python", "cellbox-typescript"]
+    assert cli("kernelspec", "install", env=env).returncode == 0
+    assert sorted(p.name for p in (tmp_path / "kernels").iterdir()) == names
+    spec = json.loads((tmp_path / "kernels/cellbox-typescript/kernel.json").read_text())
+    assert spec["language"] == "typescript" and spec["argv"][-2:] == ["--language", "typescript"]
+    assert cli("kernelspec", "uninstall", "--language", "javascript", env=env).returncode == 0
+    assert cli("kernelspec", "uninstall", env=env).returncode == 0
+    assert list((tmp_path / "kernels").iterdir()) == []
+    assert cli("kernelspec", "install", "--language", "cobol", env=env).returncode == 2
+
+
+def test_files_run_in_their_language(cli: Cli, box: str, tmp_path: Path) -> None:
+    for name, code, out in (
+        ("a.ts", "enum E { A = 3 }\nconsole.log(E.A)", "3\n"),
+        ("b.mjs", "import { sep } from 'node:path'\nconsole.log(sep)", "/\n"),
+        ("c.py", "print(1)", "1\n"),
+    ):
+        (tmp_path / name).write_text(code)
+        done = cli("run", box, str(tmp_path / name))
+        assert (done.returncode, done.stdout) == (0, out)
+    done = cli("run", box, "-", "--language", "js", input="throw new TypeError('no')")
+    assert done.returncode == 1 and "TypeError: no" in done.stderr + done.stdout

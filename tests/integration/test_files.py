@@ -91,8 +91,8 @@ def test_append_offset_mode_and_parents(files: Files) -> None:
     refused(files.put("workspace/new/dir/f", b"", "?exclusive=true"), 409, "FILE_EXISTS")
     refused(files.put("workspace/new/dir/f", b"", "?mode=9"), 400, "INVALID_FIELD")
     refused(files.put("workspace/new/dir/f", b"", "?offset=-1"), 400, "INVALID_PARAMETER")
-    refused(files.put("workspace/new/dir", b"x"), 400, "IS_DIRECTORY")
-    refused(files.put("workspace/new/dir/f/g", b"x"), 400, "NOT_DIRECTORY")
+    refused(files.put("workspace/new/dir", b"x"), 409, "IS_DIRECTORY")
+    refused(files.put("workspace/new/dir/f/g", b"x"), 409, "NOT_DIRECTORY")
 
 
 def test_ranges_and_validators(files: Files) -> None:
@@ -171,7 +171,7 @@ def test_trees(files: Files) -> None:
     assert files.names("t", recursive=True, include=["a/**"], exclude=["*.js"]) == [*everything[1:4], "a/y.py"]
     r = files.do("list", path="t", recursive=True, limit=3)
     assert (r.json()["count"], r.json()["truncated"]) == (3, True)
-    refused(files.do("copy", source="t", destination="u"), 400, "IS_DIRECTORY")
+    refused(files.do("copy", source="t", destination="u"), 409, "IS_DIRECTORY")
     assert files.do("copy", source="t", destination="u", recursive=True).status_code == 200
     assert files.names("u", recursive=True) == everything
     assert files.get("workspace/u/a/b/z.txt").content == b"t/a/b/z.txt"
@@ -181,7 +181,7 @@ def test_trees(files: Files) -> None:
     assert files.get("~/v/x.py").content == b"t/x.py"
     assert files.do("chmod", path="t", mode="0700", recursive=True).json()["mode"] == "0700"
     assert files.do("stat", path="t/x.py").json()["mode"] == "0700"
-    refused(files.delete("workspace/t"), 400, "IS_DIRECTORY")
+    refused(files.delete("workspace/t"), 409, "IS_DIRECTORY")
     assert files.delete("workspace/t", "?recursive=true").status_code == 204
     assert files.delete("workspace/x").status_code == 404
     assert files.names("/workspace") == []
@@ -220,7 +220,7 @@ def test_archives(files: Files, kind: str) -> None:
     assert files.names("e", recursive=True) == ["deep", "deep/er", "deep/er/f", "l"]
     assert files.do("stat", path="e/deep/er/f").json()["mode"] == "0711"
     assert files.get("workspace/e/l").content == b"content"
-    refused(files.get("workspace/d/deep/er/f", f"?archive={kind}"), 400, "NOT_DIRECTORY")
+    refused(files.get("workspace/d/deep/er/f", f"?archive={kind}"), 409, "NOT_DIRECTORY")
     refused(files.get("workspace/none", f"?archive={kind}"), 404, "FILE_NOT_FOUND")
     refused(files.put("workspace/e", b"this is no archive" * 100, f"?archive={kind}"), 400, "INVALID_ARGUMENT")
     refused(files.get("workspace/d", "?archive=rar"), 400, "INVALID_PARAMETER")
@@ -255,11 +255,11 @@ def test_bombs_and_hostile_archives(files: Files) -> None:
         ("a/" * 2048, 400, "NAME_TOO_LONG"),
         ("b" * 256, 400, "NAME_TOO_LONG"),
         ("none", 404, "FILE_NOT_FOUND"),
-        ("etc", 400, "IS_DIRECTORY"),
-        ("", 400, "IS_DIRECTORY"),
-        ("etc/passwd/x", 400, "NOT_DIRECTORY"),
+        ("etc", 409, "IS_DIRECTORY"),
+        ("", 409, "IS_DIRECTORY"),
+        ("etc/passwd/x", 409, "NOT_DIRECTORY"),
         ("etc/shadow", 403, "PERMISSION_DENIED"),
-        ("dev/zero", 400, "NOT_A_FILE"),
+        ("dev/zero", 409, "NOT_A_FILE"),
         ("proc/1/root", 403, "PERMISSION_DENIED"),
         ("workspace/none?user=nobody", 400, "INVALID_PARAMETER"),
     ],

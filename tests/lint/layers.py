@@ -24,6 +24,7 @@ RANKS: dict[str, tuple[str, int]] = {
     "sandbox/image": ("sandbox", 3),
     "sandbox/snapshot": ("sandbox", 3),
     "sandbox/egress": ("sandbox", 3),
+    "sandbox/files": ("sandbox", 2),
     "sandbox/init": ("sandbox", 3),
     "sandbox/zygote": ("sandbox", 4),
     "sandbox/box": ("sandbox", 5),
@@ -81,7 +82,7 @@ LIBRARIES: list[tuple[re.Pattern[str], tuple[str, ...]]] = [
 
 # engines without I/O and code that runs before or beside a loop: no event loop in there
 NO_LOOP = ("sandbox/base", "sandbox/wire", "sandbox/init", "sandbox/zygote", "sandbox/ns", "sandbox/fs",
-           "sandbox/cgroup", "sandbox/seccomp", "contexts/proto", "contexts/python")  # fmt: skip
+           "sandbox/cgroup", "sandbox/seccomp", "sandbox/files", "contexts/proto", "contexts/python")  # fmt: skip
 
 INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*([<"])([^>"]+)[>"]', re.MULTILINE)
 

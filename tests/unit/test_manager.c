@@ -37,8 +37,9 @@ static char box_blob[256], context_blob[512], journal_dir[64];
 static uint32_t context_number;
 static uint64_t last_request, last_of[64]; /* the latter by type */
 static const char *hello;
-static char frames[4096]; /* what the runner got: "1 3 3 ..." */
-static char seen[8192];   /* what a subscriber got */
+static uint64_t journal_max; /* 0: the default */
+static char frames[4096];    /* what the runner got: "1 3 3 ..." */
+static char seen[65536];     /* what a subscriber got */
 
 static void note(char *log, size_t cap, const char *fmt, ...)
 {
@@ -214,6 +215,7 @@ static struct world *world_new(void)
                                 .boxes = w->boxes,
                                 .journal_dir =
                                     open(journal_dir, O_DIRECTORY | O_RDONLY | O_CLOEXEC),
+                                .journal_max = journal_max,
                                 .grace_ms = 100};
     w->manager = manager_new(&mc);
     return w;
@@ -713,20 +715,75 @@ static void test_pause(void **state)
     request_unref(r);
 }
 
+static uint64_t lost_bytes;
+
+static void on_lost(void *user, uint64_t bytes)
+{
+    (void)user;
+    lost_bytes += bytes;
+}
+
+static int setup_small_journal(void **state)
+{
+    journal_max = 64 << 10;
+    lost_bytes = 0;
+    return setup(state);
+}
+
+static int teardown_small_journal(void **state)
+{
+    journal_max = 0;
+    return teardown(state);
+}
+
+/* The file is not kept for ever for one who never reads: it is told what it lost, and goes on. */
+static void test_lost(void **state)
+{
+    static char text[8192];
+    (void)state;
+    struct context *c = open_default();
+    settle();
+    struct subscription_spec spec = {.event = on_event, .lost = on_lost};
+    struct subscription *s;
+    assert_int_equal(context_subscribe(c, &spec, &s), 0);
+    subscription_pause(s);
+    memset(text, 'x', sizeof text);
+    for (int i = 0; i < 30; i++) {
+        struct request *r = submit(c, "1", "", false, 0);
+        settle_ms(4);
+        print(0, text, sizeof text);
+        say(FRAME_DONE, 0, last_request, "{}");
+        settle_ms(4);
+        request_unref(r);
+    }
+    assert_true(lost_bytes > 64 << 10);
+    assert_string_equal(seen, "");
+    struct request *r = submit(c, "1", "", false, 0);
+    settle();
+    say(FRAME_DONE, 0, last_request, "{}");
+    subscription_resume(s);
+    settle();
+    assert_non_null(strstr(seen, "status:busy execute_input status:idle "));
+    subscription_cancel(s);
+    request_unref(r);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {TEST(test_one_run),
-                                       TEST(test_stop_on_error),
-                                       TEST(test_death_and_restart),
-                                       TEST(test_slow_reader),
-                                       TEST(test_time_limit),
-                                       TEST(test_takeover),
-                                       TEST(test_lanes_pass_a_busy_cell),
-                                       TEST(test_unable_runner_is_not_asked),
-                                       TEST(test_subshell),
-                                       TEST(test_death_ends_all_lanes),
-                                       TEST(test_pause)};
+    const struct CMUnitTest tests[] = {
+        TEST(test_one_run),
+        TEST(test_stop_on_error),
+        TEST(test_death_and_restart),
+        TEST(test_slow_reader),
+        TEST(test_time_limit),
+        TEST(test_takeover),
+        TEST(test_lanes_pass_a_busy_cell),
+        TEST(test_unable_runner_is_not_asked),
+        TEST(test_subshell),
+        TEST(test_death_ends_all_lanes),
+        TEST(test_pause),
+        cmocka_unit_test_setup_teardown(test_lost, setup_small_journal, teardown_small_journal)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

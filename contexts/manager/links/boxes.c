@@ -87,6 +87,12 @@ void boxes_stat(struct boxes *b, uint64_t box, wire_reply_fn *reply, void *user)
     wire_link_call(b->link, &h, sizeof h, NULL, 0, NULL, 0, reply, user);
 }
 
+void boxes_sockets(struct boxes *b, uint64_t box, wire_reply_fn *reply, void *user)
+{
+    struct wire_head h = {.type = WIRE_BOX_SOCKETS, .box = box};
+    wire_link_call(b->link, &h, sizeof h, NULL, 0, NULL, 0, reply, user);
+}
+
 void boxes_keep(struct boxes *b, uint64_t box, const void *blob, size_t len)
 {
     struct wire_head h = {.type = WIRE_BOX_KEEP, .box = box};

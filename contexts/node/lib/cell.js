@@ -1,7 +1,8 @@
 'use strict';
 // One execution: text to script, script to value.
 
-const { rewrite, parse } = require('./rewrite');
+const { native } = require('./protocol');
+const { rewrite } = require('./rewrite');
 const evaluate = require('./evaluate');
 const modules = require('./modules');
 const errors = require('./errors');
@@ -81,55 +82,50 @@ class Cell {
       this.evaluate(script, names, then);
       return;
     }
-    this.import(script, names).then(() => this.evaluate(script, names, then), (e) => then({ value: e }));
+    this.import(script, names).then(() => this.evaluate(script, names, then), (e) => then({ value: e })).catch(native.panic);
   }
 
   compile(names) {
-    let code = this.text, position = (line, column) => ({ line, column });
-    if (this.language === 'typescript') {
-      const plain = this.compilePlain(names, position);
-      if (plain) return plain;
-      ({ code, position } = this.toJavaScript());
-    }
-    let script;
-    try {
-      script = rewrite(code, names.kinds, names.constants, this.req);
-    } catch (e) {
-      if (!(e instanceof SyntaxError)) throw e;
-      this.syntaxAt = e.pos === undefined ? undefined : new LineIndex(code).position(e.pos);
-      // V8 has the better words for it; and if it disagrees with acorn it is right
-      script = { code, hoisted: null, imports: [], declared: new Map(), constants: new Set(), original: (o) => o };
-    }
-    this.index(script, code, position);
-    return script;
-  }
-
-  /** What is left after stripping must be JavaScript; decorators are not. */
-  toJavaScript() {
+    const plain = { code: this.text, position: (line, column) => ({ line, column }) };
+    if (this.language !== 'typescript') return this.compileScript(plain, names) ?? this.unchanged(plain);
+    // most cells have no types in them: nothing has to be stripped, nor the stripper be loaded
+    const untyped = this.compileScript(plain, names, true);
+    if (untyped) return untyped;
     const { toJavaScript, transpile } = require('./typescript');
     try {
-      const script = toJavaScript(this.text, this.name);
-      return isScript(script.code) ? script : transpile(this.text, this.name);
+      const stripped = this.compileScript(toJavaScript(this.text, this.name), names);
+      if (stripped) return stripped;
+      const transpiled = transpile(this.text, this.name); // what stripping leaves alone: decorators
+      return this.compileScript(transpiled, names) ?? this.unchanged(transpiled);
     } catch (e) {
       throw e.line ? errors.locate(e, this.name, this.text, e.line, e.column) : e;
     }
   }
 
-  /** Most cells have no types in them: nothing has to be stripped, nor the stripper be loaded. */
-  compilePlain(names, position) {
+  /** The script of a JavaScript text; undefined where acorn sees none. */
+  compileScript({ code, position }, names, untyped = false) {
     try {
-      const script = rewrite(this.text, names.kinds, names.constants, this.req, true);
-      this.index(script, this.text, position);
+      const script = rewrite(code, names.kinds, names.constants, this.req, untyped);
+      this.index(script, code, position);
       return script;
-    } catch {
+    } catch (e) {
+      if (!untyped && !(e instanceof SyntaxError)) throw e;
+      this.syntaxAt = e.pos === undefined ? undefined : new LineIndex(code).position(e.pos);
       return undefined;
     }
+  }
+
+  /** V8 has the better words for an error of syntax; and if it disagrees with acorn it is right. */
+  unchanged({ code, position }) {
+    const script = { code, hoisted: null, imports: [], declared: new Map(), constants: new Set(), original: (o) => o };
+    this.index(script, code, position);
+    return script;
   }
 
   /** How positions in the script become the user's. */
   index(script, code, position) {
     let generated, source;
-    Object.defineProperty(this, 'source', { get: () => (source ??= new LineIndex(code)) });
+    Object.defineProperty(this, 'source', { configurable: true, get: () => (source ??= new LineIndex(code)) });
     this.fromSource = position;
     this.position = (line, column) => {
       generated ??= new LineIndex(script.code);
@@ -197,15 +193,6 @@ class Cell {
       this.rejectWait = reject;
       Promise.resolve(value).then(resolve, reject);
     });
-  }
-}
-
-function isScript(code) {
-  try {
-    parse(code);
-    return true;
-  } catch {
-    return false;
   }
 }
 

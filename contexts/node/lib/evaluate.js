@@ -62,8 +62,11 @@ function run(code, name, then) {
       if (!native.interrupted()) then({ value: new Error(error.message), line: 0, column: 0 });
       return;
     }
-    if (result.exceptionDetails) then(failure(result.exceptionDetails));
-    else then(undefined);
+    try {
+      then(result.exceptionDetails ? failure(result.exceptionDetails) : undefined);
+    } catch {
+      native.panic();
+    }
   });
 }
 

@@ -13,11 +13,9 @@ const CONVENTIONS = {
   _toMarkdown: 'text/markdown', _toLatex: 'text/latex', _toJson: 'application/json',
 };
 
-const INSPECT = { depth: 3, maxArrayLength: 200, maxStringLength: 100000, showProxy: false };
-
 function inspect(value) {
   try {
-    return util.inspect(value, INSPECT);
+    return util.inspect(value);
   } catch (e) {
     return `[value that cannot be shown: ${e instanceof Error ? e.message : 'inspection failed'}]`;
   }

@@ -87,4 +87,4 @@ class Control:
     def _usage(self, req: int, arg: int, sections: list[bytes]) -> dict[str, Any]:
         from . import usage
 
-        return usage.answer()
+        return usage.answer(json.loads(sections[0]))

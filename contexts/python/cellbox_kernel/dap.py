@@ -34,7 +34,9 @@ class Connection:
 
     def _start_pydevd(self) -> socket.socket:
         """pydevd connects to us as to an adapter. It traces all threads from now on."""
+        before = sys.breakpointhook
         _load()
+        import debugpy
         import pydevd
 
         self._directory = str(Path(pydevd.__file__).parent)
@@ -49,10 +51,25 @@ class Connection:
                 wait_for_ready_to_run=False,
                 patch_multiprocessing=False,
                 notify_stdin=False,
+                dont_trace_start_patterns=(str(Path(debugpy.__file__).parent),),
+                dont_trace_end_patterns=("debugpy_launcher.py",),
             )
             connection, _ = server.accept()
+        self._hooks = before, sys.breakpointhook
+        sys.breakpointhook = before
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return connection
+
+    def take_breakpoints(self, on: bool) -> None:
+        """Whether breakpoint() stops here, or asks pdb as without us. A hook of the user's own is left alone."""
+        import pydevd_tracing
+
+        if sys.breakpointhook in self._hooks:
+            sys.breakpointhook = self._hooks[on]
+        if on:  # pydevd warns whoever else traces, such as pdb
+            pydevd_tracing.replace_sys_set_trace_func()
+        else:
+            pydevd_tracing.restore_sys_set_trace_func()
 
     def is_inside(self, frame: Any) -> bool:
         """Whether a frame is, or was called by, pydevd's."""

@@ -40,11 +40,13 @@ class Debugger:
         self._shell = shell
         self._variables = Variables(shell)
         self._pydevd: Any = None
+        self.loaded = False  # pydevd is there, and cells have to be entered
         self._request = 0  # the one being answered: events that it causes belong to it
         self.attached = False  # tracing costs: only between attach and disconnect
         self._breakpoints: dict[str, list[Any]] = {}
         self._stopped: dict[int, None] = {}
         self._interrupting = False
+        self._untraced: set[int] = set()  # threads without tracing since the last disconnect
         self._own: dict[str, Callable[[Body], Body]] = {
             "initialize": self._initialize,
             "attach": self._attach,
@@ -64,10 +66,6 @@ class Debugger:
             "disconnect": self._disconnect,
             "terminate": self._disconnect,
         }
-
-    @property
-    def is_loaded(self) -> bool:
-        return self._pydevd is not None
 
     # The control thread
 
@@ -106,6 +104,7 @@ class Debugger:
             if threading.current_thread() is threading.main_thread():
                 raise Failed("the debugger is started by its own thread")
             self._pydevd = dap.Connection(self._on_event)
+            self.loaded = True
             self._pydevd.ask("setDebuggerProperty", {"multiThreadsSingleNotification": False})
             os.register_at_fork(after_in_child=dap.stop_in_child)
         return self._pydevd
@@ -133,11 +132,13 @@ class Debugger:
             **arguments,
         }
         self.attached = True
+        self._untraced.clear()
         response = self._pydevd.ask("attach", options)
         if not response.get("success"):
             self.attached = False
             raise Failed(response.get("message") or "attach failed")
         self._pydevd.ask("configurationDone")
+        self._pydevd.take_breakpoints(True)
         for path, breakpoints in self._breakpoints.items():
             self._pydevd.ask("setBreakpoints", {"source": {"path": path}, "breakpoints": breakpoints})
         return response.get("body") or {}
@@ -146,6 +147,7 @@ class Debugger:
         """Breakpoints are forgotten, stopped threads go on. The interpreter is never ended by it."""
         if self._pydevd is not None and self.attached:
             self._pydevd.ask("disconnect", {"restart": False, "terminateDebuggee": False})
+            self._pydevd.take_breakpoints(False)
         self.attached = False
         self._breakpoints.clear()
         self._resumed(None, True)
@@ -153,9 +155,7 @@ class Debugger:
 
     def let_go(self) -> None:
         """The context is to end: whoever stands at a breakpoint is interrupted."""
-        stopped = bool(self._stopped)
-        self._disconnect({})
-        if stopped:
+        if self._stopped:
             _thread.interrupt_main()
 
     # Cells, on the thread that runs them
@@ -165,9 +165,15 @@ class Debugger:
         """Around a cell, once pydevd is loaded."""
         from . import dap
 
+        ident = threading.get_ident()
+        if not self.attached and ident in self._untraced:
+            yield
+            return
         main = threading.current_thread() is threading.main_thread()
         guarded = main and signal.getsignal(signal.SIGINT) is signal.default_int_handler
         dap.trace_this_thread(self.attached)
+        if not self.attached:
+            self._untraced.add(ident)
         if guarded:
             signal.signal(signal.SIGINT, self._on_sigint)
             _cellbox.install_sigint()

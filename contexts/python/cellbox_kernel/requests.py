@@ -17,7 +17,6 @@ from . import completion, figures, history, protocol
 from .shell import Shell, leave_child
 from .stdin import Stdin
 
-_PLAINLY = contextlib.nullcontext()
 Handler = Callable[[int, list[bytes]], None]
 
 
@@ -30,6 +29,10 @@ class Lane(Protocol):
 
     leaving: bool  # the thread ends after its request
 
+    @property
+    def may_answer(self) -> Callable[[], bool] | None:
+        """Whether the DONE of the request is still ours to send; None = always."""
+
     def prepare(self) -> None:
         """A request comes."""
 
@@ -38,9 +41,6 @@ class Lane(Protocol):
 
     def end(self) -> None:
         """It may not any more. May be called twice."""
-
-    def may_answer(self) -> bool:
-        """Whether the DONE of the request is still ours to send."""
 
     def run_marked(self, function: Callable[..., Any], *args: Any) -> Any:
         """Code without await, in the name of the lane's event loop."""
@@ -77,7 +77,8 @@ class Requests:
             self._failed(req, e)
 
     def _send_done(self, req: int, status: int, content: bytes) -> None:
-        if self.lane.may_answer():
+        may_answer = self.lane.may_answer
+        if may_answer is None or may_answer():
             protocol.send(protocol.DONE, status, req, (content,))
 
     def _done(self, req: int, content: dict[str, Any], status: int = protocol.OK) -> None:
@@ -136,11 +137,13 @@ class Requests:
         result = None
         failed: BaseException | None = None
         values: dict[str, Any] = {}
-        debugged = self.debugger.is_loaded
         try:
             try:
                 self.lane.begin(req)
-                with self.debugger.cell() if debugged else _PLAINLY:
+                if self.debugger.loaded:
+                    with self.debugger.cell():
+                        result = shell.run(code, silent=silent, store_history=store, cell_id=cell)
+                else:
                     result = shell.run(code, silent=silent, store_history=store, cell_id=cell)
                 if expressions and result is not None and result.success:
                     values = shell.user_expressions(expressions)

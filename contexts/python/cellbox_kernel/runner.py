@@ -40,6 +40,7 @@ class Runner:
         self._interrupted = False
         self.leaving = False
         self.control = Control(self)
+        _cellbox.on_control(self.control.start)
         self.debugger = Debugger(shell)
         self.lanes = Lanes(self)
         shell.runner = self
@@ -105,9 +106,7 @@ class Runner:
         self._interrupted = False
         _cellbox.install_sigint()
 
-    def may_answer(self) -> bool:
-        """Whether the DONE of the request is still ours to send."""
-        return True
+    may_answer: Callable[[], bool] | None = None
 
     begin, end = staticmethod(_cellbox.begin), staticmethod(_cellbox.end)
 
@@ -232,21 +231,22 @@ def main(fresh: bool) -> int:
     if fresh or prepared is None:
         warm.build()
         runner = Runner(warm.shell())
+        runner.shell.history_manager.persists = True
     else:
         refork.after_fork()
         runner = prepared
         runner.loop.renew()
     warm.enter_context()
-    runner.shell.history_manager.persists = True
     runner.stdin.install()
     _cellbox.install_sigint()
-    _cellbox.on_control(runner.control.start)
     os.register_at_fork(after_in_child=_cellbox.detach)
     status = 0
     try:
         protocol.send(protocol.HELLO, 0, 0, (warm.hello(),))
         runner.serve()
     except (Leave, EOFError, BrokenPipeError, ConnectionError):
+        pass
+    except KeyboardInterrupt:  # by Debugger.let_go, when the cell had just ended
         pass
     _cellbox.begin(0)
     try:

@@ -1,6 +1,7 @@
 """usage_request: what this context and its machine use, from /proc and the box's control group.
 
-The box is the machine that its users see: processors and memory are those of its limits, where it can read them.
+The box is the machine that its users see: processors and memory are those of its limits, as the gateway tells them or
+the control group shows them.
 """
 
 from __future__ import annotations
@@ -45,9 +46,11 @@ def _memory_used() -> int | None:
     return None
 
 
-def cpu_count() -> int:
+def cpu_count(told: float = 0) -> int:
     """Processors that this context may use at once, at least one."""
     count = len(os.sched_getaffinity(0))
+    if told > 0:
+        return min(count, max(1, round(told)))
     try:
         quota, period = (GROUPS / "cpu.max").read_text().split()
         if quota != "max":
@@ -115,12 +118,15 @@ def _meminfo() -> dict[str, int]:
     return {name: int(rest.split()[0]) << 10 for name, _, rest in (line.partition(":") for line in lines)}
 
 
-def _virtual_memory() -> dict[str, Any]:
+def _virtual_memory(told: int = 0) -> dict[str, Any]:
     info = _meminfo()
     total, available = info["MemTotal"], info.get("MemAvailable", info.get("MemFree", 0))
-    limit = _memory_limit()
-    if limit is not None and limit < total:
-        available = min(available, max(0, limit - (_memory_used() or 0)))
+    limit = told or _memory_limit()
+    if limit and limit < total:
+        used = _memory_used()
+        if used is None:  # no control group to be seen: what all processes of the box hold
+            used = sum(resident for _, _, resident in _processes().values())
+        available = min(available, max(0, limit - used))
         total = limit
     used = total - available
     return {
@@ -138,15 +144,20 @@ def _virtual_memory() -> dict[str, Any]:
     }
 
 
-def answer() -> dict[str, Any]:
-    """A usage_reply: bytes and percent, as ipykernel gives them."""
+def _told(options: dict[str, Any], name: str) -> float:
+    value = options.get(name)
+    return value if isinstance(value, (int, float)) and value > 0 else 0
+
+
+def answer(options: dict[str, Any]) -> dict[str, Any]:
+    """A usage_reply: bytes and percent, as ipykernel gives them. ``options``: the box's limits, memory and cpus."""
     share, memory = _kernel()
     return {
         "hostname": socket.gethostname(),
         "pid": os.getpid(),
         "kernel_cpu": share,
         "kernel_memory": memory,
-        "cpu_count": cpu_count(),
+        "cpu_count": cpu_count(_told(options, "cpus")),
         "host_cpu_percent": _host_share(),
-        "host_virtual_memory": _virtual_memory(),
+        "host_virtual_memory": _virtual_memory(int(_told(options, "memory"))),
     }

@@ -283,6 +283,8 @@ def _rehearse() -> None:
     run_cells(life)
     for _ in range(20):
         sessions.Writer().append([["i", 1, "1+1", None], ["o", 1, "2"]])
+    history = _shell.history_manager
+    history.persists = True
     for n in range(20):
         life.rehearse_cell(n, "1+1")
         life.loop.close()
@@ -290,6 +292,8 @@ def _rehearse() -> None:
         enter_context()
         life.loop.renew()
     life.loop.close()
+    history.write()
+    history.new_session()  # whose file is made in the context
     forget()
     runner.prepared = life
     while "" in sys.path:

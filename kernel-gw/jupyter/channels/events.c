@@ -24,11 +24,15 @@ static bool text_is(const struct proto_section *s, const char *text)
 
 /*
  * A notebook server starts a kernel that died again, and says `restarting`. One that cannot start,
- * or dies again and again, is `dead`.
+ * or dies again and again, is `dead`. NULL: nothing is said. A restart that somebody asked for is
+ * not said either: JupyterLab takes the word for a death, opens a dialog and connects anew. The one
+ * that follows a death has been said with it.
  */
 static const char *state_word(struct client *cl, const struct context_event *ev)
 {
     struct context_info info;
+    if (ev->state == CONTEXT_RESTARTING)
+        return NULL;
     if (ev->state != CONTEXT_DEAD)
         return context_state_name(ev->state);
     context_get_info(cl->context, &info);
@@ -57,10 +61,13 @@ int client_event(void *user, const struct context_event *ev)
     struct port_event pe = {0};
     if (!cl->connection)
         return 1;
-    if (ev->type == EVENT_STATUS && !ev->request)
-        send_state(cl, state_word(cl, ev));
-    else if (port_event_init(&pe, ev))
+    if (ev->type == EVENT_STATUS && !ev->request) {
+        const char *word = state_word(cl, ev);
+        if (word)
+            send_state(cl, word);
+    } else if (port_event_init(&pe, ev)) {
         client_send(cl, CHANNEL_IOPUB, &pe.parts);
+    }
     port_event_deinit(&pe);
     return cl->connection && websocket_queued(cl->connection->ws) > HTTP_QUEUE_HIGH;
 }

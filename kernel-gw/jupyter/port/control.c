@@ -183,10 +183,18 @@ static void on_delete_subshell(struct incoming *in)
     json_decref(content);
 }
 
+/* The box sees the machine's numbers; its own limits are told. */
 static void on_usage(struct incoming *in)
 {
     struct request_spec spec = {.kind = REQUEST_USAGE};
-    submit_control(in, spec, "{}", "usage_reply");
+    struct context_info info;
+    struct sandbox_info box;
+    char limits[96];
+    context_get_info(in->p->context, &info);
+    sandbox_get_info(info.sandbox, &box);
+    snprintf(limits, sizeof limits, "{\"memory\":%llu,\"cpus\":%u.%03u}",
+             (unsigned long long)box.limits.memory, box.limits.cpu / 1000, box.limits.cpu % 1000);
+    submit_control(in, spec, limits, "usage_reply");
 }
 
 static void on_debug(struct incoming *in)

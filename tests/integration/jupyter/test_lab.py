@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -90,6 +91,22 @@ def test_slider(notebook: Open) -> None:
     expect(n.cell(0).locator(".widget-readout")).to_have_text("7")
 
 
+def test_typescript(notebook: Open) -> None:
+    n = notebook(
+        "enum Bird { Adelie, Gentoo }\ninterface Seen { bird: Bird; mass: number }\n"
+        "const seen: Seen[] = [{ bird: Bird.Gentoo, mass: 5076 }]\nconsole.log(Bird[seen[0].bird])\nseen.length + 41",
+        "display.html('<b id=\"rich\">bold</b>')",
+        "throw new TypeError('no such bird')",
+        kernel="typescript",
+        language="typescript",
+    )
+    outputs = n.run(0)
+    expect(outputs.nth(0)).to_have_text("Gentoo\n")
+    expect(outputs.nth(1)).to_have_text("42")
+    expect(n.run(1).locator("b#rich")).to_have_text("bold")
+    expect(n.run(2)).to_contain_text("TypeError: no such bird")
+
+
 def test_interrupt(notebook: Open) -> None:
     n = notebook("kept = 5\nprint('going', flush=True)\nwhile True: pass", "kept")
     n.start(0)
@@ -175,9 +192,9 @@ def test_debugger(notebook: Open) -> None:
     expect(n.page.locator(".jp-DebuggerBreakpoint")).to_have_count(1)
     n.start(0)
     variables = n.page.locator(".jp-DebuggerVariables")
-    expect(variables).to_contain_text("w")
+    expect(variables.get_by_role("treeitem").filter(has_text=re.compile("^w"))).to_contain_text("6")
     expect(n.page.locator(".jp-DebuggerCallstack-body")).to_contain_text("area")
     n.shot("debugger-stopped")
-    n.page.locator(".jp-DebuggerCallstack").get_by_role("button", name="Continue").click()
+    n.page.locator('.jp-DebuggerSidebar [data-command="debugger:continue"]').click()
     n.finished(0)
     expect(n.outputs(0).last).to_have_text("42")

@@ -149,9 +149,11 @@ def test_answers_while_busy(node: Node) -> None:
                 assert reply["matches"] == ["alpha"]
             if kind == INSPECT:
                 assert "alpha: 1" in reply["data"]["text/plain"]
-        req = node.send(USAGE, [b"{}"])
+        req = node.send(USAGE, [b'{"memory":536870912,"cpus":1}'])
         node.collect(req, run=run)
-        assert run.of(DONE)[-1].json[0]["kernel_memory"] > 1 << 20
+        usage = run.of(DONE)[-1].json[0]
+        assert usage["kernel_memory"] > 1 << 20 and usage["cpu_count"] == 1
+        assert usage["host_virtual_memory"]["total"] == 536870912
         node.interrupt(run.req)
         node.collect(run.req, run=run)
 
@@ -458,3 +460,54 @@ def test_completion_by_types(typescript: Node) -> None:
     assert run.of(DONE)[-1].json[0]["matches"] == ["name"]
     typescript.interrupt(run.req)
     typescript.collect(run.req, run=run)
+
+
+POISON = [
+    "Array.prototype.push = null",
+    "Array.prototype[Symbol.iterator] = null",
+    "Function.prototype.call = null",
+    "Promise.prototype.then = null",
+    "String.prototype.slice = null",
+    "Object.defineProperty(Object.prototype, 'get', { value: 1 })",
+]
+
+
+@pytest.mark.parametrize("poison", POISON)
+def test_changed_builtins_hang_nothing(node_init: Init, poison: str) -> None:
+    """Every cell is answered, or the context ends and says why."""
+    context = node_init.node()
+    run = Run(0)
+    for code in (poison, "[5]", "await 1", "import 'node:fs'"):
+        req = context.start(code)
+        while not any(m.type == EXITED or (m.type == DONE and m.req == req) for m in run.messages):
+            run.messages.append(context.recv())
+        if context.exited:
+            assert context.exited.arg >> 8 in (7, 70)
+            break
+    context.close()
+
+
+SHADOWS = [
+    *["Map", "Set", "Promise", "JSON", "Error", "SyntaxError", "TypeError", "Object", "Symbol", "RegExp", "Buffer"],
+    *["process", "setTimeout", "setImmediate", "Array", "String", "Number", "console", "Proxy", "Reflect", "Math"],
+    *["Date", "URL", "Function", "WeakMap", "parseInt", "globalThis"],
+]
+
+
+@pytest.mark.parametrize("language", ["javascript", "typescript"])
+def test_names_of_the_language_may_be_declared(node_init: Init, language: str) -> None:
+    context = node_init.node(language)
+    for name in SHADOWS:
+        assert context.run(f"let {name} = 1").error is None, name
+    assert context.values("Map + JSON", "({ a: [1] })", "await 1", "(() => 5)()") == ["2", "{ a: [ 1 ] }", "1", "5"]
+    assert context.run("null.x").error["ename"] == "TypeError"  # type: ignore[index]
+    assert context.run("let y = ;").error["ename"] == "SyntaxError"  # type: ignore[index]
+    assert context.values("(await import('node:path')).sep", "const { sep } = require('path'); sep") == ["'/'", "'/'"]
+    assert context.ask(COMPLETE, {"cursor_pos": 3}, b"[].")["matches"]
+    assert context.ask(INSPECT, {"cursor_pos": 3}, b"sep")["found"]
+    if language == "typescript":
+        assert context.values("enum E { A = 4 }\nE.A", "let t: string = 'x'; t") == ["4", "'x'"]
+    req = context.start("for (;;);")
+    context.interrupt(req)
+    assert context.collect(req).error
+    context.close()

@@ -41,7 +41,7 @@ class Client:
         assert reply["success"], reply
         return reply["body"]
 
-    def attach(self) -> None:
+    def attach(self, **options: Any) -> None:
         self.body(
             "initialize",
             clientID="jupyterlab",
@@ -52,7 +52,7 @@ class Client:
             columnsStartAt1=True,
             supportsVariableType=True,
         )
-        self.body("attach")
+        self.body("attach", **options)
 
     def set_breakpoints(self, code: str, *lines: int, **more: Any) -> str:
         path = self.body("dumpCell", code=code)["sourcePath"]

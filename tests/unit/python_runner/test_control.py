@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from pathlib import Path
 
 import harness as h
 import pytest
@@ -68,6 +69,16 @@ def test_usage_content(context: Context) -> None:
     assert float(str(busy["kernel_cpu"])) > 5 and float(str(busy["host_cpu_percent"])) > 0
 
 
+def test_usage_within_limits(context: Context) -> None:
+    limits = b'{"memory": 2147483648, "cpus": 1}'
+    reply = context.collect(context.send(h.USAGE, [limits])).reply
+    memory = reply["host_virtual_memory"]
+    assert reply["cpu_count"] == 1 and memory["total"] == 2 << 30
+    assert 0 <= memory["available"] <= memory["total"] and memory["used"] == memory["total"] - memory["available"]
+    reply = context.collect(context.send(h.USAGE, [b'{"memory": "x", "cpus": -1}'])).reply
+    assert reply["host_virtual_memory"]["total"] > 2 << 30
+
+
 def test_usage_counts_children(context: Context) -> None:
     before = int(str(usage(context)["kernel_memory"]))
     context.run(
@@ -106,7 +117,9 @@ def test_requests_in_quick_turn(context: Context) -> None:
 def test_forked_child_has_no_listener(context: Context) -> None:
     code = (
         "import os, time\npid = os.fork()\nif pid == 0:\n    time.sleep(0.1)\n"
-        "    os._exit(len(os.listdir('/proc/self/task')))\nos.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])"
+        "    ours = [fd for fd in os.listdir('/proc/self/fd') if int(fd) >= 512]\n"
+        "    os._exit(len(os.listdir('/proc/self/task')) + 10 * len(ours))\n"
+        "os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])"
     )
     assert context.run(code).plain == "1"
     assert usage(context)["pid"] == context.pid
@@ -116,3 +129,51 @@ def test_shutdown_while_control_works(context: Context) -> None:
     usage(context)
     context.send(h.SHUTDOWN, [b"{}"])
     assert context.collect(0, until=h.EXITED).messages[-1].arg == 0
+
+
+def test_garbage_while_a_cell_runs(context: Context) -> None:
+    req = context.start("import time; print('go'); time.sleep(0.3); 'finished'")
+    run = Run(req)
+    context.wait_text(run, "go")
+    context.sock.send(b"\x03\0\0\0\xff\xff")  # a message that is shorter than its head
+    assert context.collect(req, run=run).plain == "'finished'"
+    context.collect(0, until=h.EXITED)
+
+
+def test_gateway_gone_while_a_cell_runs(warm: h.Init, tmp_path: Path) -> None:
+    context = warm.context(tmp_path)
+    context.start("import time; print('go'); time.sleep(0.3)")
+    context.wait_text(Run(0), "go")
+    context.close()
+    h.eventually(lambda: not alive(context.pid))
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_unfinished_and_large_messages_while_a_cell_runs(context: Context) -> None:
+    assert context.collect(context.send(h.SUBSHELL, [b'{"op": "create"}'], arg=1)).reply == {"status": "ok"}
+    main = context.start("import time; print('go')\nwhile 'big' not in globals(): time.sleep(0.001)\nlen(big)")
+    run = Run(main)
+    context.wait_text(run, "go")
+    context.sock.send(b"\x01\0\0\0" + b"x" * 1000)  # begun by a gateway that was then replaced
+    code = b"big = '" + b"y" * 3_000_000 + b"'"
+    req = context.send(h.EXECUTE, [b'{"execution_count": 1, "store_history": false}', code], arg=1)
+    run = context.collect(main, run=run)
+    assert run.plain == "3000000"
+    if not [m for m in run.of(h.DONE) if m.req == req]:
+        context.collect(req)
+
+
+def test_code_may_close_the_descriptors_it_sees(context: Context) -> None:
+    context.run("import os; os.closerange(3, 512)")
+    assert usage(context)["pid"] == context.pid
+    req = context.start("import time; print('go'); time.sleep(0.2); 'ok'")
+    run = Run(req)
+    context.wait_text(run, "go")
+    assert usage(context, run)["pid"] == context.pid
+    assert context.collect(req, run=run).plain == "'ok'"

@@ -76,6 +76,19 @@ def test_breakpoint_variables_and_stepping(context: Context, client: Client) -> 
     assert run.plain == "41" and client.body("debugInfo")["stoppedThreads"] == []
 
 
+def test_stack_ends_at_the_cell(context: Context) -> None:
+    client = Client(context)
+    client.attach(justMyCode=False)
+    client.set_breakpoints(CELL, 2)
+    req = context.start(CELL)
+    thread, frames = client.stopped()
+    assert [f["name"] for f in frames] == ["f", "<module>"]
+    top = client.body("stackTrace", threadId=thread, startFrame=0, levels=1)
+    assert len(top["stackFrames"]) == 1 and top["totalFrames"] == 2
+    client.body("continue", threadId=thread)
+    assert client.finish(req).plain == "41"
+
+
 def test_step_into_and_off_the_end(context: Context, client: Client) -> None:
     client.set_breakpoints(CELL, 4)
     req = context.start(CELL)
@@ -198,6 +211,22 @@ def test_pause_a_loop(context: Context, client: Client) -> None:
     client.body("evaluate", expression="go = False", frameId=frames[-1]["id"], context="repl")
     client.body("continue", threadId=thread)
     assert client.finish(req).plain == "'ended'"
+
+
+def test_breakpoint_function(context: Context, client: Client) -> None:
+    code = "n = 1\nbreakpoint()\nn = 2\nn"
+    client.body("dumpCell", code=code)
+    req = context.start(code)
+    thread, frames = client.stopped()
+    assert frames[0]["name"] == "<module>" and frames[0]["line"] in (2, 3)
+    client.body("continue", threadId=thread)
+    assert client.finish(req).plain == "2"
+    client.body("disconnect")
+    req = context.start(code, allow_stdin=True)  # pdb again
+    run = context.collect(req, until=h.STDIN)
+    context.send(h.INPUT, [b"c"], req=req)
+    run = context.collect(req, run=run)
+    assert run.plain == "2" and not run.text(2)
 
 
 def test_async_cells_stop(context: Context, client: Client) -> None:

@@ -115,7 +115,7 @@ for (const [form, make] of Object.entries(FORMS)) {
     });
 
     check(`${form}: comms from the client`, async (t) => {
-        const kernel = await kernelOf(t, make());
+        const kernel = await kernelOf(t, make(), { commsOverSubshells: "disabled" });
         await run(
             kernel,
             [

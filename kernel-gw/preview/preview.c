@@ -1,0 +1,84 @@
+/*
+ * Previews: a port of a box as a web site, by host (PORT-NAME-TOKEN.anything) or by path
+ * (/preview/PORT-NAME-TOKEN/...). The token is all that it takes, and all that it gives is that
+ * port of that box.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "kernel-gw/preview/private.h"
+
+static const char path_form[] = "/preview/";
+
+bool preview_target_read(const struct http_request *r, struct preview_target *ret)
+{
+    const char *host = http_header(r, "host");
+    size_t n = host ? strcspn(host, ".:") : 0;
+    if (n && host[n] == '.' && port_label_parse(host, n, &ret->label)) {
+        ret->by_path = false;
+        ret->rest = r->path;
+        return true;
+    }
+    if (strncmp(r->path, path_form, sizeof path_form - 1) != 0)
+        return false;
+    const char *label = r->path + sizeof path_form - 1;
+    n = strcspn(label, "/");
+    ret->by_path = true;
+    ret->rest = label + n;
+    return port_label_parse(label, n, &ret->label);
+}
+
+static bool streams(struct gateway *gw, const struct http_request *r)
+{
+    struct preview_target t;
+    (void)gw;
+    return preview_target_read(r, &t);
+}
+
+/* Relative links of a page need the slash. */
+static void add_slash(struct gateway *gw, struct exchange *x, const struct http_request *r)
+{
+    CLEANUP_BUF struct buf b = {0};
+    buf_printf(&b, "%s/%s%s", r->path, *r->query ? "?" : "", r->query);
+    exchange_header(x, "Location", buf_str(&b));
+    api_empty(gw, x, 308);
+}
+
+static bool take(struct gateway *gw, struct exchange *x, const struct http_request *r)
+{
+    struct preview_target t;
+    char token[AUTH_COOKIE_MAX];
+    if (!preview_target_read(r, &t))
+        return false;
+    if (!gw->ready) {
+        preview_page(gw, x, 503, "STARTING", "Just a moment", "The server is starting.");
+        return true;
+    }
+    enum port_verdict v = ports_check(gw, &t.label);
+    if (v == PORT_UNKNOWN)
+        preview_page(gw, x, 404, "INVALID_TOKEN", "No such preview",
+                     "This address opens nothing here.");
+    else if (v == PORT_GONE)
+        preview_page(gw, x, 410, "STALE_PREVIEW_URL", "This preview is over",
+                     "The address was taken back or has expired. Ask for a new one.");
+    else if (http_query(r, "token", token, sizeof token) && auth_token_is(&gw->auth, token))
+        preview_page(gw, x, 400, "TOKEN_NOT_WANTED", "Too much said",
+                     "The address holds the token of the whole server, which is not for a "
+                     "program in a sandbox: leave it out.");
+    else if (t.by_path && !*t.rest)
+        add_slash(gw, x, r);
+    else
+        proxy_start(gw, x, r, &t);
+    return true;
+}
+
+int preview_attach(struct gateway *gw)
+{
+    gw->previews = calloc(1, sizeof *gw->previews);
+    if (!gw->previews)
+        return -ENOMEM;
+    gw->preview = take;
+    gw->preview_streams = streams;
+    return upstreams_init(gw);
+}
