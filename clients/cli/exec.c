@@ -115,8 +115,8 @@ static void on_event(void *user, const struct sse_event *e)
         note("[older output is not kept any more]");
     } else if (!strcmp(e->type, "error")) {
         w->failed = true;
-        w->status = fail(STATUS_SERVER, "%s (%s)", json_text(event, "message"),
-                         json_text(event, "code"));
+        w->status =
+            fail(STATUS_SERVER, "%s (%s)", json_text(event, "message"), json_text(event, "code"));
     }
 }
 

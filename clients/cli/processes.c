@@ -174,8 +174,8 @@ static int end(const char *box, const char *id, const char *signal)
 int command_kill(int argc, char **argv)
 {
     const char *signal = NULL;
-    const struct opt opts[] = {
-        {"signal", OPT_TEXT, &signal, "NAME", "the signal to send, e.g. SIGHUP (default: SIGTERM)"}};
+    const struct opt opts[] = {{"signal", OPT_TEXT, &signal, "NAME",
+                                "the signal to send, e.g. SIGHUP (default: SIGTERM)"}};
     struct args a = {.synopsis = "kill NAME ID [--signal NAME]",
                      .about = "Ends a background process and everything that it started: SIGTERM, "
                               "and SIGKILL 5 seconds later. A\n"

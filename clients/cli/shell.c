@@ -20,7 +20,7 @@
 enum { DETACH_KEY = 0x1d /* Ctrl-] */, RESUME_MS = 20000 };
 
 struct shell {
-    const struct server *server;
+    struct server server;
     const char *box;
     char *id;
     bool read_only, raw;
@@ -171,7 +171,7 @@ static int refused(const struct shell *s, long status, const char *why)
     if (*json_text(e, "message"))
         return fail(status == 404 ? STATUS_FAILED : STATUS_SERVER, "%s (%s)",
                     json_text(e, "message"), json_text(e, "code"));
-    return fail(STATUS_SERVER, "cannot talk to the server at %s: %s", s->server->url, why);
+    return fail(STATUS_SERVER, "cannot talk to the server at %s: %s", s->server.url, why);
 }
 
 /* Attaches, again when the connection was lost. 0, or an exit status after a message. */
@@ -188,7 +188,7 @@ static int attach(struct shell *s)
         CLEANUP_FREE char *path = text_format("%s?cols=%u&rows=%u&cursor=%lld%s", base, cols, rows,
                                               s->cursor, s->read_only ? "&readOnly=1" : "");
         struct websocket_handler handler = {on_message, s};
-        struct websocket *ws = websocket_open(s->server, path, &handler, &status, &why);
+        struct websocket *ws = websocket_open(&s->server, path, &handler, &status, &why);
         if (ws) {
             was_there = true;
             make_raw(s);
@@ -230,7 +230,7 @@ static int open_terminal(struct shell *s, const char *command, const char *cwd)
         json_object_set_new(body, "cwd", json_string(cwd));
     if (term && *term)
         json_object_set_new(body, "env", json_pack("{s:s}", "TERM", term));
-    int r = http_do(s->server, "POST", path, body, &reply);
+    int r = http_do(&s->server, "POST", path, body, &reply);
     if (r == 0)
         s->id = must(strdup(json_text(reply.json, "id")));
     return r;
@@ -240,16 +240,14 @@ static void forget_terminal(struct shell *s)
 {
     CLEANUP_REPLY struct reply reply = {0};
     CLEANUP_FREE char *path = http_path("/v1/sandboxes/%s/terminals/%s", s->box, s->id);
-    http_call(s->server, "DELETE", path, NULL, 5000, &reply);
+    http_call(&s->server, "DELETE", path, NULL, 5000, &reply);
 }
 
 static int shell(struct shell *s, const char *attach_to, const char *command, const char *cwd)
 {
-    struct server server;
-    int r = server_find(&server);
+    int r = server_find(&s->server);
     if (r)
         return r;
-    s->server = &server;
     s->signals = open_signals();
     if (attach_to)
         s->id = must(strdup(attach_to));
@@ -262,7 +260,7 @@ static int shell(struct shell *s, const char *attach_to, const char *command, co
     else if (r == 0 && !attach_to)
         forget_terminal(s);
     close(s->signals);
-    server_deinit(&server);
+    server_deinit(&s->server);
     free(s->id);
     return r ? r : s->status;
 }

@@ -48,7 +48,8 @@ static ssize_t on_recv(wslay_event_context_ptr ctx, uint8_t *buf, size_t len, in
     if (r == CURLE_OK && n)
         return (ssize_t)n;
     ws->ended |= r != CURLE_AGAIN;
-    wslay_event_set_error(ctx, r == CURLE_AGAIN ? WSLAY_ERR_WOULDBLOCK : WSLAY_ERR_CALLBACK_FAILURE);
+    wslay_event_set_error(ctx,
+                          r == CURLE_AGAIN ? WSLAY_ERR_WOULDBLOCK : WSLAY_ERR_CALLBACK_FAILURE);
     return -1;
 }
 
@@ -62,7 +63,8 @@ static ssize_t on_send(wslay_event_context_ptr ctx, const uint8_t *data, size_t 
     if (r == CURLE_OK)
         return (ssize_t)n;
     ws->ended |= r != CURLE_AGAIN;
-    wslay_event_set_error(ctx, r == CURLE_AGAIN ? WSLAY_ERR_WOULDBLOCK : WSLAY_ERR_CALLBACK_FAILURE);
+    wslay_event_set_error(ctx,
+                          r == CURLE_AGAIN ? WSLAY_ERR_WOULDBLOCK : WSLAY_ERR_CALLBACK_FAILURE);
     return -1;
 }
 
@@ -226,9 +228,8 @@ bool websocket_step(struct websocket *ws)
 
 void websocket_send(struct websocket *ws, bool binary, const void *data, size_t len)
 {
-    struct wslay_event_msg m = {.opcode = binary ? WSLAY_BINARY_FRAME : WSLAY_TEXT_FRAME,
-                                .msg = data,
-                                .msg_length = len};
+    struct wslay_event_msg m = {
+        .opcode = binary ? WSLAY_BINARY_FRAME : WSLAY_TEXT_FRAME, .msg = data, .msg_length = len};
     wslay_event_queue_msg(ws->ctx, &m);
     if (wslay_event_send(ws->ctx) != 0)
         ws->ended = true;

@@ -490,7 +490,7 @@ void process_end(struct process *p, int signo, uint32_t grace_ms, uint8_t mark)
         p->kill_at = process_now_us() + (int64_t)grace_ms * 1000;
     else
         p->ending = false; /* just a signal: it may well go on */
-    if (p->state == WIRE_PROCESS_WAITING) {
+    if (p->state == WIRE_PROCESS_WAITING && mark) {
         p->restart_at = 0;
         p->state = WIRE_PROCESS_ENDED;
         p->settled = true;

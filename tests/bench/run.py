@@ -17,6 +17,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 
 import javascript_figures
+import program_figures
 import python_figures
 import server_figures
 from figures import Row, touch_memory
@@ -24,9 +25,10 @@ from peers import ROOT, Cellbox, StockServer
 
 HEADS = {
     "Python": ("stock ipykernel, jupyter_server",),
+    "Programs": ("bubblewrap; a local terminal",),
     "JavaScript and TypeScript": ("tslab", "deno jupyter", "Node's own start"),
 }
-PARTS = ("start", "rtt", "complete", "output", "density", "websocket", "crowd", "javascript")
+PARTS = ("start", "rtt", "complete", "output", "density", "websocket", "crowd", "programs", "javascript")
 LOAD = os.getloadavg()[0]
 
 
@@ -100,6 +102,7 @@ def main() -> int:
                 part("websocket", lambda: server_figures.measure_output(server, stock))
             part("crowd", lambda: server_figures.measure_crowd(stock, 20 if args.quick else args.clients))
     part("density", lambda: python_figures.measure_density(60 if args.quick else args.boxes))
+    part("programs", lambda: program_figures.measure(args.quick), "Programs")
     part("javascript", lambda: javascript_figures.measure(args.quick), "JavaScript and TypeScript")
     if not args.only and not args.quick:
         write_tables(tables, time.monotonic() - began, args.output)

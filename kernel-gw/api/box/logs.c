@@ -165,6 +165,8 @@ static void on_frame(void *user, const struct wire_frame *f, const uint8_t *payl
         on_output(l, f->type - WIRE_FRAME_STDOUT, f, payload);
         return;
     }
+    if (f->type == WIRE_FRAME_CAUGHT_UP) /* nobody has come further */
+        l->next = f->cursor;
     if (f->len != sizeof info)
         return;
     memcpy(&info, payload, sizeof info);
@@ -226,18 +228,34 @@ static bool read_cursor(struct gateway *gw, struct exchange *x, const struct htt
         text[0] = 0;
     errno = 0;
     *ret = strtoull(text, &end, 10);
-    if (*text >= '0' && *text <= '9' && !*end && !errno)
+    enum { CURSOR_BITS = 53 }; /* what numbers of JSON hold */
+    if (*text >= '0' && *text <= '9' && !*end && !errno && *ret >> CURSOR_BITS == 0)
         return true;
     api_error_detail(gw, x, 400, "INVALID_PARAMETER", "parameter", "cursor",
                      "a cursor is a number that logs gave");
     return false;
 }
 
+/* 1, true, 0, false or nothing; -1: something else. */
+static int read_flag(const struct http_request *r, const char *name)
+{
+    char word[8];
+    if (!strstr(r->query, name))
+        return 0;
+    if (!http_query(r, name, word, sizeof word))
+        return -1;
+    return !strcmp(word, "1") || !strcmp(word, "true")    ? 1
+           : !strcmp(word, "0") || !strcmp(word, "false") ? 0
+                                                          : -1;
+}
+
 static bool read_choices(struct logs *l, const struct http_request *r)
 {
     char word[16];
-    l->follow = api_wants_events(r) || (http_query(r, "follow", word, sizeof word) &&
-                                        (!strcmp(word, "1") || !strcmp(word, "true")));
+    int follow = read_flag(r, "follow");
+    if (follow < 0)
+        return false;
+    l->follow = follow || api_wants_events(r);
     if (http_query(r, "encoding", word, sizeof word)) {
         if (strcmp(word, "base64") != 0 && strcmp(word, "utf-8") != 0)
             return false;
@@ -291,6 +309,6 @@ void box_logs(struct gateway *gw, struct exchange *x, const struct http_request 
         return;
     }
     api_error(gw, x, 400, "INVALID_PARAMETER",
-              "encoding is utf-8 or base64, stream is stdout or stderr");
+              "encoding is utf-8 or base64, stream is stdout or stderr, follow is 1 or 0");
     free(l);
 }

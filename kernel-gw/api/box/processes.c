@@ -214,6 +214,8 @@ static void signal_process(struct gateway *gw, struct exchange *x, const struct 
                          "signal is a number or a name like SIGTERM");
         return;
     }
+    if (tree && ends(signo) && !grace)
+        signo = SIGKILL; /* no time to leave in good order */
     struct wire_link *init = box_running(gw, x, p->value[0], "process", p->value[1]);
     struct box_question *q =
         init ? box_question_new(gw, x, "process", p->value[1], 200, box_put_process) : NULL;
