@@ -282,7 +282,7 @@ static void put(struct gateway *gw, struct exchange *x, const struct http_reques
     if (!port_number(gw, x, p->value[1], &port))
         return;
     json_t *o = api_body(gw, x, r, fields, COUNT(fields));
-    struct sandbox *sb = o ? api_sandbox_or_new(gw, x, p->value[0]) : NULL;
+    struct sandbox *sb = o ? api_sandbox_or_new(gw, x, p->value[0], NULL) : NULL;
     struct port *made = sb ? expose(gw, x, p->value[0], port, o, &created) : NULL;
     if (made) {
         CLEANUP_BUF struct buf b = {0};
