@@ -101,4 +101,5 @@ extern const struct route api_sandbox_routes[], api_context_routes[], api_run_ro
 extern const size_t api_sandbox_nroutes, api_context_nroutes, api_run_nroutes,
     api_execution_nroutes, api_health_nroutes, api_home_nroutes, api_file_nroutes, api_tree_nroutes,
     api_watch_nroutes, api_port_nroutes, api_usage_nroutes;
-extern const char api_openapi_yaml[], api_openapi_yaml_end[]; /* openapi.yaml itself */
+extern const char api_openapi_yaml[]; /* openapi.yaml itself */
+extern const size_t api_openapi_yaml_len;
