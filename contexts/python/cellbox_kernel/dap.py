@@ -57,7 +57,9 @@ class Connection:
             connection, _ = server.accept()
         self._hooks = before, sys.breakpointhook
         sys.breakpointhook = before
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        # Both ends: pydevd writes a message in two pieces, and the second would wait 40 ms for an acknowledgement.
+        for end in (connection, pydevd.get_global_debugger().writer.sock):
+            end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return connection
 
     def take_breakpoints(self, on: bool) -> None:
