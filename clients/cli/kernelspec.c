@@ -109,12 +109,10 @@ static int install(const struct spec_options *o, const struct language *l, const
     CLEANUP_JSON json_t *spec = make_spec(o, l);
     CLEANUP_FREE char *text = must(json_dumps(spec, JSON_INDENT(1)));
     int r = make_dirs(dir);
-    /* cppcheck-suppress-begin comparePointers ; both are symbols of one embedded file */
     if (r == 0)
-        r = put_file(dir, "logo-svg.svg", logo_svg, (size_t)(logo_svg_end - logo_svg));
+        r = put_file(dir, "logo-svg.svg", logo_svg, logo_svg_len);
     if (r == 0)
-        r = put_file(dir, "logo-64x64.png", logo_png, (size_t)(logo_png_end - logo_png));
-    /* cppcheck-suppress-end comparePointers */
+        r = put_file(dir, "logo-64x64.png", logo_png, logo_png_len);
     if (r == 0)
         r = put_file(dir, "kernel.json", text, strlen(text));
     if (r < 0)

@@ -1,5 +1,9 @@
 /* Pictures of a kernelspec. */
 #pragma once
 
-extern const char logo_svg[], logo_svg_end[];
-extern const char logo_png[], logo_png_end[];
+#include <stddef.h>
+
+extern const char logo_svg[];
+extern const size_t logo_svg_len;
+extern const char logo_png[];
+extern const size_t logo_png_len;

@@ -8,6 +8,8 @@
 #include "contexts/manager/links/files_link.h"
 #include "kernel-gw/api/api.h"
 
+enum { FILES_GLOBS_MAX = 24, FILES_GLOB_LEN = 256 }; /* patterns of a body, in characters */
+
 struct files_call;
 
 struct files_call_ops {
@@ -28,6 +30,7 @@ struct files_call {
     struct gateway *gw;
     struct exchange *x; /* NULL: the client has gone */
     struct files_link *link;
+    struct sandbox_hold hold;
     const struct files_call_ops *ops;
     char sandbox[64];
     uint64_t box;

@@ -8,10 +8,13 @@
 /* path: a string literal relative to the top of the tree; EMBED_ROOT is that, given by the build.
  */
 #define EMBED(name, path)                                                                 \
-    extern const char name[], name##_end[];                                               \
+    extern const char name[];                                                             \
+    extern const size_t name##_len;                                                       \
     __asm__(".section .rodata\n"                                                          \
             ".global " #name "\n" #name ":\n"                                             \
-            ".incbin \"" EMBED_TEXT(EMBED_ROOT) "/" path "\"\n"                           \
-                                                ".global " #name "_end\n" #name "_end:\n" \
+            ".incbin \"" EMBED_TEXT(EMBED_ROOT) "/" path "\"\n" #name "_end:\n"           \
                                                 ".byte 0\n"                               \
+                                                ".balign 8\n"                             \
+                                                ".global " #name "_len\n" #name "_len:\n" \
+                                                ".quad " #name "_end - " #name "\n"       \
                                                 ".previous\n")

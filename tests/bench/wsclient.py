@@ -59,7 +59,7 @@ class Socket:
         mine = msg_id.encode()
         replied = idle = False
         while not (replied and idle):
-            channel, header, parent, _, content, *_ = unpack(self.socket.recv())
+            channel, header, parent, _, content, *_ = unpack(self._receive())
             if mine not in parent:
                 continue
             if channel == b"shell":
@@ -70,6 +70,11 @@ class Socket:
                 idle = True
         took = time.perf_counter() - start
         return took, sum(len(json.loads(t)["text"]) for t in texts if json.loads(t)["name"] == "stdout")
+
+    def _receive(self) -> bytes:
+        frame = self.socket.recv()
+        assert isinstance(frame, bytes), "binary frames only"
+        return frame
 
     def close(self) -> None:
         self.socket.close()

@@ -27,6 +27,7 @@ from .loop import CellLoop
 from .requests import Leave, Requests
 from .shell import Shell
 
+MESSAGE_WAIT = 0.5  # seconds that messages which a deleted subshell had before have to be served
 DELETE_WAIT = 1.0  # seconds that a deleted subshell's cell has to end; then it is left behind
 PER_LANE = (
     "InteractiveTB",
@@ -129,6 +130,7 @@ class Subshell:
         self._lock = threading.Lock()
         self._interruptible = False
         self._running = 0  # the request that owes its DONE
+        self._cell = False
         self._abandoned = False
         self._ready = _cellbox.open_box(_cellbox.LANE, number)
         self._thread = threading.Thread(target=self._live, name=f"cellbox-subshell-{number}", daemon=True)
@@ -152,9 +154,11 @@ class Subshell:
             return
         self._begun.put(None)
         try:
-            while not self.leaving:
+            while True:
                 message = _cellbox.take(_cellbox.LANE, self.number)
                 if message is None:
+                    if self.leaving:
+                        break
                     self._idle(loop)
                 elif message[2] > self._last_request:
                     self._last_request = message[2]
@@ -190,10 +194,12 @@ class Subshell:
 
     def _serve(self, kind: int, arg: int, req: int, sections: list[bytes]) -> None:
         self._running = req
+        self._cell = kind == protocol.EXECUTE
         try:
             self._requests.dispatch(kind, req, sections)
         finally:
             self._running = 0
+            self._cell = False
 
     def _close(self, loop: CellLoop) -> None:
         with contextlib.suppress(BaseException):
@@ -213,7 +219,7 @@ class Subshell:
     def begin(self, req: int) -> None:
         with self._lock:
             self._interruptible = True
-        if self.leaving:
+        if self.leaving and self._cell:
             raise SubshellDeleted
 
     def end(self) -> None:
@@ -251,10 +257,17 @@ class Subshell:
     # The control thread
 
     def delete(self) -> None:
-        """End the thread; a cell that cannot be ended goes on, but nobody hears of it any more."""
+        """End the thread; a cell that cannot be ended goes on, but nobody hears of it any more.
+
+        JupyterLab closes a comm and deletes its subshell in one breath, over two channels: what came before is served.
+        """
         self.leaving = True
-        self._break()
-        self._thread.join(DELETE_WAIT)
+        if not self._cell:
+            self._wake()
+            self._thread.join(MESSAGE_WAIT)
+        if self._thread.is_alive():
+            self._break()
+            self._thread.join(DELETE_WAIT)
         if not self._thread.is_alive():
             return
         _cellbox.close_box(_cellbox.LANE, self.number)
@@ -263,6 +276,11 @@ class Subshell:
         if owed:
             content = {"status": "error", "ename": "SubshellDeleted", "evalue": "", "traceback": []}
             protocol.post(protocol.DONE, protocol.ABORTED, owed, (protocol.dump(content),))
+
+    def _wake(self) -> None:
+        if self._loop is not None:
+            with contextlib.suppress(RuntimeError):  # it is closed already
+                self._loop.call_soon_threadsafe(self._loop.stop)
 
     def _break(self) -> None:
         loop, task = self._loop, self._task

@@ -75,10 +75,7 @@ static void resource(struct gateway *gw, struct exchange *x, const struct http_r
     }
     api_count(gw, 200);
     exchange_header(x, "Cache-Control", "max-age=86400");
-    /* cppcheck-suppress comparePointers ; both are symbols of one embedded file
-     */
-    size_t len = svg ? (size_t)(rest_logo_svg_end - rest_logo_svg)
-                     : (size_t)(rest_logo_png_end - rest_logo_png);
+    size_t len = svg ? rest_logo_svg_len : rest_logo_png_len;
     exchange_respond(x, 200, svg ? "image/svg+xml" : "image/png",
                      svg ? rest_logo_svg : rest_logo_png, len);
 }

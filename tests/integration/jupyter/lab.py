@@ -20,7 +20,7 @@ from targets import Target
 DIRECT = ROOT / "docs/examples/jupyterlab-direct"
 SHOTS = BUILD / "screenshots"
 CHROMIUM = "/usr/bin/chromium"
-SECONDS = 30
+SECONDS = 60
 # The browser itself stays off the network; the pages talk to loopback only.
 FLAGS = [
     "--no-sandbox",

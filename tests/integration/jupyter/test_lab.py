@@ -183,6 +183,8 @@ def test_debugger(notebook: Open) -> None:
     n.panel.locator(".jp-DebuggerBugButton").click()
     gutter = n.cell(0).locator(".cm-gutter.cm-breakpoint-gutter")
     expect(gutter).to_be_visible()
+    variables = n.page.locator(".jp-DebuggerVariables")
+    expect(variables).to_contain_text("special variables")  # attached: from here on it takes breakpoints
     n.editor(0).click()
     lines = n.cell(0).locator(".cm-lineNumbers .cm-gutterElement")
     box = lines.filter(has_text="2").first.bounding_box()
@@ -191,7 +193,6 @@ def test_debugger(notebook: Open) -> None:
     n.page.mouse.click(gutter_box["x"] + gutter_box["width"] / 2, box["y"] + box["height"] / 2)
     expect(n.page.locator(".jp-DebuggerBreakpoint")).to_have_count(1)
     n.start(0)
-    variables = n.page.locator(".jp-DebuggerVariables")
     expect(variables.get_by_role("treeitem").filter(has_text=re.compile("^w"))).to_contain_text("6")
     expect(n.page.locator(".jp-DebuggerCallstack-body")).to_contain_text("area")
     n.shot("debugger-stopped")

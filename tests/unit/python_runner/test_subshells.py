@@ -218,6 +218,29 @@ def test_packets_of_two_shells_do_not_mix(context: Context, streams: Streams) ->
         assert texts == {letter * 400_000} and len(streams.runs[req].of(h.DISPLAY)) == 30
 
 
+def test_delete_serves_the_messages_before(context: Context, streams: Streams) -> None:
+    """A comm is closed and its subshell deleted in one breath."""
+    context.run(
+        "from comm import get_comm_manager\nimport time\nlog = []\n"
+        "def opened(comm, m):\n"
+        "    comm.on_msg(lambda m: time.sleep(0.1))\n"
+        "    comm.on_close(lambda m: log.append('closed'))\n"
+        "get_comm_manager().register_target('t', opened)"
+    )
+
+    def comm(kind: str) -> int:
+        content = {"comm_id": "c", "target_name": "t", "data": {}}
+        parts: list[dict[str, Any]] = [{"msg_type": kind}, content, {}]
+        return context.send(h.COMM, [json.dumps(p).encode() for p in parts], arg=1)
+
+    streams.until_done(comm("comm_open"))
+    closed = comm("comm_close")
+    asked = context.send(h.SUBSHELL, [b'{"op": "delete"}'], arg=1)
+    assert streams.until_done(closed).reply == {}
+    assert streams.until_done(asked).reply == {"status": "ok"}
+    assert context.run("log").plain == "['closed']"
+
+
 def test_idle_ones_leave_no_thread(context: Context) -> None:
     assert subshell(context, "create", 100)["status"] == "ok"
     context.run("import os, threading; before = threading.active_count(); files = len(os.listdir('/proc/self/fd'))")
