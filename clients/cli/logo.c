@@ -7,9 +7,11 @@
 #define FILE_OF_THE_TREE(name, path)                                                \
     __asm__(".section .rodata\n"                                                    \
             ".global " #name "\n" #name ":\n"                                       \
-            ".incbin \"" TEXT(EMBED_ROOT) "/" path "\"\n"                           \
-                                          ".global " #name "_end\n" #name "_end:\n" \
+            ".incbin \"" TEXT(EMBED_ROOT) "/" path "\"\n" #name "_end:\n"           \
                                           ".byte 0\n"                               \
+                                          ".balign 8\n"                             \
+                                          ".global " #name "_len\n" #name "_len:\n" \
+                                          ".quad " #name "_end - " #name "\n"       \
                                           ".previous\n")
 
 FILE_OF_THE_TREE(logo_svg, "assets/logo-svg.svg");
