@@ -36,7 +36,7 @@ struct manager *manager_new(const struct manager_config *config)
         return NULL;
     m->config = *config;
     set_defaults(&m->config);
-    m->refs = 1;
+    m->refs = 2;
     list_init(&m->lagging);
     m->quota.max = ASSEMBLY_MAX;
     m->sandboxes = map_new();
@@ -53,6 +53,7 @@ struct manager *manager_new(const struct manager_config *config)
     }
     uv_idle_init(config->loop, &m->pump);
     m->pump.data = m;
+    life_init(m);
     return m;
 }
 
@@ -81,6 +82,7 @@ void manager_free(struct manager *m)
         sandbox_remove(sb, NULL, NULL);
     pool_free(m->pool);
     uv_close((uv_handle_t *)&m->pump, on_manager_closed);
+    uv_close((uv_handle_t *)&m->life, on_manager_closed);
 }
 
 void manager_set_hooks(struct manager *m, const struct manager_hooks *hooks)
@@ -95,6 +97,8 @@ void manager_box_gone(struct manager *m, uint64_t box, int status)
         return;
     struct sandbox *sb = sandbox_by_box(m, box);
     if (!sb)
+        return;
+    if (sandbox_ended_asleep(sb))
         return;
     log_warn(MOD, "box gone", "box=%llu status=%d", (unsigned long long)box, status);
     m->stats.boxes_gone++;

@@ -24,6 +24,7 @@
 #include "contexts/proto/proto.h"
 #include "sandbox/base/buf.h"
 #include "sandbox/base/err.h"
+#include "sandbox/base/list.h"
 
 struct manager;
 struct sandbox;
@@ -335,6 +336,27 @@ int sandbox_helper(struct sandbox *sb, bool root, int *ret_fd);
  * Cancel with sandbox_forget. */
 int sandbox_sockets(struct sandbox *sb, wire_reply_fn *reply, void *user);
 uint64_t sandbox_box(const struct sandbox *sb); /* number of its box, 0: it does not run */
+/* 0 = never sleeps. */
+void sandbox_set_life(struct sandbox *sb, uint64_t sleep_after_ms, bool keep_alive);
+/* CPU time of boxes that it had before this one, from the registry. */
+void sandbox_set_cpu_before(struct sandbox *sb, uint64_t ns);
+/*
+ * Something is going on that keeps the box awake, until released. The struct is the caller's;
+ * zeroed it is not held. Removing the sandbox releases it.
+ */
+struct sandbox_hold {
+    struct list item;
+    struct sandbox *sandbox;
+};
+void sandbox_hold(struct sandbox *sb, struct sandbox_hold *h);
+void sandbox_release(struct sandbox_hold *h);
+/*
+ * New limits. 0: taken, it does not run. 1: B has been asked and replies; then call
+ * sandbox_limits_set. -EAGAIN: it is starting.
+ */
+int sandbox_set_limits(struct sandbox *sb, const struct wire_limits *l, wire_reply_fn *reply,
+                       void *user);
+void sandbox_limits_set(struct sandbox *sb, const struct wire_limits *l);
 int sandbox_stat(struct sandbox *sb, wire_reply_fn *reply,
                  void *user); /* -ENOTCONN when it is not running */
 
@@ -348,6 +370,8 @@ struct sandbox_info {
     const struct err *error; /* of SANDBOX_FAILED */
     uint64_t created_us, last_used_us;
     unsigned contexts;
+    uint64_t sleep_after_ms, cpu_ns_before;
+    bool keep_alive;
 };
 void sandbox_get_info(const struct sandbox *sb, struct sandbox_info *ret);
 const char *sandbox_state_name(enum sandbox_state s);

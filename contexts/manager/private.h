@@ -221,8 +221,10 @@ struct sandbox {
     enum pool_kind pool_kind;  /* which kind of warm box it wants */
     struct pool_box spare;     /* spare.runner: the warm context that came with the box */
     struct creation *creation; /* BOX_CREATE under way */
-    struct list contexts, waiters;
+    struct list contexts, waiters, holds;
     unsigned ncontexts;
+    uint64_t sleep_after_ms, quiet_since_ms, cpu_ns_before;
+    bool keep_alive, dozing, dying, start_after; /* dying: its box is on its way out */
 };
 
 struct manager {
@@ -236,6 +238,7 @@ struct manager {
     unsigned nhooks;
     char *hello; /* latest info JSON of a runner */
     uv_idle_t pump;
+    uv_timer_t life;
     struct list lagging; /* contexts with a subscriber to be fed from the journal */
     bool adopted;
 };
@@ -322,6 +325,14 @@ void publish_shed(struct context *c, uint64_t max);
 
 /* sandbox.c */
 void sandbox_touch(struct sandbox *sb);
+/* Everything in its box is lost, for this reason; the box itself is the caller's. */
+void sandbox_lose_box(struct sandbox *sb, const char *code, const char *text);
+
+/* life.c */
+void life_init(struct manager *m);
+void sandbox_drop_holds(struct sandbox *sb);
+/* Its box is gone. true: that is how it fell asleep, and nothing else is to be done. */
+bool sandbox_ended_asleep(struct sandbox *sb);
 void sandbox_box_gone(struct sandbox *sb);
 void sandbox_attach_box(struct sandbox *sb, const struct pool_box *pb);
 struct sandbox *sandbox_by_box(struct manager *m, uint64_t box);

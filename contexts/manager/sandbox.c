@@ -62,6 +62,7 @@ int sandbox_define(struct manager *m, const struct sandbox_spec *spec, struct sa
     snprintf(sb->disk, sizeof sb->disk, "%s", spec->disk ? spec->disk : "");
     list_init(&sb->contexts);
     list_init(&sb->waiters);
+    list_init(&sb->holds);
     int r = replace(&sb->name, spec->name);
     r = r ? r : replace(&sb->image, spec->image ? spec->image : "");
     r = r ? r : replace(&sb->env, spec->env ? spec->env : "{}");
@@ -128,6 +129,7 @@ void sandbox_attach_box(struct sandbox *sb, const struct pool_box *pb)
     }
     sb->next_context = pb->context + 1;
     sb->oom_kills = 0;
+    sb->quiet_since_ms = uv_now(sb->manager->config.loop);
     sb->state = SANDBOX_RUNNING;
     sb->error = none;
     init_setup(sb->init, sb->name);
@@ -207,6 +209,10 @@ void sandbox_start(struct sandbox *sb)
     if (sb->state == SANDBOX_RUNNING || sb->state == SANDBOX_STARTING)
         return;
     sb->state = SANDBOX_STARTING;
+    if (sb->dying) { /* its disk is in use until its old box is gone */
+        sb->start_after = true;
+        return;
+    }
     if (fits_pool(sb) && pool_take(m->pool, sb->pool_kind, &pb)) {
         m->stats.pool_hits++;
         sb->spare = pb;
@@ -269,24 +275,29 @@ static void spare_discard(struct sandbox *sb)
     sb->spare = (struct pool_box){0};
 }
 
-void sandbox_box_gone(struct sandbox *sb)
+void sandbox_lose_box(struct sandbox *sb, const char *code, const char *text)
 {
     struct wire_link *init = sb->init;
     spare_discard(sb);
     LIST_FOREACH (it, &sb->contexts)
         wire_link_forget(init, LIST_ENTRY(it, struct context, item));
     sb->init = NULL;
-    sb->box = 0;
     sb->state = SANDBOX_STOPPED;
     wire_link_abandon(init);
     LIST_FOREACH_SAFE (it, &sb->contexts) {
         struct context *c = LIST_ENTRY(it, struct context, item);
         if (!c->runner && !c->number)
             continue;
-        context_death_set(c, "BOX_GONE", "ContextDied", "{}",
-                          "the sandbox ended unexpectedly; what it wrote to disk is kept");
+        context_death_set(c, code, "ContextDied", "{}", "%s", text);
         context_died(c);
     }
+}
+
+void sandbox_box_gone(struct sandbox *sb)
+{
+    sb->box = 0;
+    sandbox_lose_box(sb, "BOX_GONE",
+                     "the sandbox ended unexpectedly; what it wrote to disk is kept");
 }
 
 struct removal {
@@ -317,6 +328,7 @@ void sandbox_remove(struct sandbox *sb, void (*done)(void *user, const struct er
         sb->creation->sandbox = NULL;
     while (!list_empty(&sb->contexts))
         context_remove(LIST_ENTRY(sb->contexts.next, struct context, item));
+    sandbox_drop_holds(sb);
     struct wire_link *init = sb->init;
     spare_discard(sb);
     sb->init = NULL;
@@ -355,11 +367,6 @@ struct wire_link *sandbox_init(struct sandbox *sb)
     return sb->init;
 }
 
-void sandbox_touch(struct sandbox *sb)
-{
-    sb->last_used_us = manager_now_us();
-}
-
 int sandbox_stat(struct sandbox *sb, wire_reply_fn *reply, void *user)
 {
     if (sb->state != SANDBOX_RUNNING)
@@ -380,5 +387,8 @@ void sandbox_get_info(const struct sandbox *sb, struct sandbox_info *ret)
                                  .error = &sb->error,
                                  .created_us = sb->created_us,
                                  .last_used_us = sb->last_used_us,
-                                 .contexts = sb->ncontexts};
+                                 .contexts = sb->ncontexts,
+                                 .sleep_after_ms = sb->sleep_after_ms,
+                                 .cpu_ns_before = sb->cpu_ns_before,
+                                 .keep_alive = sb->keep_alive};
 }

@@ -39,8 +39,9 @@ enum api_type {
     API_STRING_MAP,
     API_STRING_LIST,
     API_OBJECT,
-    API_ANY,     /* the handler looks */
-    API_COMMAND, /* a string for the shell, or a list of strings */
+    API_ANY,      /* the handler looks */
+    API_COMMAND,  /* a string for the shell, or a list of strings */
+    API_DURATION, /* milliseconds, or "500ms", "30s", "10m", "1h"; min and max as of an integer */
     API_UNSUPPORTED
 };
 struct api_field {
@@ -58,6 +59,8 @@ json_t *api_body(struct gateway *gw, struct exchange *x, const struct http_reque
                  const struct api_field *fields, size_t n);
 const char *api_string(const json_t *o, const char *name); /* NULL if missing */
 json_int_t api_integer(const json_t *o, const char *name, json_int_t otherwise);
+/* Milliseconds of an API_DURATION. */
+json_int_t api_duration(const json_t *o, const char *name, json_int_t otherwise);
 /* Whole-number query parameter; false: answered with 400. */
 bool api_query_int(struct gateway *gw, struct exchange *x, const struct http_request *r,
                    const char *name, long min, long max, long *value);
@@ -66,7 +69,8 @@ bool api_query_int(struct gateway *gw, struct exchange *x, const struct http_req
 struct sandbox *api_sandbox(struct gateway *gw, struct exchange *x, const char *name);
 /* The same, made if there is none. */
 /* language: what it is wanted for, NULL: nothing in particular. */
-struct sandbox *api_sandbox_or_new(struct gateway *gw, struct exchange *x, const char *name, const char *language);
+struct sandbox *api_sandbox_or_new(struct gateway *gw, struct exchange *x, const char *name,
+                                   const char *language);
 struct context *api_context(struct gateway *gw, struct exchange *x, const struct route_params *p);
 
 /* Its name in the language table; NULL and 400 answered when unknown. NULL name: the default. */
@@ -74,6 +78,8 @@ struct context *api_context(struct gateway *gw, struct exchange *x, const struct
 bool api_typecheck(struct gateway *gw, struct exchange *x, const json_t *o);
 const char *api_language(struct gateway *gw, struct exchange *x, const char *name);
 
+/* usage.c: life of sandboxes in the registry, beyond their row. -ENOMEM */
+int api_life_init(struct gateway *gw);
 int api_put_sandbox(struct buf *out, struct sandbox *sb);
 int api_put_context(struct buf *out, struct context *c);
 void api_put_execution_head(
@@ -91,8 +97,8 @@ void api_streams_init(struct gateway *gw);
 
 extern const struct route api_sandbox_routes[], api_context_routes[], api_run_routes[],
     api_execution_routes[], api_health_routes[], api_home_routes[], api_file_routes[],
-    api_tree_routes[], api_watch_routes[], api_port_routes[];
+    api_tree_routes[], api_watch_routes[], api_port_routes[], api_usage_routes[];
 extern const size_t api_sandbox_nroutes, api_context_nroutes, api_run_nroutes,
     api_execution_nroutes, api_health_nroutes, api_home_nroutes, api_file_nroutes, api_tree_nroutes,
-    api_watch_nroutes, api_port_nroutes;
+    api_watch_nroutes, api_port_nroutes, api_usage_nroutes;
 extern const char api_openapi_yaml[], api_openapi_yaml_end[]; /* openapi.yaml itself */

@@ -84,6 +84,7 @@ int api_attach(struct gateway *gw)
     int r = api_files_init(gw);
     r = r ? r : api_watches_init(gw);
     r = r ? r : api_ports_init(gw);
+    r = r ? r : api_life_init(gw);
     r = r ? r : router_add(gw->router, api_sandbox_routes, api_sandbox_nroutes);
     r = r ? r : router_add(gw->router, api_context_routes, api_context_nroutes);
     r = r ? r : router_add(gw->router, api_run_routes, api_run_nroutes);
@@ -92,6 +93,7 @@ int api_attach(struct gateway *gw)
     r = r ? r : router_add(gw->router, api_tree_routes, api_tree_nroutes);
     r = r ? r : router_add(gw->router, api_watch_routes, api_watch_nroutes);
     r = r ? r : router_add(gw->router, api_port_routes, api_port_nroutes);
+    r = r ? r : router_add(gw->router, api_usage_routes, api_usage_nroutes);
     r = r ? r : router_add(gw->router, api_health_routes, api_health_nroutes);
     r = r ? r : router_add(gw->router, api_home_routes, api_home_nroutes);
     r = r ? r : router_add(gw->router, api_exec_routes, api_exec_nroutes);

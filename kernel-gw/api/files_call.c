@@ -99,6 +99,7 @@ static void keep_idle(struct files_call *c)
 void files_call_free(struct files_call *c)
 {
     list_remove(&c->item);
+    sandbox_release(&c->hold);
     if (c->ops->freed)
         c->ops->freed(c);
     files_link_free(c->link);
@@ -377,6 +378,7 @@ void files_call_start(struct files_call *c)
     list_append(&c->gw->files->calls, &c->item);
     exchange_set_ops(c->x, &exchange_ops, c);
     c->waiting = true;
+    sandbox_hold(sb, &c->hold);
     if (sandbox_when_running(sb, on_running, c) < 0) {
         c->waiting = false;
         finish(c, ENOMEM, NULL);

@@ -28,6 +28,7 @@ struct files_call {
     struct gateway *gw;
     struct exchange *x; /* NULL: the client has gone */
     struct files_link *link;
+    struct sandbox_hold hold;
     const struct files_call_ops *ops;
     char sandbox[64];
     uint64_t box;

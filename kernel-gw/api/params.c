@@ -56,6 +56,27 @@ static bool integral(const json_t *v, json_int_t *ret)
     return true;
 }
 
+/* -1: it is none. */
+static json_int_t duration(const json_t *v)
+{
+    static const struct {
+        const char *unit;
+        json_int_t ms;
+    } units[] = {{"ms", 1}, {"s", 1000}, {"m", 60000}, {"h", 3600000}, {"d", 86400000}};
+    json_int_t n;
+    if (integral(v, &n))
+        return n;
+    const char *s = json_string_value(v);
+    size_t digits = s ? strspn(s, "0123456789") : 0;
+    if (!digits || digits > 9)
+        return -1;
+    for (size_t i = 0; i < sizeof units / sizeof *units; i++) {
+        if (!strcmp(s + digits, units[i].unit))
+            return strtol(s, NULL, 10) * units[i].ms;
+    }
+    return -1;
+}
+
 /* NULL: fits, else what is expected. */
 static const char *mismatch(const struct api_field *f, const json_t *v)
 {
@@ -77,6 +98,9 @@ static const char *mismatch(const struct api_field *f, const json_t *v)
         return strings_in(v, false) ? NULL : "a list of strings";
     case API_OBJECT:
         return json_is_object(v) ? NULL : "an object";
+    case API_DURATION:
+        n = duration(v);
+        return n < f->min || n > f->max ? "milliseconds, or like 30s, 10m, 1h, in range" : NULL;
     case API_COMMAND:
         if (is_text(v) && json_string_length(v))
             return NULL;
@@ -155,6 +179,12 @@ json_int_t api_integer(const json_t *o, const char *name, json_int_t otherwise)
 {
     json_int_t n;
     return integral(json_object_get(o, name), &n) ? n : otherwise;
+}
+
+json_int_t api_duration(const json_t *o, const char *name, json_int_t otherwise)
+{
+    const json_t *v = json_object_get(o, name);
+    return v ? duration(v) : otherwise;
 }
 
 bool api_query_int(struct gateway *gw, struct exchange *x, const struct http_request *r,

@@ -6,20 +6,27 @@
 #include "kernel-gw/api/api.h"
 #include "sandbox/base/json.h"
 
+#define SLEEP_MAX_MS 31536000000ll
+
 static const struct api_field put_fields[] = {
     {.name = "image", .type = API_STRING, .max = 64},
     {.name = "env", .type = API_STRING_MAP},
     {.name = "labels", .type = API_STRING_MAP},
     {.name = "limits", .type = API_OBJECT},
-    {.name = "sleepAfter", .type = API_UNSUPPORTED},
-    {.name = "keepAlive", .type = API_UNSUPPORTED},
+    {.name = "instanceType", .type = API_STRING, .max = 32},
+    {.name = "sleepAfter", .type = API_DURATION, .max = SLEEP_MAX_MS},
+    {.name = "keepAlive", .type = API_BOOLEAN},
     {.name = "egress", .type = API_UNSUPPORTED},
     {.name = "fromSnapshot", .type = API_UNSUPPORTED},
 };
 static const struct api_field patch_fields[] = {
-    {.name = "env", .type = API_STRING_MAP},         {.name = "labels", .type = API_STRING_MAP},
-    {.name = "sleepAfter", .type = API_UNSUPPORTED}, {.name = "keepAlive", .type = API_UNSUPPORTED},
-    {.name = "limits", .type = API_UNSUPPORTED},     {.name = "egress", .type = API_UNSUPPORTED},
+    {.name = "env", .type = API_STRING_MAP},
+    {.name = "labels", .type = API_STRING_MAP},
+    {.name = "limits", .type = API_OBJECT},
+    {.name = "instanceType", .type = API_STRING, .max = 32},
+    {.name = "sleepAfter", .type = API_DURATION, .max = SLEEP_MAX_MS},
+    {.name = "keepAlive", .type = API_BOOLEAN},
+    {.name = "egress", .type = API_UNSUPPORTED},
 };
 #define COUNT(a) (sizeof(a) / sizeof *(a))
 
@@ -39,6 +46,9 @@ int api_put_sandbox(struct buf *out, struct sandbox *sb)
     api_member(out, "image", i.image);
     buf_printf(out, ",\"env\":%s,\"labels\":%s", i.env, i.labels);
     put_limits(out, &i.limits);
+    if (i.sleep_after_ms)
+        buf_printf(out, ",\"sleepAfter\":%llu", (unsigned long long)i.sleep_after_ms);
+    buf_printf(out, ",\"keepAlive\":%s", i.keep_alive ? "true" : "false");
     buf_printf(out, ",\"contexts\":%u,\"createdAt\":", i.contexts);
     api_put_time(out, i.created_us);
     buf_puts(out, ",\"lastUsedAt\":");
@@ -145,6 +155,37 @@ static bool read_limits(struct gateway *gw, struct exchange *x, const json_t *o,
     return true;
 }
 
+/* The sizes that developers know by name. */
+static bool read_type(struct gateway *gw, struct exchange *x, const char *name,
+                      struct wire_limits *ret)
+{
+    static const struct {
+        const char *name;
+        uint32_t cpu, memory_mib;
+    } types[] = {{"lite", 63, 256},          {"basic", 250, 1024},
+                 {"standard-1", 500, 4096},  {"standard-2", 1000, 6144},
+                 {"standard-3", 2000, 8192}, {"standard-4", 4000, 12288}};
+    for (size_t i = 0; name && i < COUNT(types); i++) {
+        if (!strcmp(name, types[i].name)) {
+            ret->cpu = types[i].cpu;
+            ret->memory = (uint64_t)types[i].memory_mib << 20;
+            return true;
+        }
+    }
+    if (name)
+        api_error_detail(gw, x, 400, "INVALID_FIELD", "field", "instanceType",
+                         "instanceType is lite, basic or standard-1 to standard-4");
+    return !name;
+}
+
+/* Of either or both, the numbers above the name. */
+static bool read_size(struct gateway *gw, struct exchange *x, const json_t *o,
+                      struct wire_limits *ret)
+{
+    return read_type(gw, x, api_string(o, "instanceType"), ret) &&
+           read_limits(gw, x, json_object_get(o, "limits"), ret);
+}
+
 static bool conflicts(struct sandbox *sb, const struct sandbox_spec *spec, const json_t *o)
 {
     struct sandbox_info i;
@@ -161,6 +202,16 @@ static void update(struct sandbox *sb, const struct sandbox_spec *spec)
         sandbox_set_labels(sb, spec->labels);
     if (spec->env)
         sandbox_set_env(sb, spec->env);
+}
+
+static void update_life(struct sandbox *sb, const json_t *o)
+{
+    struct sandbox_info i;
+    sandbox_get_info(sb, &i);
+    const json_t *keep = json_object_get(o, "keepAlive");
+    if (keep || json_object_get(o, "sleepAfter"))
+        sandbox_set_life(sb, (uint64_t)api_duration(o, "sleepAfter", (json_int_t)i.sleep_after_ms),
+                         keep ? json_is_true(keep) : i.keep_alive);
 }
 
 static void wait_running(struct gateway *gw, struct exchange *x, struct sandbox *sb,
@@ -200,8 +251,10 @@ static void get_or_start(struct gateway *gw, struct exchange *x, const char *nam
         api_error(gw, x, 429, "TOO_MANY_SANDBOXES", "this server holds no more sandboxes");
     else if (e)
         api_error(gw, x, 503, "OUT_OF_MEMORY", "out of memory");
-    else
+    else {
+        update_life(sb, o);
         wait_running(gw, x, sb, name, created);
+    }
 }
 
 static void put(struct gateway *gw, struct exchange *x, const struct http_request *r,
@@ -222,7 +275,7 @@ static void put(struct gateway *gw, struct exchange *x, const struct http_reques
     if (strspn(spec.image, "abcdefghijklmnopqrstuvwxyz0123456789_.-") != strlen(spec.image))
         api_error_detail(gw, x, 400, "INVALID_FIELD", "field", "image",
                          "an image is named by a-z 0-9 - _ .");
-    else if (read_limits(gw, x, json_object_get(o, "limits"), &spec.limits))
+    else if (read_size(gw, x, o, &spec.limits))
         get_or_start(gw, x, p->value[0], o, &spec);
     free(env);
     free(labels);
@@ -241,15 +294,77 @@ static void get(struct gateway *gw, struct exchange *x, const struct http_reques
     api_json(gw, x, 200, &b);
 }
 
+/* New limits on their way to the box. */
+struct limiting {
+    struct gateway *gw;
+    struct exchange *x; /* NULL: the client has gone */
+    char name[64];
+    struct wire_limits limits;
+};
+
+static void on_limiter_gone(void *user)
+{
+    ((struct limiting *)user)->x = NULL;
+}
+
+static const struct exchange_ops limiting_ops = {.closed = on_limiter_gone};
+
+static void on_limited(void *user, const struct err *e, const struct wire_message *m)
+{
+    struct limiting *l = user;
+    struct sandbox *sb = sandbox_get(l->gw->manager, l->name);
+    CLEANUP_BUF struct buf b = {0};
+    (void)m;
+    if (!e->code && sb)
+        sandbox_limits_set(sb, &l->limits);
+    if (l->x && sb && !e->code) {
+        api_put_sandbox(&b, sb);
+        api_json(l->gw, l->x, 200, &b);
+    } else if (l->x) {
+        api_error_err(l->gw, l->x, 409, "LIMITS_NOT_POSSIBLE", e);
+    }
+    free(l);
+}
+
+/* Whether the answer is left to it. */
+static bool change_limits(struct gateway *gw, struct exchange *x, struct sandbox *sb,
+                          const struct wire_limits *want)
+{
+    struct sandbox_info i;
+    sandbox_get_info(sb, &i);
+    struct limiting *l = calloc(1, sizeof *l);
+    if (!l) {
+        api_error(gw, x, 503, "OUT_OF_MEMORY", "out of memory");
+        return true;
+    }
+    *l = (struct limiting){.gw = gw, .x = x, .limits = i.limits};
+    memcpy(l->name, i.name, strlen(i.name) + 1);
+    l->limits.memory = want->memory ? want->memory : i.limits.memory;
+    l->limits.cpu = want->cpu ? want->cpu : i.limits.cpu;
+    l->limits.pids = want->pids ? want->pids : i.limits.pids;
+    exchange_set_ops(x, &limiting_ops, l);
+    int r = sandbox_set_limits(sb, &l->limits, on_limited, l);
+    if (r == 1)
+        return true;
+    exchange_set_ops(x, NULL, NULL);
+    free(l);
+    if (r < 0)
+        api_error(gw, x, 409, "RESOURCE_BUSY", "the sandbox is just starting");
+    return r < 0;
+}
+
 static void patch(struct gateway *gw, struct exchange *x, const struct http_request *r,
                   const struct route_params *p)
 {
     struct sandbox *sb = api_sandbox(gw, x, p->value[0]);
-    if (!sb)
-        return;
-    json_t *o = api_body(gw, x, r, patch_fields, COUNT(patch_fields));
+    struct wire_limits want = {0};
+    json_t *o = sb ? api_body(gw, x, r, patch_fields, COUNT(patch_fields)) : NULL;
     if (!o)
         return;
+    if (!read_size(gw, x, o, &want)) {
+        json_decref(o);
+        return;
+    }
     char *env =
         json_object_get(o, "env") ? json_dumps(json_object_get(o, "env"), JSON_COMPACT) : NULL;
     char *labels = json_object_get(o, "labels")
@@ -257,10 +372,12 @@ static void patch(struct gateway *gw, struct exchange *x, const struct http_requ
                        : NULL;
     struct sandbox_spec spec = {.env = env, .labels = labels};
     update(sb, &spec);
+    update_life(sb, o);
     free(env);
     free(labels);
     json_decref(o);
-    get(gw, x, r, p);
+    if (!(want.memory || want.cpu || want.pids) || !change_limits(gw, x, sb, &want))
+        get(gw, x, r, p);
 }
 
 static void on_delete_gone(void *user)

@@ -44,6 +44,7 @@ struct client {
     struct exchange *x;
     struct watch *watch; /* NULL: it waits for the sandbox */
     uint64_t next, sent_ms;
+    struct sandbox_hold hold;
     bool begun, root;
     /* the watch to be made */
     char sandbox[64];
@@ -60,6 +61,7 @@ struct watches {
 static void client_free(struct client *c)
 {
     list_remove(&c->item);
+    sandbox_release(&c->hold);
     if (c->watch && list_empty(&c->watch->clients))
         c->watch->orphan_since_ms = uv_now(c->gw->loop);
     buf_deinit(&c->strings);
@@ -412,6 +414,7 @@ static void start(struct client *c, struct sandbox *sb, const struct http_reques
     if (!last && http_query(r, "since", since, sizeof since))
         last = since;
     exchange_set_ops(c->x, &client_ops, c);
+    sandbox_hold(sb, &c->hold);
     if (resume(c, last))
         return;
     if (last) {

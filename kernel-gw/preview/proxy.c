@@ -15,6 +15,7 @@ struct proxy {
     struct upstream *up;
     struct preview_target target;
     struct response in;
+    struct sandbox_hold hold;
     bool waiting; /* for the sandbox */
     bool upgrade, begun, sent_any, received_any, body_chunked, feeding, over;
 };
@@ -23,6 +24,7 @@ static void connect_up(struct proxy *p, bool reuse);
 
 static void proxy_free(struct proxy *p)
 {
+    sandbox_release(&p->hold);
     upstream_free(p->up);
     response_deinit(&p->in);
     free(p);
@@ -318,6 +320,7 @@ void proxy_start(struct gateway *gw, struct exchange *x, const struct http_reque
     p->body_chunked = r->has_body && r->body_length == UINT64_MAX;
     exchange_set_ops(x, &client_ops, p);
     p->waiting = true;
+    sandbox_hold(sb, &p->hold);
     if (sandbox_when_running(sb, on_running, p) < 0)
         fail(p, 503, "OUT_OF_MEMORY", "Not now", "The sandbox could not be reached.");
 }

@@ -40,6 +40,13 @@ static void terminate(char *s, size_t cap)
     s[cap - 1] = 0;
 }
 
+static struct cgroup_limits with_defaults(const struct server *s, const struct wire_limits *l)
+{
+    return (struct cgroup_limits){.memory = l->memory ? l->memory : s->config.memory,
+                                  .cpu = l->cpu ? l->cpu : s->config.cpu,
+                                  .pids = l->pids ? l->pids : s->config.pids};
+}
+
 static void on_create(struct request *r)
 {
     struct server *s = r->s;
@@ -50,10 +57,7 @@ static void on_create(struct request *r)
     terminate(req.image, sizeof req.image);
     terminate(req.disk, sizeof req.disk);
     memcpy(want.disk, req.disk, sizeof want.disk);
-    want.limits =
-        (struct cgroup_limits){.memory = req.limits.memory ? req.limits.memory : s->config.memory,
-                               .cpu = req.limits.cpu ? req.limits.cpu : s->config.cpu,
-                               .pids = req.limits.pids ? req.limits.pids : s->config.pids};
+    want.limits = with_defaults(s, &req.limits);
     LIST_FOREACH (it, &s->boxes) {
         if (*want.disk && !strcmp(LIST_ENTRY(it, struct box, link)->parts.disk, want.disk))
             err_set(&err, -EBUSY, "create box", "its disk is in use by a running box");
@@ -100,6 +104,18 @@ static void on_stat(struct request *r)
     stat.pids = u.pids;
     stat.packages_changed = (uint32_t)disk_touched(r->s->disks, r->box->parts.disk, site_packages);
     gateway_send(r->s, &stat, sizeof stat, NULL, 0);
+}
+
+static void on_limits(struct request *r)
+{
+    const struct wire_box_limits *req = (const void *)r->msg;
+    struct cgroup_limits want = with_defaults(r->s, &req->limits);
+    struct err err = {0};
+    if (cgroup_set_limits(r->box->parts.cgroup, &want, &err) == 0)
+        r->box->limits = want;
+    else if (cgroup_set_limits(r->box->parts.cgroup, &r->box->limits, NULL) < 0)
+        log_warn("box", "limits_half_set", "box=%llu", (unsigned long long)r->h->box);
+    gateway_reply(r->s, r->h, err.code ? &err : NULL, 0);
 }
 
 static void on_sockets(struct request *r)
@@ -167,7 +183,7 @@ static void on_context_drop(struct request *r)
         box_drop_context(c);
 }
 
-enum { ANSWERED = 1, NEEDS_BOX = 2 };
+enum { ANSWERED = 1, NEEDS_BOX = 2, MAY_DIE = 4 /* or one that is on its way out */ };
 
 static const struct rule {
     enum wire_type type;
@@ -180,7 +196,9 @@ static const struct rule {
     {WIRE_BOX_CREATE, sizeof(struct wire_box_create), sizeof(struct wire_box_create), 0, ANSWERED,
      on_create},
     {WIRE_BOX_DESTROY, sizeof(struct wire_box_destroy), sizeof(struct wire_box_destroy), 0,
-     ANSWERED | NEEDS_BOX, on_destroy},
+     ANSWERED | NEEDS_BOX | MAY_DIE, on_destroy},
+    {WIRE_BOX_LIMITS, sizeof(struct wire_box_limits), sizeof(struct wire_box_limits), 0,
+     ANSWERED | NEEDS_BOX, on_limits},
     {WIRE_DISK_REMOVE, sizeof(struct wire_disk), sizeof(struct wire_disk), 0, ANSWERED,
      on_disk_remove},
     {WIRE_BOX_STAT, sizeof(struct wire_head), sizeof(struct wire_head), 0, ANSWERED | NEEDS_BOX,
@@ -211,7 +229,8 @@ void request_dispatch(struct server *s, const uint8_t *msg, size_t len, int *fds
             err_set(&err, -EBADMSG, "read request", "malformed request %u", r.h->type);
         } else if (rule->flags & NEEDS_BOX) {
             r.box = server_find_box(s, r.h->box);
-            if (!r.box || r.box->state != BOX_RUNNING)
+            bool dies = r.box && r.box->state == BOX_DYING && (rule->flags & MAY_DIE);
+            if (!r.box || (r.box->state != BOX_RUNNING && !dies))
                 err_set(&err, -ESRCH, "find box", "it is not running");
         }
         if (!err.code)

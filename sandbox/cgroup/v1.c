@@ -10,10 +10,12 @@ static int v1_set_limits(struct cgroup *g, const struct cgroup_limits *l, struct
 {
     int r = 0;
     if (l->memory) {
+        /* Swap limit: absent without swap accounting. memsw >= memory holds at every moment: when
+         * memory goes up it comes first, else last. */
         r = cgroup_write_u64(g->dirs[MEMORY], "memory.limit_in_bytes", l->memory);
-        /* Swap limit: absent without swap accounting; lowering memory first keeps memsw >= memory.
-         */
         int s = cgroup_write_u64(g->dirs[MEMORY], "memory.memsw.limit_in_bytes", l->memory);
+        if (r == -EINVAL && s == 0)
+            r = cgroup_write_u64(g->dirs[MEMORY], "memory.limit_in_bytes", l->memory);
         if (r == 0 && s < 0 && s != -ENOENT && s != -EINVAL)
             r = s;
     }

@@ -251,7 +251,7 @@ static int chmod_tree(struct helper *h, int dirfd, const char *name, mode_t mode
     if (!S_ISDIR(st.st_mode))
         return fchmodat(dirfd, name, mode, 0) < 0 ? -errno : 0;
     CLEANUP_FD int fd = openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    struct names names;
+    struct names names = {0};
     int r = fd < 0 ? -errno : names_read(fd, &names);
     if (r < 0)
         return r;

@@ -64,8 +64,9 @@ enum wire_type {
                           the box's loopback */
     WIRE_FILES_OPEN = 144, /* struct wire_files_open; fds: the helper's end of a socket that speaks
                               sandbox/wire/files.h */
-    WIRE_BOX_SOCKETS, /* G -> B, head only -> WIRE_REPLY + fds: an IPv4 and perhaps an IPv6 TCP
-                         socket of the box's network, not connected */
+    WIRE_BOX_SOCKETS,      /* G -> B, head only -> WIRE_REPLY + fds: an IPv4 and perhaps an IPv6 TCP
+                              socket of the box's network, not connected */
+    WIRE_BOX_LIMITS,       /* G -> B, struct wire_box_limits: of a running box, from now on */
 };
 
 struct wire_head {
@@ -98,6 +99,11 @@ struct wire_box_created {
     char disk[WIRE_DISK];
     char image[WIRE_NAME];     /* sha256 */
     struct wire_limits limits; /* as applied */
+};
+
+struct wire_box_limits {
+    struct wire_head h;
+    struct wire_limits limits; /* 0 in one of them: the server's default */
 };
 
 struct wire_box_destroy {

@@ -87,6 +87,13 @@ void boxes_stat(struct boxes *b, uint64_t box, wire_reply_fn *reply, void *user)
     wire_link_call(b->link, &h, sizeof h, NULL, 0, NULL, 0, reply, user);
 }
 
+void boxes_limits(struct boxes *b, uint64_t box, const struct wire_limits *limits,
+                  wire_reply_fn *reply, void *user)
+{
+    struct wire_box_limits m = {.h = {.type = WIRE_BOX_LIMITS, .box = box}, .limits = *limits};
+    wire_link_call(b->link, &m.h, sizeof m, NULL, 0, NULL, 0, reply, user);
+}
+
 void boxes_sockets(struct boxes *b, uint64_t box, wire_reply_fn *reply, void *user)
 {
     struct wire_head h = {.type = WIRE_BOX_SOCKETS, .box = box};

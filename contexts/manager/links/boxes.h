@@ -22,6 +22,8 @@ void boxes_destroy(struct boxes *b, uint64_t box, bool keep_disk, wire_reply_fn 
 void boxes_disk_remove(struct boxes *b, const char *disk, wire_reply_fn *reply, void *user);
 void boxes_stat(struct boxes *b, uint64_t box, wire_reply_fn *reply,
                 void *user); /* struct wire_box_stat */
+void boxes_limits(struct boxes *b, uint64_t box, const struct wire_limits *limits,
+                  wire_reply_fn *reply, void *user);
 /* Reply: an IPv4 and perhaps an IPv6 socket of the box's network. */
 void boxes_sockets(struct boxes *b, uint64_t box, wire_reply_fn *reply, void *user);
 void boxes_keep(struct boxes *b, uint64_t box, const void *blob, size_t len);

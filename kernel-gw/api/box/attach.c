@@ -27,6 +27,7 @@ struct viewer {
     struct exchange *x; /* until it is upgraded; NULL: the client has gone */
     struct websocket *ws;
     struct process_stream *stream;
+    struct sandbox_hold hold; /* an attached terminal keeps the box awake */
     char sandbox[64], id[WIRE_PROCESS_ID];
     uint16_t cols, rows; /* to be set on attach; 0: left as they are */
     bool read_only, answered, over;
@@ -34,6 +35,7 @@ struct viewer {
 
 static void viewer_free(struct viewer *v)
 {
+    sandbox_release(&v->hold);
     process_stream_free(v->stream);
     free(v);
 }
@@ -312,8 +314,9 @@ void terminal_attach(struct gateway *gw, struct exchange *x, const struct http_r
     *v = (struct viewer){.gw = gw, .x = x};
     box_copy(v->sandbox, sizeof v->sandbox, p->value[0]);
     box_copy(v->id, sizeof v->id, p->value[1]);
+    sandbox_hold(sandbox_get(gw->manager, v->sandbox), &v->hold);
     if (read_query(v, r, &cursor))
         attach(v, init, cursor);
     else
-        free(v);
+        viewer_free(v);
 }

@@ -27,6 +27,7 @@ struct exec {
     bool wants_events, answered, started, over;
     enum box_encoding encoding;
     struct box_command command;
+    struct sandbox_hold hold; /* what somebody waits for keeps the box awake */
     struct process_stream *stream;
     struct box_events events;
     struct box_text text[2];
@@ -42,6 +43,7 @@ struct exec {
 
 static void exec_free(struct exec *e)
 {
+    sandbox_release(&e->hold);
     process_stream_free(e->stream);
     box_events_forget(&e->events);
     box_command_deinit(&e->command);
@@ -346,6 +348,7 @@ static void go(void *user, struct sandbox *sb)
     struct err err = {0};
     int theirs = -1;
     exchange_set_ops(e->x, &exec_ops, e);
+    sandbox_hold(sb, &e->hold);
     e->begun_ns = uv_hrtime();
     e->stream = process_stream_new(e->gw->loop, &stream_ops, e, &theirs);
     int r = e->stream ? 0 : -EMFILE;

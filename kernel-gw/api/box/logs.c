@@ -17,6 +17,7 @@ struct logs {
     int only; /* 0 both, else WIRE_FRAME_STDOUT or _STDERR */
     enum box_encoding encoding;
     struct process_stream *stream;
+    struct sandbox_hold hold;
     struct box_events events;
     struct box_text text[2];
     uint64_t tail_at[2]; /* cursor of the first byte that box_text holds back */
@@ -26,6 +27,7 @@ struct logs {
 
 static void logs_free(struct logs *l)
 {
+    sandbox_release(&l->hold);
     process_stream_free(l->stream);
     box_events_forget(&l->events);
     buf_deinit(&l->out[0]);
@@ -304,11 +306,12 @@ void box_logs(struct gateway *gw, struct exchange *x, const struct http_request 
     }
     *l = (struct logs){.gw = gw, .x = x, .next = cursor};
     box_copy(l->id, sizeof l->id, p->value[1]);
+    sandbox_hold(sandbox_get(gw->manager, p->value[0]), &l->hold);
     if (read_choices(l, r)) {
         attach(l, init);
         return;
     }
     api_error(gw, x, 400, "INVALID_PARAMETER",
               "encoding is utf-8 or base64, stream is stdout or stderr, follow is 1 or 0");
-    free(l);
+    logs_free(l);
 }

@@ -17,6 +17,7 @@ struct waiter {
     json_t *body;
     bool answered, over;
     struct process_stream *stream;
+    struct sandbox_hold hold;
     struct match *match;
     struct probe *probe;
     struct probe_spec port;
@@ -30,6 +31,7 @@ static void on_timer_closed(uv_handle_t *h)
 
 static void waiter_free(struct waiter *w)
 {
+    sandbox_release(&w->hold);
     process_stream_free(w->stream);
     probe_stop(w->probe);
     match_free(w->match);
@@ -312,8 +314,10 @@ void box_wait(struct gateway *gw, struct exchange *x, const struct http_request 
     box_copy(w->sandbox, sizeof w->sandbox, p->value[0]);
     struct wire_link *init =
         read_condition(w) ? box_running(gw, x, p->value[0], "process", p->value[1]) : NULL;
-    if (init)
+    if (init) {
+        sandbox_hold(sandbox_get(gw->manager, w->sandbox), &w->hold);
         attach(w, init);
-    else
+    } else {
         waiter_free(w);
+    }
 }

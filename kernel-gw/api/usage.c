@@ -1,0 +1,121 @@
+/* GET /v1/sandboxes/{name}/usage, and what of a sandbox's life the registry keeps beside its row.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "kernel-gw/api/api.h"
+
+/* A question to B on behalf of a client. */
+struct asking {
+    struct gateway *gw;
+    struct exchange *x; /* NULL: the client has gone */
+    char name[64];
+};
+
+static void answer(struct gateway *gw, struct exchange *x, struct sandbox *sb,
+                   const struct wire_box_stat *st)
+{
+    CLEANUP_BUF struct buf b = {0};
+    struct sandbox_info i;
+    sandbox_get_info(sb, &i);
+    uint64_t cpu = i.cpu_ns_before + (st ? st->cpu_ns : 0);
+    buf_printf(&b, "{\"state\":\"%s\",\"activeCpuMs\":%.3f,\"memoryBytes\":%llu",
+               sandbox_state_name(i.state), (double)cpu / 1e6,
+               (unsigned long long)(st ? st->memory : 0));
+    buf_printf(&b, ",\"processes\":%u,\"oomKills\":%llu}", st ? st->pids : 0,
+               (unsigned long long)(st ? st->oom_kills : 0));
+    api_json(gw, x, 200, &b);
+}
+
+static void on_stat(void *user, const struct err *e, const struct wire_message *m)
+{
+    struct asking *a = user;
+    struct sandbox *sb = sandbox_get(a->gw->manager, a->name);
+    const struct wire_box_stat *st = m ? (const struct wire_box_stat *)m->head : NULL;
+    if (a->x && !sb)
+        api_error(a->gw, a->x, 404, "SANDBOX_NOT_FOUND", "the sandbox was removed");
+    else if (a->x)
+        answer(a->gw, a->x, sb, !e->code && st && m->len >= sizeof *st ? st : NULL);
+    free(a);
+}
+
+static void on_gone(void *user)
+{
+    ((struct asking *)user)->x = NULL;
+}
+
+static const struct exchange_ops asking_ops = {.closed = on_gone};
+
+/* Asking wakes nobody. */
+static void usage(struct gateway *gw, struct exchange *x, const struct http_request *r,
+                  const struct route_params *p)
+{
+    struct sandbox *sb = api_sandbox(gw, x, p->value[0]);
+    struct asking *a = sb ? calloc(1, sizeof *a) : NULL;
+    (void)r;
+    if (!sb)
+        return;
+    if (!a) {
+        api_error(gw, x, 503, "OUT_OF_MEMORY", "out of memory");
+        return;
+    }
+    *a = (struct asking){.gw = gw, .x = x};
+    memcpy(a->name, p->value[0], strlen(p->value[0]) + 1);
+    exchange_set_ops(x, &asking_ops, a);
+    if (sandbox_stat(sb, on_stat, a) == 0)
+        return;
+    exchange_set_ops(x, NULL, NULL);
+    free(a);
+    answer(gw, x, sb, NULL);
+}
+
+const struct route api_usage_routes[] = {{"GET", "/v1/sandboxes/{name}/usage", usage, 0}};
+const size_t api_usage_nroutes = 1;
+
+/* ---- registry ---- */
+
+static void on_changed(void *user, struct sandbox *sb)
+{
+    struct gateway *gw = user;
+    CLEANUP_BUF struct buf b = {0};
+    struct sandbox_info i;
+    sandbox_get_info(sb, &i);
+    if (!i.sleep_after_ms && !i.keep_alive && !i.cpu_ns_before) {
+        store_put_document(gw->store, "life", i.name, NULL);
+        return;
+    }
+    buf_printf(&b, "{\"sleepAfter\":%llu,\"keepAlive\":%s,\"cpu\":%llu}",
+               (unsigned long long)i.sleep_after_ms, i.keep_alive ? "true" : "false",
+               (unsigned long long)i.cpu_ns_before);
+    if (!b.err)
+        store_put_document(gw->store, "life", i.name, buf_str(&b));
+}
+
+static void on_removed(void *user, const char *name)
+{
+    struct gateway *gw = user;
+    store_put_document(gw->store, "life", name, NULL);
+}
+
+static void load(void *user, const char *id, const char *json)
+{
+    struct gateway *gw = user;
+    struct sandbox *sb = sandbox_get(gw->manager, id);
+    json_t *o = json_loads(json, 0, NULL);
+    if (sb && o) {
+        sandbox_set_cpu_before(sb, (uint64_t)api_integer(o, "cpu", 0));
+        sandbox_set_life(sb, (uint64_t)api_integer(o, "sleepAfter", 0),
+                         json_is_true(json_object_get(o, "keepAlive")));
+    }
+    json_decref(o);
+}
+
+int api_life_init(struct gateway *gw)
+{
+    store_each_document(gw->store, "life", load, gw);
+    struct manager_hooks hooks = {
+        .sandbox_changed = on_changed, .sandbox_removed = on_removed, .user = gw};
+    manager_set_hooks(gw->manager, &hooks);
+    return 0;
+}
