@@ -3,7 +3,7 @@ _cellbox() {
     local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} command=${COMP_WORDS[1]} words=
     COMPREPLY=()
     if ((COMP_CWORD == 1)); then
-        mapfile -t COMPREPLY < <(compgen -W "run exec shell ps logs kill ls rm context notebook image kernelspec kernel doctor --help --version" -- "$cur")
+        mapfile -t COMPREPLY < <(compgen -W "run exec shell ps logs kill ls rm context cp watch port notebook image kernelspec kernel doctor --help --version" -- "$cur")
         return
     fi
     case $prev in
@@ -24,7 +24,8 @@ _cellbox() {
     esac
     if [[ -z $words ]]; then
         case $command:$COMP_CWORD in
-        run:2 | exec:2 | shell:2 | ps:2 | logs:2 | kill:2 | rm:* | context:3) words=$(cellbox ls 2>/dev/null | awk 'NR > 1 { print $1 }') ;;
+        run:2 | exec:2 | shell:2 | ps:2 | logs:2 | kill:2 | rm:* | watch:2 | port:3 | context:3) words=$(cellbox ls 2>/dev/null | awk 'NR > 1 { print $1 }') ;;
+        port:2) words="show ls rm" ;;
         context:2) words="ls rm restart interrupt" ;;
         context:4) words=$(cellbox context ls "${COMP_WORDS[3]}" 2>/dev/null | awk 'NR > 1 { print $1 }') ;;
         logs:3 | kill:3) words=$(cellbox ps "${COMP_WORDS[2]}" 2>/dev/null | awk '$2 == "process" { print $1 }') ;;
@@ -41,10 +42,18 @@ _cellbox() {
         kill) words+=" --signal" ;;
         ls | ps | doctor | context) words+=" --json" ;;
         kernelspec) words+=" --user --prefix --sys-prefix --language --name --display-name --sandbox" ;;
+        watch) words+=" --include --exclude --coalesce --json" ;;
+        port) words+=" --name --token --expires --rotate --json" ;;
         kernel) words+=" --connection-file --sandbox --language" ;;
         esac
     fi
     mapfile -t COMPREPLY < <(compgen -W "$words --help" -- "$cur")
+    if [[ $command == cp && $cur != -* ]]; then
+        mapfile -t COMPREPLY < <(
+            compgen -f -- "$cur"
+            compgen -S : -W "$(cellbox ls 2>/dev/null | awk 'NR > 1 { print $1 }')" -- "$cur"
+        )
+    fi
     if [[ ($command == run || $command == notebook) && $COMP_CWORD -ge 3 && $cur != -* ]]; then
         mapfile -t -O "${#COMPREPLY[@]}" COMPREPLY < <(compgen -f -- "$cur")
     fi

@@ -35,7 +35,7 @@ static size_t on_body(char *data, size_t size, size_t count, void *user)
 }
 
 /* A proxy that the environment names for the world must not get what is meant for this machine. */
-static bool is_local(const char *url)
+bool http_is_local(const char *url)
 {
     static const char *const local[] = {"127.", "localhost", "[::1]", "0.0.0.0", "[::]"};
     const char *host = strstr(url, "://");
@@ -79,7 +79,7 @@ static struct http_stream *prepare(const struct server *s, const char *method, c
     curl_easy_setopt(c, CURLOPT_ERRORBUFFER, h->reply.problem);
     curl_easy_setopt(c, CURLOPT_WRITEFUNCTION, on_body);
     curl_easy_setopt(c, CURLOPT_WRITEDATA, h);
-    if (is_local(s->url))
+    if (http_is_local(s->url))
         curl_easy_setopt(c, CURLOPT_NOPROXY, "*");
     return h;
 }

@@ -31,6 +31,9 @@ bool http_starting(const struct reply *r);
 int http_do(const struct server *s, const char *method, const char *path, const json_t *body,
             struct reply *ret);
 
+/* The server is on this machine: no proxy stands between. */
+bool http_is_local(const char *url);
+
 struct http_stream;
 typedef void http_data_fn(void *user, const char *data, size_t len);
 
