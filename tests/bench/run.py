@@ -16,6 +16,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import computer_figures
 import javascript_figures
 import program_figures
 import python_figures
@@ -23,12 +24,13 @@ import server_figures
 from figures import Row, touch_memory
 from peers import ROOT, Cellbox, StockServer
 
-HEADS = {
+HEADS: dict[str, tuple[str, ...]] = {
     "Python": ("stock ipykernel, jupyter_server",),
     "Programs": ("bubblewrap; a local terminal",),
+    "Files, previews, sleep": (),
     "JavaScript and TypeScript": ("tslab", "deno jupyter", "Node's own start"),
 }
-PARTS = ("start", "rtt", "complete", "output", "density", "websocket", "crowd", "programs", "javascript")
+PARTS = ("start", "rtt", "complete", "output", "density", "websocket", "crowd", "programs", "computer", "javascript")
 LOAD = os.getloadavg()[0]
 
 
@@ -103,6 +105,7 @@ def main() -> int:
             part("crowd", lambda: server_figures.measure_crowd(stock, 20 if args.quick else args.clients))
     part("density", lambda: python_figures.measure_density(60 if args.quick else args.boxes))
     part("programs", lambda: program_figures.measure(args.quick), "Programs")
+    part("computer", lambda: computer_figures.measure(args.quick), "Files, previews, sleep")
     part("javascript", lambda: javascript_figures.measure(args.quick), "JavaScript and TypeScript")
     if not args.only and not args.quick:
         write_tables(tables, time.monotonic() - began, args.output)
