@@ -117,7 +117,7 @@ static int watch(const char *box, const char *dir, const struct opt_list *includ
 
 int command_watch(int argc, char **argv)
 {
-    static struct opt_list include, exclude;
+    struct opt_list include = {0}, exclude = {0};
     long long coalesce = 75;
     bool json = false;
     const struct opt opts[] = {

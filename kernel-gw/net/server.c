@@ -7,7 +7,13 @@
 #include "kernel-gw/net/private.h"
 #include "sandbox/base/log.h"
 
-enum { BACKLOG = 1024, TICK_MS = 1000, KEEPALIVE_S = 60, DISCARD_MS = 10000, QUEUE_MAX = 256 << 20 };
+enum {
+    BACKLOG = 1024,
+    TICK_MS = 1000,
+    KEEPALIVE_S = 60,
+    DISCARD_MS = 10000,
+    QUEUE_MAX = 256 << 20
+};
 
 /* A response may be long under way; a connection without one may not. */
 static void check_deadline(struct conn *c, uint64_t now)
