@@ -9,7 +9,7 @@
 
 #define COUNT(a) (sizeof(a) / sizeof *(a))
 
-enum { LINE_MAX_BYTES = 1 << 20, QUERY_MAX = 4096, GLOBS_MAX = 24 };
+enum { LINE_MAX_BYTES = 1 << 20, QUERY_MAX = 4096 };
 
 struct search {
     struct buf line;
@@ -151,9 +151,10 @@ static bool put_globs(struct files_call *c, const json_t *list, bool exclude)
 {
     size_t i;
     json_t *item;
-    char glob[1100];
+    char glob[FILES_GLOB_LEN + 16];
     json_array_foreach (list, i, item) {
-        if (i == GLOBS_MAX || json_string_length(item) > 1024)
+        size_t n = json_string_length(item);
+        if (i == FILES_GLOBS_MAX || !n || n > FILES_GLOB_LEN)
             return false;
         snprintf(glob, sizeof glob, "--glob=%s%s", exclude ? "!" : "", json_string_value(item));
         files_call_string(c, glob);
@@ -201,13 +202,13 @@ static void start(struct gateway *gw, struct exchange *x, struct sandbox *sb, co
     }
     c->user = s;
     c->root = user && !strcmp(user, "root");
-    if (s && put_options(c, o)) {
+    if (s && *api_string(o, "query") && put_options(c, o)) {
         files_call_start(c);
         return;
     }
     files_call_free(c);
     api_error(gw, x, s ? 400 : 503, s ? "INVALID_FIELD" : "OUT_OF_MEMORY",
-              "at most %d patterns of 1024 bytes each", GLOBS_MAX);
+              "a query, and at most %d patterns of 1 to %d bytes", FILES_GLOBS_MAX, FILES_GLOB_LEN);
 }
 
 void files_search_route(struct gateway *gw, struct exchange *x, const struct http_request *r,

@@ -146,10 +146,11 @@ bool files_patterns(struct gateway *gw, struct exchange *x, struct files_call *c
     json_t *item;
     for (int k = 0; k < 2; k++) {
         json_array_foreach (json_object_get(o, keys[k]), i, item) {
-            if (c->rq.nstrings == FILES_STRINGS_MAX || !json_string_length(item) ||
-                json_string_length(item) > 1024) {
+            size_t n = json_string_length(item);
+            if (i == FILES_GLOBS_MAX || !n || n > FILES_GLOB_LEN) {
                 api_error_detail(gw, x, 400, "INVALID_FIELD", "field", keys[k],
-                                 "at most %d patterns of 1 to 1024 bytes", FILES_STRINGS_MAX - 1);
+                                 "at most %d patterns of 1 to %d bytes", FILES_GLOBS_MAX,
+                                 FILES_GLOB_LEN);
                 return false;
             }
             files_call_string(c, json_string_value(item));

@@ -62,13 +62,13 @@ static json_int_t duration(const json_t *v)
     static const struct {
         const char *unit;
         json_int_t ms;
-    } units[] = {{"ms", 1}, {"s", 1000}, {"m", 60000}, {"h", 3600000}, {"d", 86400000}};
+    } units[] = {{"ms", 1}, {"s", 1000}, {"m", 60000}, {"h", 3600000}};
     json_int_t n;
     if (integral(v, &n))
         return n;
     const char *s = json_string_value(v);
     size_t digits = s ? strspn(s, "0123456789") : 0;
-    if (!digits || digits > 9)
+    if (!digits || digits > 5)
         return -1;
     for (size_t i = 0; i < sizeof units / sizeof *units; i++) {
         if (!strcmp(s + digits, units[i].unit))
