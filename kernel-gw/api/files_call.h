@@ -8,7 +8,7 @@
 #include "contexts/manager/links/files_link.h"
 #include "kernel-gw/api/api.h"
 
-enum { FILES_GLOBS_MAX = 24, FILES_GLOB_LEN = 256 }; /* patterns of a body, in characters */
+enum { FILES_GLOBS_MAX = 24, FILES_GLOB_LEN = 256 }; /* patterns of a body, bytes */
 
 struct files_call;
 
