@@ -198,7 +198,8 @@ export interface RunCallbacks {
 export class ExecutionBuilder {
   readonly #results: Result[] = [];
   readonly #logs = { stdout: [] as string[], stderr: [] as string[] };
-  #error: ExecutionError | undefined;
+  #raised: ExecutionError | undefined;
+  #typed: ExecutionError | undefined;
   #end: WireEvent | undefined;
   id = "";
 
@@ -223,8 +224,9 @@ export class ExecutionBuilder {
         break;
       case "error": {
         const { code, name, message, traceback, details } = event as unknown as ExecutionError;
-        this.#error = { code, name, message, traceback, ...(details ? { details } : {}) };
-        this.callbacks.onError?.(this.#error);
+        const error = { code, name, message, traceback, ...(details ? { details } : {}) };
+        if (code === "EXCEPTION") this.#raised = error;
+        else this.#typed ??= error;
         break;
       }
       case "notice":
@@ -232,15 +234,22 @@ export class ExecutionBuilder {
         break;
       case "done":
         this.#end = event;
+        if (this.#error) this.callbacks.onError?.(this.#error);
         break;
     }
+  }
+
+  /** The server's reason (TIMEOUT…) if there is one, with the traceback of what the code raised then. */
+  get #error(): ExecutionError | undefined {
+    return this.#typed && this.#raised ? { ...this.#typed, traceback: this.#raised.traceback } : (this.#typed ?? this.#raised);
   }
 
   /** undefined: it has not ended. */
   finish(): Execution | undefined {
     if (!this.#end) return undefined;
     const { executionId, ...head } = this.#end as unknown as ExecutionInfo & { executionId: string };
-    const wire = { ...head, id: executionId, code: this.code, logs: this.#logs, ...(this.#error ? { error: this.#error } : {}) };
+    const error = this.#error;
+    const wire = { ...head, id: executionId, code: this.code, logs: this.#logs, ...(error ? { error } : {}) };
     return new Execution(wire, this.#results);
   }
 

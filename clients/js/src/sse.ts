@@ -22,9 +22,9 @@ export class SseParser {
   /** Events that are complete with this piece. */
   feed(piece: Uint8Array): ServerEvent[] {
     let text = this.#decoder.decode(piece, { stream: true });
-    if (this.#afterCr && text.startsWith("\n")) text = text.slice(1);
     if (text === "") return [];
-    this.#afterCr = text.endsWith("\r");
+    if (this.#afterCr && text.startsWith("\n")) text = text.slice(1);
+    this.#afterCr = text.endsWith("\r"); // its LF may come with the next piece
     const lines = text.split(/\r\n|\r|\n/);
     const rest = lines.pop() ?? "";
     const events: ServerEvent[] = [];
