@@ -21,6 +21,7 @@ export {
   type WaitOptions,
 } from "./process.js";
 export type * from "./files.js";
+export type { ExposedPort, ExposePortOptions } from "./ports.js";
 export { Watcher, type WatchEvent, type WatchOptions } from "./watch.js";
 export {
   Terminal,

@@ -7,6 +7,7 @@ import { NotFoundError, SandboxNotFoundError } from "./errors.js";
 import type { Execution, ExecutionInfo } from "./execution.js";
 import * as files from "./files.js";
 import * as notebook from "./notebook.js";
+import * as ports from "./ports.js";
 import * as process from "./process.js";
 import * as sessions from "./session.js";
 import type { WireEvent } from "./stream.js";
@@ -253,6 +254,31 @@ export class Sandbox {
   /** Changes below a path. Resolves once they are seen. @throws FileNotFoundError, LimitError */
   watch(path = "/workspace", options: WatchOptions = {}): Promise<Watcher> {
     return Watcher.start(this.#box, files.absolutePath(path), options);
+  }
+
+  // ---- ports ----
+
+  /** Shows a port under an address; one that is shown keeps its address. @throws InvalidRequestError, ConflictError (token) */
+  exposePort(port: number, options: ports.ExposePortOptions = {}): Promise<ports.ExposedPort> {
+    return ports.exposePort(this.#box, port, options);
+  }
+
+  /** Takes the address back; fine if there is none. */
+  unexposePort(port: number): Promise<void> {
+    return ports.unexposePort(this.#box, port);
+  }
+
+  listPorts(): Promise<ports.ExposedPort[]> {
+    return ports.listPorts(this.#box);
+  }
+
+  /** The same as listPorts. */
+  getExposedPorts(): Promise<ports.ExposedPort[]> {
+    return ports.listPorts(this.#box);
+  }
+
+  async isPortExposed(port: number): Promise<boolean> {
+    return (await this.listPorts()).some((one) => one.port === port && one.status === "active");
   }
 
   // ---- terminals ----
