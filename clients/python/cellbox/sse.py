@@ -21,8 +21,8 @@ class ServerEvent:
 class SseParser:
     """Parser of one stream.
 
-    Pieces may be cut anywhere, also inside a character or between CR and LF. An event that is not ended by an empty line
-    is not delivered, as the format demands.
+    Pieces may be cut anywhere, also inside a character or between CR and LF. An event that is not ended by an empty
+    line is not delivered, as the format demands.
     """
 
     def __init__(self) -> None:

@@ -29,26 +29,31 @@ def read_time(text: str) -> datetime:
     return datetime.fromisoformat(text.replace("Z", "+00:00"))
 
 
-def time_field(**kw: Any) -> Any:
-    """A field of a dataclass that holds a time."""
-    return dataclasses.field(metadata={"read": read_time}, **kw)
+@dataclasses.dataclass(frozen=True)
+class _Member:
+    name: str
+    key: str
+    read: Callable[[Any], Any] | None
+    required: bool
 
 
 @cache
-def _members(kind: type) -> tuple[tuple[str, str, Callable[[Any], Any] | None], ...]:
-    return tuple(
-        (f.name, f.metadata.get("wire", camel(f.name)), f.metadata.get("read"))
-        for f in dataclasses.fields(kind)
-        if f.init
-    )
+def _members(kind: Any) -> tuple[_Member, ...]:
+    def member(f: dataclasses.Field[Any]) -> _Member:
+        read = read_time if str(f.type).startswith("datetime") else None
+        required = f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
+        return _Member(f.name, f.metadata.get("wire", camel(f.name)), read, required)
+
+    return tuple(member(f) for f in dataclasses.fields(kind))
 
 
 def decode(kind: type[T], wire: dict[str, Any], **known: Any) -> T:
     """A dataclass from an object of the wire; ``known`` gives members that are not in it."""
     values = dict(known)
-    for name, key, read in _members(kind):
-        if name not in values and wire.get(key) is not None:
-            values[name] = read(wire[key]) if read else wire[key]
+    for member in _members(kind):  # type: ignore[arg-type]
+        value = wire.get(member.key)
+        if member.name not in values and (value is not None or (member.required and member.key in wire)):
+            values[member.name] = member.read(value) if member.read and value is not None else value
     return kind(**values)
 
 
