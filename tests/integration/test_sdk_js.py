@@ -57,7 +57,7 @@ def test_the_package_holds_what_it_needs_and_no_more(installed_package: Path) ->
 
 
 def test_types_of_the_package_suit_a_strict_program(installed_package: Path) -> None:
-    program = installed_package / "program.ts"
+    program = installed_package / "program.mts"
     program.write_text(
         "import { getSandbox, type ExecResult } from 'cellbox';\n"
         "const r: ExecResult = await getSandbox('x').exec('true');\n"
@@ -72,7 +72,7 @@ def test_types_of_the_package_suit_a_strict_program(installed_package: Path) -> 
 
 def test_units(installed_package: Path) -> None:
     """After the build that the package needs."""
-    assert "# fail 0" in run("node", "--test", "--test-reporter=tap", "test/", cwd=CLIENT)
+    assert "# fail 0" in run("node", "--test", "--test-reporter=tap", cwd=CLIENT)
 
 
 @pytest.mark.parametrize("name", sorted(p.name for p in EXAMPLES.glob("*.mjs")))

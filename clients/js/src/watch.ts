@@ -73,11 +73,6 @@ export class Watcher implements AsyncIterable<WatchEvent> {
     this.#stop.abort(new DOMException("the watch was closed", "AbortError"));
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
-    this.close();
-    await this.#events.return(undefined);
-  }
-
   [Symbol.asyncIterator](): AsyncGenerator<WatchEvent, void, undefined> {
     return this.#generator;
   }
