@@ -48,6 +48,11 @@ export class Box {
     this.base = `/v1/sandboxes/${encodeURIComponent(name)}`;
   }
 
+  /** The same sandbox, whose calls are aborted by another signal, or by none. */
+  withSignal(signal: AbortSignal | undefined): Box {
+    return new Box(this.connection.withSignal(signal), this.name, this.options);
+  }
+
   /** Makes and starts it; concurrent callers share one request. */
   start(): Promise<SandboxInfo> {
     this.#made ??= this.connection

@@ -133,7 +133,8 @@ export async function runCode(box: Box, code: string, options: RunCodeOptions): 
     }
   } catch (error) {
     // the caller's reason is what it gets, whatever becomes of the interrupt
-    if (options.signal?.aborted && builder.id) await interruptRun(box, builder.id).catch(() => undefined);
+    const aborted = box.connection.signalOf(options.signal)?.aborted === true;
+    if (aborted && builder.id) await interruptRun(box.withSignal(undefined), builder.id).catch(() => undefined);
     throw error;
   }
   const execution = builder.finish();

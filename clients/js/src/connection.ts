@@ -14,6 +14,8 @@ export interface ConnectionOptions {
   WebSocket?: WebSocketConstructor;
   /** How calls are repeated; see RetryOptions. */
   retry?: RetryOptions;
+  /** Aborts every call, on top of the signals that calls have of their own. */
+  signal?: AbortSignal;
 }
 
 export type Query = Record<string, string | number | boolean | readonly string[] | undefined>;
@@ -50,6 +52,8 @@ function queryText(query: Query | undefined): string {
 export class Connection {
   readonly url: string;
   readonly retry: RetryOptions;
+  readonly signal: AbortSignal | undefined;
+  readonly #options: ConnectionOptions;
   readonly #token: string | undefined;
   readonly #fetch: typeof fetch;
   readonly #WebSocket: WebSocketConstructor | undefined;
@@ -57,14 +61,29 @@ export class Connection {
   constructor(options: ConnectionOptions = {}) {
     this.url = (options.url ?? environment("CELLBOX_URL") ?? "http://127.0.0.1:8888").replace(/\/+$/, "");
     this.retry = options.retry ?? {};
+    this.signal = options.signal;
+    this.#options = options;
     this.#token = options.token ?? environment("CELLBOX_TOKEN");
     const send = options.fetch ?? globalThis.fetch;
     this.#fetch = send.bind(globalThis);
     this.#WebSocket = options.WebSocket ?? (globalThis as { WebSocket?: WebSocketConstructor }).WebSocket;
   }
 
+  /** The same server, with another signal for every call, or none. */
+  withSignal(signal: AbortSignal | undefined): Connection {
+    const options = { ...this.#options };
+    delete options.signal;
+    return new Connection(signal ? { ...options, signal } : options);
+  }
+
+  /** What aborts a call: its own signal, or that of all calls. */
+  signalOf(own: AbortSignal | undefined): AbortSignal | undefined {
+    return own && this.signal ? anySignal(own, this.signal) : (own ?? this.signal);
+  }
+
   /** The answer of a call, its body unread. Throws CellboxError on every status that is no success. */
-  async send(call: Call): Promise<Response> {
+  async send(asked: Call): Promise<Response> {
+    const call = { ...asked, signal: this.signalOf(asked.signal) };
     for (let attempt = 1; ; attempt++) {
       let retryAfter: string | null = null;
       try {
@@ -85,7 +104,7 @@ export class Connection {
     try {
       return (await response.json()) as T;
     } catch (error) {
-      call.signal?.throwIfAborted();
+      this.signalOf(call.signal)?.throwIfAborted();
       throw new ConnectionError("the answer broke off", error);
     }
   }
@@ -124,6 +143,18 @@ export class Connection {
       throw new ConnectionError(`${call.method} ${this.url + call.path} failed: ${String((error as Error).cause ?? error)}`, error);
     }
   }
+}
+
+/** Aborted as soon as one of both is. */
+function anySignal(one: AbortSignal, other: AbortSignal): AbortSignal {
+  const any = AbortSignal as unknown as { any?: (signals: AbortSignal[]) => AbortSignal };
+  if (any.any) return any.any([one, other]);
+  const both = new AbortController(); // before Node 20.3
+  for (const signal of [one, other]) {
+    if (signal.aborted) both.abort(signal.reason);
+    signal.addEventListener("abort", () => { both.abort(signal.reason); }, { once: true, signal: both.signal });
+  }
+  return both.signal;
 }
 
 /** A stream can be sent only once. */

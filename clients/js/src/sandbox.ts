@@ -23,8 +23,8 @@ export interface GetSandboxOptions extends ConnectionOptions, SandboxOptions {}
  * @param name 1-63 of a-z 0-9 -, no - at either end
  */
 export function getSandbox(name: string, options: GetSandboxOptions = {}): Sandbox {
-  const { url, token, fetch, WebSocket, retry, ...own } = options;
-  const connection = { url, token, fetch, WebSocket, retry };
+  const { url, token, fetch, WebSocket, retry, signal, ...own } = options;
+  const connection = { url, token, fetch, WebSocket, retry, signal };
   const given = Object.fromEntries(Object.entries(connection).filter(([, value]) => value !== undefined)) as ConnectionOptions;
   return new Sandbox(new Connection(given), name, own);
 }
@@ -42,10 +42,17 @@ export async function listSandboxes(options: ConnectionOptions = {}): Promise<Sa
 /** See getSandbox. Every method throws CellboxError for what the server refuses. */
 export class Sandbox {
   readonly #box: Box;
+  readonly #options: SandboxOptions;
   #destroying: Promise<void> | undefined;
 
   constructor(connection: Connection, readonly name: string, options: SandboxOptions = {}) {
+    this.#options = options;
     this.#box = new Box(connection, name, options);
+  }
+
+  /** The same sandbox, all of whose calls are aborted by this signal, on top of those that calls have of their own. */
+  withSignal(signal: AbortSignal): Sandbox {
+    return new Sandbox(this.#box.connection.withSignal(signal), this.name, this.#options);
   }
 
   // ---- life ----

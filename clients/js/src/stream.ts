@@ -42,7 +42,7 @@ export async function* readEvents(response: Response, signal?: AbortSignal): Asy
 /** Opens a stream of events with a call. */
 export async function* openEvents(connection: Connection, call: Call): AsyncGenerator<NumberedEvent, void, undefined> {
   const response = await connection.send({ ...call, headers: { ...call.headers, Accept: "text/event-stream" } });
-  yield* readEvents(response, call.signal);
+  yield* readEvents(response, connection.signalOf(call.signal));
 }
 
 /** An `error` event of a command's stream as the error that it is. */
@@ -65,7 +65,7 @@ export interface Resumable {
  * that arrived, so nothing is lost or seen twice. A stream that ends for good without its last event is an error.
  */
 export async function* resumeEvents(connection: Connection, how: Resumable): AsyncGenerator<WireEvent, void, undefined> {
-  const signal = how.first.signal;
+  const signal = connection.signalOf(how.first.signal);
   let lastId = "";
   let failures = 0;
   for (let call: Call | undefined = how.first; ; ) {

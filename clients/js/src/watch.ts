@@ -39,6 +39,7 @@ export class Watcher implements AsyncIterable<WatchEvent> {
   #cursor: string;
   #events: AsyncGenerator<NumberedEvent, void, undefined>;
   readonly #stop = new AbortController();
+  readonly #aborted: () => boolean;
   readonly #generator: AsyncGenerator<WatchEvent, void, undefined>;
 
   private constructor(
@@ -49,13 +50,15 @@ export class Watcher implements AsyncIterable<WatchEvent> {
   ) {
     this.#cursor = options.since ?? "";
     this.#events = this.#open();
-    options.signal?.addEventListener("abort", () => { this.#stop.abort(options.signal?.reason); }, { once: true });
+    const signal = box.connection.signalOf(options.signal);
+    signal?.addEventListener("abort", () => { this.#stop.abort(signal.reason); }, { once: true });
+    this.#aborted = (): boolean => signal?.aborted === true;
     this.#generator = this.#run();
   }
 
   /** Resolves once changes are seen. */
   static async start(box: Box, path: string, options: WatchOptions): Promise<Watcher> {
-    options.signal?.throwIfAborted();
+    box.connection.signalOf(options.signal)?.throwIfAborted();
     const watcher = new Watcher(box, options, path);
     await box.need(async () => {
       watcher.#events = watcher.#open();
@@ -108,7 +111,7 @@ export class Watcher implements AsyncIterable<WatchEvent> {
         if (lost) yield { type: "resync", timestamp: new Date().toISOString(), reason: lost };
       }
     } catch (error) {
-      if (!this.#stop.signal.aborted || this.options.signal?.aborted) throw error;
+      if (!this.#stop.signal.aborted || this.#aborted()) throw error;
     } finally {
       this.close();
     }

@@ -76,3 +76,17 @@ test("answers that are not the server's own are errors, too", async () => {
   await assert.rejects(scripted([[200, "{not json"]], options).sandbox.info(), ConnectionError);
   await assert.rejects(scripted([[404, '{"error":"text"}']], options).sandbox.info(), { status: 404, code: "HTTP_404" });
 });
+
+test("a signal for every call", async () => {
+  const controller = new AbortController();
+  const own = new AbortController();
+  const hanging = (url, init) => new Promise((_, reject) => init.signal.addEventListener("abort", () => reject(init.signal.reason)));
+  const sandbox = getSandbox("s", { url: "http://server", fetch: hanging }).withSignal(controller.signal);
+  const calls = [sandbox.stat("f"), sandbox.listProcesses(), sandbox.readFile("f", { signal: own.signal }), sandbox.runCode("1"), sandbox.watch()];
+  const one = sandbox.readFile("g", { signal: own.signal });
+  own.abort(new Error("own"));
+  await assert.rejects(one, /own/);
+  controller.abort(new Error("all"));
+  const ends = await Promise.allSettled(calls);
+  assert.deepEqual(ends.map((end) => end.reason.message), ["all", "all", "own", "all", "all"]);
+});
