@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,21 +27,24 @@ def kill_gateway(server: Any) -> None:
 
 
 @pytest.fixture
-def sandbox(own_server: Any) -> Any:
-    server = own_server()
+def server(own_server: Any) -> Any:
+    return own_server()
+
+
+@pytest.fixture
+def sandbox(server: Any) -> Iterator[cellbox.Sandbox]:
     with cellbox.Sandbox("faults", url=server.url, token=server.token, retry=cellbox.Retry(retries=8)) as made:
-        made.server = server
         yield made
 
 
-def test_a_run_goes_on(sandbox: Any) -> None:
+def test_a_run_goes_on(sandbox: cellbox.Sandbox, server: Any) -> None:
     sandbox.exec("mkfifo gate")
     heard: list[str] = []
 
     def kill_once(output: cellbox.OutputMessage) -> None:
         heard.append(output.text)
         if len(heard) == 1:
-            kill_gateway(sandbox.server)
+            kill_gateway(server)
             threading.Thread(target=sandbox.exec, args=("echo > gate",)).start()
 
     run = sandbox.run_code(
@@ -50,48 +54,52 @@ def test_a_run_goes_on(sandbox: Any) -> None:
     assert sandbox.get_execution(run.id) == run
 
 
-def test_logs_go_on(sandbox: Any) -> None:
+def test_logs_go_on(sandbox: cellbox.Sandbox, server: Any) -> None:
     process = sandbox.start_process("for i in $(seq 200); do echo $i; sleep 0.01; done; exit 5")
     seen: list[str] = []
     for event in process.stream_logs():
         seen.append(event.data if event.type == "stdout" else event.type)
         if len(seen) == 3:
-            kill_gateway(sandbox.server)
+            kill_gateway(server)
     assert "".join(seen) == "".join(f"{i}\n" for i in range(1, 201)) + "exit"
 
 
-def test_waits_go_on(sandbox: Any) -> None:
+def test_waits_go_on(sandbox: cellbox.Sandbox, server: Any) -> None:
     process = sandbox.start_process("while [ ! -e go ]; do sleep 0.02; done; echo ready; sleep 60")
-    killer = threading.Thread(target=lambda: (kill_gateway(sandbox.server), sandbox.write_file("go", "")))
+
+    def kill_and_go() -> None:
+        kill_gateway(server)
+        sandbox.write_file("go", "")
+
+    killer = threading.Thread(target=kill_and_go)
     killer.start()
     assert process.wait_for_log("ready", timeout=60).line == "ready"
     killer.join()
     process.kill()
 
 
-def test_a_command_ends_with_an_error_and_is_not_repeated(sandbox: Any) -> None:
+def test_a_command_ends_with_an_error_and_is_not_repeated(sandbox: cellbox.Sandbox, server: Any) -> None:
     def kill(stream: str, data: str) -> None:
-        kill_gateway(sandbox.server)
+        kill_gateway(server)
 
     with pytest.raises(cellbox.CellboxError):
         sandbox.exec("echo up; echo x >> count; sleep 4701", on_output=kill)
     assert sandbox.exec("cat count").stdout == "x\n"
 
 
-def test_a_watch_goes_on_or_says_what_is_lost(sandbox: Any) -> None:
+def test_a_watch_goes_on_or_says_what_is_lost(sandbox: cellbox.Sandbox, server: Any) -> None:
     with sandbox.watch() as watcher:
         sandbox.write_file("first", "")
         for event in watcher:
             if (event.path or "").endswith("/first"):
-                kill_gateway(sandbox.server)
+                kill_gateway(server)
                 sandbox.write_file("last", "")
             if event.type == "resync" or (event.path or "").endswith("/last"):
                 break
     assert sandbox.exists("last")
 
 
-def test_the_javascript_client(own_server: Any, installed_package: Path) -> None:
-    server = own_server()
+def test_the_javascript_client(server: Any, installed_package: Path) -> None:
     program = installed_package / "faults.mjs"
     program.write_text((ROOT / "tests" / "integration" / "sdk_faults.mjs").read_text())
     env = os.environ | {"CELLBOX_URL": server.url, "CELLBOX_TOKEN": server.token}
