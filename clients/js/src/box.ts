@@ -9,8 +9,31 @@ export interface SandboxOptions {
   /** Environment variables of everything that starts in it. */
   env?: Record<string, string>;
   labels?: Record<string, string>;
-  /** memory in bytes, cpu in CPUs, pids in processes and threads. */
-  limits?: { memory?: number; cpu?: number; pids?: number };
+  limits?: Limits;
+  /** CPUs and memory by a name: lite, basic, standard-1 to standard-4; limits win. */
+  instanceType?: string;
+  /** It sleeps when nothing goes on for so long: milliseconds, or "30s", "10m", "1h"; 0 is never. Its disk stays. */
+  sleepAfter?: number | string;
+  /** Never sleeps. */
+  keepAlive?: boolean;
+}
+
+/** memory in bytes, cpu in CPUs, pids in processes and threads. */
+export interface Limits {
+  memory?: number;
+  cpu?: number;
+  pids?: number;
+}
+
+/** What a sandbox uses. */
+export interface Usage {
+  state: SandboxInfo["state"];
+  /** CPU time in milliseconds, of its whole life. */
+  activeCpuMs: number;
+  memoryBytes: number;
+  processes: number;
+  /** Since it was started. */
+  oomKills: number;
 }
 
 /** State of a sandbox. */
@@ -22,6 +45,9 @@ export interface SandboxInfo {
   labels: Record<string, string>;
   /** memory in bytes; cpu in CPUs, 0 is unlimited; pids in processes and threads. */
   limits: { memory: number; cpu: number; pids: number };
+  /** Milliseconds; absent if it never sleeps. */
+  sleepAfter?: number;
+  keepAlive: boolean;
   /** Number of code contexts. */
   contexts: number;
   createdAt: Date;

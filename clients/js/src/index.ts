@@ -1,6 +1,6 @@
 /** Client of Cellbox. Start with getSandbox; docs/sdk.md. */
 export { getSandbox, listSandboxes, Sandbox, type GetSandboxOptions } from "./sandbox.js";
-export type { SandboxInfo, SandboxOptions } from "./box.js";
+export type { Limits, SandboxInfo, SandboxOptions, Usage } from "./box.js";
 export type { ConnectionOptions } from "./connection.js";
 export type { RetryOptions } from "./retry.js";
 export type { WebSocketConstructor, WebSocketLike } from "./websocket.js";

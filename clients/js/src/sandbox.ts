@@ -1,5 +1,5 @@
 /** A sandbox: everything that can be done with it. */
-import { Box, infoOf, type SandboxInfo, type SandboxOptions } from "./box.js";
+import { Box, infoOf, type Limits, type SandboxInfo, type SandboxOptions, type Usage } from "./box.js";
 import * as code from "./code.js";
 import * as commands from "./commands.js";
 import { Connection, type ConnectionOptions } from "./connection.js";
@@ -81,6 +81,26 @@ export class Sandbox {
   /** Replaces its labels. */
   async setLabels(labels: Record<string, string>): Promise<void> {
     await this.#box.patch({ labels });
+  }
+
+  /** When it sleeps: milliseconds, or "30s", "10m", "1h"; 0 is never. */
+  async setSleepAfter(sleepAfter: number | string): Promise<void> {
+    await this.#box.patch({ sleepAfter });
+  }
+
+  /** Whether it stays awake whatever sleepAfter says. */
+  async setKeepAlive(keepAlive: boolean): Promise<void> {
+    await this.#box.patch({ keepAlive });
+  }
+
+  /** Changes its limits, also while it runs; by a name such as "standard-1", or one by one. */
+  async setLimits(limits: Limits | string): Promise<void> {
+    await this.#box.patch(typeof limits === "string" ? { instanceType: limits } : { limits });
+  }
+
+  /** What it uses; does not wake it. @throws SandboxNotFoundError */
+  usage(): Promise<Usage> {
+    return this.#box.connection.json<Usage>({ method: "GET", path: `${this.#box.base}/usage`, idempotent: true });
   }
 
   /** Ends everything in it and removes its disk. One that is not there is no error; concurrent calls are one. */

@@ -69,6 +69,7 @@ from .types import (
     TerminalExit,
     TerminalInfo,
     Timing,
+    Usage,
     WatchEvent,
 )
 from .watch import AsyncWatcher, Watcher
@@ -144,6 +145,7 @@ __all__ = [
     "Timing",
     "TooLargeError",
     "UnavailableError",
+    "Usage",
     "WatchEvent",
     "Watcher",
     "get_sandbox",

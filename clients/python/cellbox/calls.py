@@ -48,6 +48,7 @@ from .types import (
     SessionInfo,
     TerminalInfo,
     Timing,
+    Usage,
 )
 from .wire import body, decode, milliseconds, output_bytes
 
@@ -143,6 +144,10 @@ class Box:
 
 def info(box: Box) -> Operation[SandboxInfo]:
     return decode(SandboxInfo, (yield from ask(get(box.base))))
+
+
+def usage(box: Box) -> Operation[Usage]:
+    return decode(Usage, (yield from ask(get(f"{box.base}/usage"))))
 
 
 def list_sandboxes() -> Operation[list[SandboxInfo]]:

@@ -38,9 +38,10 @@ from .types import (
     SandboxInfo,
     SearchResult,
     SessionInfo,
+    Usage,
 )
 from .watch import Watcher, watch_source
-from .wire import body, milliseconds
+from .wire import body, idle_time, milliseconds
 
 T = TypeVar("T")
 
@@ -50,7 +51,9 @@ class Sandbox:
 
     Making this object sends nothing: the sandbox is made by the first call that needs it, and concurrent
     first calls make one. ``image``, ``env``, ``labels``, ``limits`` (memory in bytes, cpu in CPUs, pids)
-    are put before its first use; those of a sandbox that exists must agree with it. Times are in seconds.
+    are put before its first use; those of a sandbox that exists must agree with it. So are ``instance_type``
+    (CPUs and memory by a name, lite to standard-4), ``sleep_after`` (it sleeps when nothing goes on for so
+    many seconds, or "10m"; 0 is never; its disk stays) and ``keep_alive`` (never). Times are in seconds.
     Methods raise CellboxError for what the server refuses. Use it as a context manager, or close() it, to
     end its connections; the sandbox stays (see destroy).
 
@@ -67,12 +70,17 @@ class Sandbox:
         env: Mapping[str, str] | None = None,
         labels: Mapping[str, str] | None = None,
         limits: Mapping[str, float] | None = None,
+        instance_type: str | None = None,
+        sleep_after: float | str | None = None,
+        keep_alive: bool | None = None,
         retry: Retry | None = None,
         http: httpx.Client | None = None,
     ) -> None:
         self.name = name
         self._driver = Driver(Settings(url, token, retry), http)
-        self._box = Box(name, body(image=image, env=env, labels=labels, limits=limits))
+        life = {"sleep_after": idle_time(sleep_after), "keep_alive": keep_alive}
+        how = {"env": env, "labels": labels, "limits": limits, "instance_type": instance_type}
+        self._box = Box(name, body(image=image, **how, **life))
 
     def _run(self, operation: Operation[T]) -> T:
         return self._driver.run(self._box.need(operation))
@@ -110,6 +118,23 @@ class Sandbox:
     def set_labels(self, labels: Mapping[str, str]) -> None:
         """Replaces its labels."""
         self._run(calls.patch(self._box, labels=labels))
+
+    def set_sleep_after(self, sleep_after: float | str) -> None:
+        """When it sleeps: seconds, or "30s", "10m", "1h"; 0 is never."""
+        self._run(calls.patch(self._box, sleepAfter=idle_time(sleep_after)))
+
+    def set_keep_alive(self, keep_alive: bool) -> None:
+        """Whether it stays awake whatever sleep_after says."""
+        self._run(calls.patch(self._box, keepAlive=keep_alive))
+
+    def set_limits(self, limits: Mapping[str, float] | str) -> None:
+        """Changes its limits, also while it runs; by a name such as "standard-1", or one by one."""
+        by_name = isinstance(limits, str)
+        self._run(calls.patch(self._box, **{"instanceType" if by_name else "limits": limits}))
+
+    def usage(self) -> Usage:
+        """What it uses; does not wake it. Raises SandboxNotFoundError."""
+        return self._driver.run(calls.usage(self._box))
 
     def destroy(self) -> None:
         """Ends everything in it and removes its disk. One that is not there is no error."""

@@ -26,11 +26,27 @@ class SandboxInfo:
     labels: dict[str, str]
     limits: dict[str, float]
     """memory in bytes, cpu in CPUs (0 is unlimited), pids in processes and threads."""
+    keep_alive: bool
     contexts: int
     created_at: datetime
     last_used_at: datetime
+    sleep_after: float | None = field(default=None, metadata={"read": lambda ms: ms / 1000})
+    """Seconds; None if it never sleeps."""
     error: dict[str, str] | None = None
     """``step`` and ``message`` of why it failed to start."""
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What a sandbox uses."""
+
+    state: str
+    active_cpu_ms: float
+    """CPU time in milliseconds, of its whole life."""
+    memory_bytes: int
+    processes: int
+    oom_kills: int
+    """Since it was started."""
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ class _Member:
 @cache
 def _members(kind: Any) -> tuple[_Member, ...]:
     def member(f: dataclasses.Field[Any]) -> _Member:
-        read = read_time if str(f.type).startswith("datetime") else None
+        read = f.metadata.get("read") or (read_time if str(f.type).startswith("datetime") else None)
         required = f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
         return _Member(f.name, f.metadata.get("wire", camel(f.name)), read, required)
 
@@ -65,6 +65,11 @@ def body(**members: Any) -> dict[str, Any]:
 def milliseconds(seconds: float | None) -> int | None:
     """Times of this library are seconds, those of the wire milliseconds; never less than 1."""
     return None if seconds is None else max(1, round(seconds * 1000))
+
+
+def idle_time(value: float | str | None) -> int | str | None:
+    """Seconds, or a text such as "10m", as the wire has it; 0 is never."""
+    return value if value is None or isinstance(value, str) else round(value * 1000)
 
 
 def output_bytes(data: str, encoding: str | None) -> bytes:

@@ -108,7 +108,7 @@ CONTEXT = {
 }  # fmt: skip
 MADE = {
     "name": "s", "state": "running", "image": "i", "env": {}, "labels": {}, "limits": {}, "contexts": 0,
-    "createdAt": TIME, "lastUsedAt": TIME,
+    "keepAlive": False, "createdAt": TIME, "lastUsedAt": TIME,
 }  # fmt: skip
 
 

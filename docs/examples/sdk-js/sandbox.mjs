@@ -17,6 +17,16 @@ assert.ok((await listSandboxes()).some((one) => one.name === "sdk-js-life" && on
 await sandbox.setEnvVars({ B: "2", A: undefined });
 assert.equal((await sandbox.exec("echo [$A] $B")).stdout, "[] 2\n");
 
+// asleep it costs nothing, and the next call wakes it
+await sandbox.setLimits({ pids: 100 });
+await sandbox.exec("echo kept > note");
+await sandbox.setSleepAfter(300);
+while ((await sandbox.info()).state !== "stopped");
+assert.deepEqual([(await sandbox.usage()).memoryBytes, (await sandbox.info()).limits.pids], [0, 100]);
+assert.equal((await sandbox.readFile("note")).content, "kept\n");
+await sandbox.setKeepAlive(true);
+assert.equal((await sandbox.info()).keepAlive, true);
+
 await Promise.all([sandbox.destroy(), sandbox.destroy()]); // two at once are one
 await sandbox.destroy(); // and one that is gone is no error
 assert.equal((await sandbox.exec("ls")).stdout, ""); // a new one, empty

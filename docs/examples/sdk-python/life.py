@@ -25,6 +25,17 @@ with cellbox.get_sandbox("sdk-py-life", **options) as sandbox:
     sandbox.set_env_vars({"B": "2", "A": None})
     assert sandbox.exec("echo [$A] $B").stdout == "[] 2\n"
 
+    # asleep it costs nothing, and the next call wakes it
+    sandbox.set_limits({"pids": 100})
+    sandbox.exec("echo kept > note")
+    sandbox.set_sleep_after(0.3)
+    while sandbox.info().state != "stopped":
+        pass
+    assert (sandbox.usage().memory_bytes, sandbox.info().limits["pids"], sandbox.info().sleep_after) == (0, 100, 0.3)
+    assert sandbox.read_file("note").content == "kept\n"
+    sandbox.set_keep_alive(True)
+    assert sandbox.info().keep_alive
+
     sandbox.destroy()
     sandbox.destroy()  # one that is gone is no error
     assert sandbox.exec("ls").stdout == ""  # a new one, empty
