@@ -129,7 +129,7 @@ int files_pack(struct helper *h, struct operation *op)
     argv[n++] = ".";
     int r = run_and_forward(h, argv, &status);
     if (r == 0 && status > 1) /* 1: something changed while it was read */
-        r = -EIO;
+        r = -ECHILD;
     return r;
 }
 

@@ -232,7 +232,7 @@ def test_an_archive_that_cannot_start_is_an_error(files: Files, server: Any, box
     server.run(box, "import subprocess\nfor _ in range(8): subprocess.Popen(['sleep', '60'])")
     r = files.get("workspace/d", "?archive=tar.zst")
     assert r.status_code >= 400
-    assert r.json()["error"]["code"] in ("FILESYSTEM_ERROR", "QUOTA_EXCEEDED", "HELPER_GONE")
+    assert r.json()["error"]["code"] in ("PROGRAM_FAILED", "QUOTA_EXCEEDED", "HELPER_GONE")
 
 
 def test_bombs_and_hostile_archives(files: Files) -> None:
