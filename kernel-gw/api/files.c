@@ -192,7 +192,7 @@ static int download_data(struct files_call *c, const struct files_head *head, co
 {
     struct download *d = c->user;
     (void)head;
-    if (!c->begun || !len || (d && len > d->promised - c->count))
+    if (!c->begun || !len || len > d->promised - c->count)
         return -EPROTO;
     c->count += len;
     exchange_write(c->x, data, len);
@@ -203,7 +203,7 @@ static void download_end(struct files_call *c, const struct files_head *head)
 {
     struct download *d = c->user;
     (void)head;
-    if (!c->begun || (d && !d->head && d->promised != UINT64_MAX && c->count != d->promised))
+    if (!c->begun || (!d->head && d->promised != UINT64_MAX && c->count != d->promised))
         exchange_abort(c->x); /* it shrank meanwhile: the client must not take it for whole */
     else
         exchange_end(c->x);
@@ -219,22 +219,36 @@ static const struct files_call_ops download_ops = {
 
 /* ---- archives ---- */
 
-static int pack_entry(struct files_call *c, uint32_t flags, const uint8_t *data, size_t len)
+/* Only with the first bytes: a tar that cannot start is an error, not a broken answer. */
+static void pack_begin(struct files_call *c)
 {
-    (void)flags;
-    (void)data;
-    (void)len;
     if (c->begun)
-        return -EPROTO;
+        return;
     c->begun = true;
     api_count(c->gw, 200);
     put_guards(c->x);
     exchange_begin(c->x, 200, c->flag ? "application/octet-stream" : "application/x-tar");
+}
+
+static int pack_data(struct files_call *c, const struct files_head *head, const uint8_t *data,
+                     size_t len)
+{
+    (void)head;
+    if (!len)
+        return -EPROTO;
+    pack_begin(c);
+    exchange_write(c->x, data, len);
     return 0;
 }
 
-static const struct files_call_ops pack_ops = {
-    .entry = pack_entry, .data = download_data, .end = download_end};
+static void pack_end(struct files_call *c, const struct files_head *head)
+{
+    (void)head;
+    pack_begin(c);
+    exchange_end(c->x);
+}
+
+static const struct files_call_ops pack_ops = {.data = pack_data, .end = pack_end};
 
 /* The option of tar for "tar", "tar.gz", ...; NULL: answered. */
 static const char *compression(struct gateway *gw, struct exchange *x, const char *archive)

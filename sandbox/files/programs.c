@@ -127,10 +127,9 @@ int files_pack(struct helper *h, struct operation *op)
     argv[n++] = "-C";
     argv[n++] = op->strings[0];
     argv[n++] = ".";
-    helper_send(h, FILES_ENTRY, 0, 0, NULL, 0); /* it has begun */
     int r = run_and_forward(h, argv, &status);
     if (r == 0 && status > 1) /* 1: something changed while it was read */
-        r = -EIO;
+        r = -ECHILD;
     return r;
 }
 

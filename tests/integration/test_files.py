@@ -226,6 +226,15 @@ def test_archives(files: Files, kind: str) -> None:
     refused(files.get("workspace/d", "?archive=rar"), 400, "INVALID_PARAMETER")
 
 
+def test_an_archive_that_cannot_start_is_an_error(files: Files, server: Any, box: str) -> None:
+    files.do("mkdir", path="d")
+    server.call("PATCH", f"/v1/sandboxes/{box}", json={"limits": {"pids": 8}})
+    server.run(box, "import subprocess\nfor _ in range(8): subprocess.Popen(['sleep', '60'])")
+    r = files.get("workspace/d", "?archive=tar.zst")
+    assert r.status_code >= 400
+    assert r.json()["error"]["code"] in ("PROGRAM_FAILED", "QUOTA_EXCEEDED", "HELPER_GONE")
+
+
 def test_bombs_and_hostile_archives(files: Files) -> None:
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as t:

@@ -83,7 +83,7 @@ def test_a_command_ends_with_an_error_and_is_not_repeated(sandbox: cellbox.Sandb
         kill_gateway(server)
 
     with pytest.raises(cellbox.CellboxError):
-        sandbox.exec("echo up; echo x >> count; sleep 4701", on_output=kill)
+        sandbox.exec("echo x >> count; echo up; sleep 4701", on_output=kill)
     assert sandbox.exec("cat count").stdout == "x\n"
 
 
