@@ -270,6 +270,20 @@ static void take_hello(struct context *c, const struct proto_section *s)
     context_take_abilities(c);
 }
 
+/* An interpreter that could not take its working directory or environment is none to run code in.
+ */
+static void setup_failed(struct context *c, const struct proto_message *m)
+{
+    json_t *answer =
+        m->nsections ? json_loadb((const char *)m->sections[0].data, m->sections[0].len, 0, NULL)
+                     : NULL;
+    const char *why = json_string_value(json_object_get(answer, "evalue"));
+    context_death_set(c, "START_FAILED", "ContextDied", "{}",
+                      "the interpreter could not be set up: %s", why ? why : "it gave no reason");
+    json_decref(answer);
+    c->broken = true;
+}
+
 /* Messages that concern the context itself; those of requests come as events. */
 void context_on_message(struct context *c, const struct proto_message *m)
 {
@@ -279,8 +293,10 @@ void context_on_message(struct context *c, const struct proto_message *m)
         c->exited = true;
         c->exit_status = m->arg;
     } else if (m->type == FRAME_DONE && m->req == c->setup_request && c->setup_request) {
-        c->ready = true;
         c->setup_request = 0;
+        c->ready = m->arg == FRAME_OK || c->replaying;
+        if (!c->ready)
+            setup_failed(c, m);
     }
 }
 

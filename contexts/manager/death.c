@@ -111,7 +111,8 @@ static bool find_cause(struct context *c)
                               "the interpreter broke the frame protocol (%s)",
                               c->live.decoder.error);
         } else if (!c->silent && c->sandbox->state == SANDBOX_RUNNING) {
-            if (!uv_is_active((uv_handle_t *)&c->start_timer))
+            if (!uv_is_active((uv_handle_t *)&c->start_timer) ||
+                uv_timer_get_due_in(&c->start_timer) > SILENCE_MS)
                 uv_timer_start(&c->start_timer, on_silence, SILENCE_MS, 0);
             return false;
         } else {

@@ -174,3 +174,19 @@ def test_a_stopped_server_remembers_its_sandboxes(own_server: Any) -> None:
     assert text(e) == "data 1\n"
     assert second.call("DELETE", "/v1/sandboxes/mem").status_code == 204
     assert second.call("GET", "/v1/sandboxes/mem").status_code == 404
+
+
+@pytest.mark.parametrize("language", ["python", "typescript"])
+def test_a_context_whose_directory_is_missing_says_so(server: Any, box: str, language: str) -> None:
+    """From the pool the first time, then from interpreters that the box starts itself."""
+    server.call("PUT", f"/v1/sandboxes/{box}", json={})
+    for _ in range(3):
+        made = server.call(
+            "POST", f"/v1/sandboxes/{box}/contexts", json={"language": language, "cwd": "/not-here"}, timeout=20
+        )
+        failed = server.call(
+            "POST", f"/v1/sandboxes/{box}/run", json={"code": "1", "context": made.json()["id"]}, timeout=20
+        ).json()
+        assert failed["status"] == "error", failed
+        assert failed["error"]["code"] in ("CONTEXT_DIED", "START_FAILED"), failed
+        assert "/not-here" in failed["error"]["message"] + text(failed, "stderr"), failed

@@ -91,6 +91,18 @@ static void broken(struct runner_link *l, int error)
     l->ops->closed(l->user, error);
 }
 
+/* A socket that its other end closed with something unread reports that first, and once, before
+ * what it still holds: the last words of an interpreter that failed to start stand behind it. */
+static ssize_t receive_some(const struct runner_link *l, void *room, size_t len, int flags)
+{
+    for (bool again = false;; again = true) {
+        /* cppcheck-suppress nullPointer ; no buffer is what asks for the length alone */
+        ssize_t n = recv(l->fd, room, len, flags | MSG_DONTWAIT);
+        if (n >= 0 || errno != ECONNRESET || again)
+            return n;
+    }
+}
+
 /*
  * The length is peeked first, so that the owner can note "a packet of n bytes comes here" before
  * the kernel copies it there: killed at any instruction between, it can tell afterwards whether the
@@ -99,8 +111,7 @@ static void broken(struct runner_link *l, int error)
 static void receive(struct runner_link *l)
 {
     for (int i = 0; i < PACKETS_PER_WAKEUP && !l->freed; i++) {
-        /* cppcheck-suppress nullPointer ; no buffer is what asks for the length alone */
-        ssize_t n = recv(l->fd, NULL, 0, MSG_PEEK | MSG_TRUNC | MSG_DONTWAIT);
+        ssize_t n = receive_some(l, NULL, 0, MSG_PEEK | MSG_TRUNC);
         if (n < 0 && (errno == EAGAIN || errno == EINTR))
             return;
         if (n <= 0 || n > PACKET_MAX) {
@@ -112,7 +123,7 @@ static void receive(struct runner_link *l)
             broken(l, -ENOMEM);
             return;
         }
-        ssize_t got = recv(l->fd, room, (size_t)n, MSG_DONTWAIT);
+        ssize_t got = receive_some(l, room, (size_t)n, 0);
         if (got != n) {
             broken(l, got < 0 ? -errno : -EPROTO);
             return;
@@ -141,11 +152,9 @@ static int push(struct runner_link *l, struct proto_encoder *e)
 static void on_poll(uv_poll_t *poll, int status, int events)
 {
     struct runner_link *l = poll->data;
-    if (status < 0) {
-        broken(l, status);
-        return;
-    }
-    if (events & UV_READABLE)
+    if (status < 0) /* libuv stopped it for the error; receive says whether that was the end */
+        uv_poll_start(&l->poll, UV_READABLE, on_poll);
+    if (status < 0 || (events & UV_READABLE))
         receive(l);
     if (!(events & UV_WRITABLE) || l->freed)
         return;
