@@ -14,7 +14,7 @@
 #include "sandbox/base/fd.h"
 #include "sandbox/base/id.h"
 
-enum { QUEUE_MAX = 64, STAGE_MIN_US = 200000 };
+enum { QUEUE_MAX = 64, STAGE_MIN_US = 200000, NUDGE_US = 20000, NUDGES = 10 };
 
 /* bash moves its two descriptors out of the way of scripts that use low numbers. What it says while
  * it starts (no job control without a terminal) is read and left behind by the first report. */
@@ -48,6 +48,10 @@ struct session {
     uint64_t token;  /* what the report of the running script begins with: no script knows it */
     uint32_t how;
     enum stage stage;
+    unsigned nudges;  /* that are left, of an interrupted script */
+    bool reported;    /* bash went on, and something that the script started has not ended */
+    int status;       /* as reported */
+    int64_t patience; /* when STAGE_INTERRUPTED ends */
     struct tree_moment since; /* its start */
     int64_t due;
     struct list queue;
@@ -126,6 +130,26 @@ static void job_done(struct process *p, int status, uint32_t how)
     process_pump(p);
 }
 
+static void job_over(struct process *p)
+{
+    job_done(p, p->shell->status, 0);
+    next_job(p);
+}
+
+/* What the running script has started. */
+static struct tree script_tree(const struct process *p)
+{
+    return (struct tree){
+        .root = p->pid, .session = p->session, .mark = p->mark, .since = p->shell->since};
+}
+
+/* Returns how many are left. */
+static unsigned nudge(struct process *p)
+{
+    struct tree t = script_tree(p);
+    return tree_interrupt(&t, p->pid);
+}
+
 static void on_line(struct process *p, const char *line)
 {
     struct session *s = p->shell;
@@ -136,9 +160,11 @@ static void on_line(struct process *p, const char *line)
         s->ready = true;
         process_drain(p);
         next_job(p);
-    } else if (s->job && token == s->token) {
-        job_done(p, (int)status, 0);
-        next_job(p);
+    } else if (s->job && token == s->token && !s->reported) {
+        s->status = (int)status;
+        s->reported = s->stage == STAGE_INTERRUPTED && s->nudges && nudge(p) > 0;
+        if (!s->reported)
+            job_over(p);
     }
 }
 
@@ -228,6 +254,7 @@ static int start_job(struct process *p, struct job *j)
     s->how = s->fresh ? WIRE_SESSION_FRESH : 0;
     s->fresh = false;
     s->stage = STAGE_RUN;
+    s->reported = false;
     s->since = tree_moment_now();
     s->due = j->timeout_ms ? process_now_us() + (int64_t)j->timeout_ms * 1000 : 0;
     s->job = j;
@@ -285,14 +312,26 @@ int session_run(struct process *p, const struct wire_session_run *run, char *tak
 static void harder(struct process *p)
 {
     struct session *s = p->shell;
-    struct tree t = {.root = p->pid, .session = p->session, .mark = p->mark, .since = s->since};
+    struct tree t = script_tree(p);
     int64_t grace = (int64_t)s->job->grace_ms * 1000;
     switch (s->stage) {
     case STAGE_RUN:
         s->stage = STAGE_INTERRUPTED;
+        s->nudges = NUDGES;
         kill(-p->session, SIGINT);
-        break;
+        s->patience = process_now_us() + (grace > STAGE_MIN_US ? grace : STAGE_MIN_US);
+        s->due = process_now_us() + NUDGE_US;
+        return;
     case STAGE_INTERRUPTED: /* started by this script, and deaf */
+        if (s->nudges) {
+            s->nudges--;
+            bool left = nudge(p) > 0;
+            if (s->reported && (!left || !s->nudges))
+                job_over(p);
+            else
+                s->due = s->nudges ? process_now_us() + NUDGE_US : s->patience;
+            return;
+        }
         s->stage = STAGE_KILLED;
         tree_signal(&t, SIGKILL, p->pid);
         kill(p->pid, SIGINT);

@@ -17,6 +17,7 @@ struct member {
     pid_t pid, parent, session;
     uint64_t began; /* clock ticks since boot */
     bool zombie, in;
+    bool interruptible; /* SIGINT would end it */
 };
 
 struct tree_moment tree_moment_now(void)
@@ -55,9 +56,16 @@ static bool read_stat(pid_t pid, struct member *ret)
     ret->parent = (pid_t)strtol(p + 3, &end, 10);
     (void)strtol(end, &end, 10); /* process group */
     ret->session = (pid_t)strtol(end, &end, 10);
-    enum { SESSION_FIELD = 6, BEGAN_FIELD = 22 };
-    for (int i = SESSION_FIELD + 1; i <= BEGAN_FIELD; i++)
-        ret->began = strtoull(end, &end, 10);
+    enum { SESSION_FIELD = 6, BEGAN_FIELD = 22, IGNORED_FIELD = 33, CAUGHT_FIELD = 34 };
+    uint64_t handled = 0;
+    for (int i = SESSION_FIELD + 1; i <= CAUGHT_FIELD; i++) {
+        uint64_t value = strtoull(end, &end, 10);
+        if (i == BEGAN_FIELD)
+            ret->began = value;
+        if (i == IGNORED_FIELD || i == CAUGHT_FIELD)
+            handled |= value;
+    }
+    ret->interruptible = !(handled & (1u << (SIGINT - 1)));
     return true;
 }
 
@@ -144,7 +152,7 @@ static void select_members(const struct tree *t, struct member *all, size_t n)
     }
 }
 
-static unsigned each(const struct tree *t, int signo, pid_t except)
+static unsigned each(const struct tree *t, int signo, pid_t except, bool deadly_only)
 {
     struct member *all;
     size_t n = read_all(&all);
@@ -154,6 +162,8 @@ static unsigned each(const struct tree *t, int signo, pid_t except)
         if (!all[i].in || all[i].zombie || all[i].pid == except || !began_after(&all[i], &t->since))
             continue;
         found++;
+        if (deadly_only && !all[i].interruptible)
+            continue;
         if (signo)
             kill(all[i].pid, signo);
         if (signo && signo != SIGKILL && signo != SIGSTOP)
@@ -165,10 +175,15 @@ static unsigned each(const struct tree *t, int signo, pid_t except)
 
 unsigned tree_signal(const struct tree *t, int signo, pid_t except)
 {
-    return each(t, signo, except);
+    return each(t, signo, except, false);
+}
+
+unsigned tree_interrupt(const struct tree *t, pid_t except)
+{
+    return each(t, SIGINT, except, true);
 }
 
 unsigned tree_count(const struct tree *t)
 {
-    return each(t, 0, 0);
+    return each(t, 0, 0, false);
 }

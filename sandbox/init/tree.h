@@ -29,5 +29,8 @@ struct tree_moment tree_moment_now(void);
 
 /* Signals all of it; except: a process that is left out, 0 = none. Returns how many there were. */
 unsigned tree_signal(const struct tree *t, int signo, pid_t except);
+/* SIGINT once more to those that it would end: what was forked a moment before the first one lost
+ * it to the handler that it had from its parent. Returns how many there were of all kinds. */
+unsigned tree_interrupt(const struct tree *t, pid_t except);
 /* How many there are; zombies do not count. */
 unsigned tree_count(const struct tree *t);

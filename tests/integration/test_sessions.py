@@ -104,6 +104,17 @@ def test_closing_the_request_cancels(server: Any, box: str, shell: Any) -> None:
     assert "sleep 4521" not in processes_of(server, box)
 
 
+def test_a_cancel_between_two_commands_loses_nothing(server: Any, box: str, shell: Any) -> None:
+    """A command that bash forks while the interrupt arrives has bash's own handler for a moment, which swallows it."""
+    for i in range(60):
+        seen = stream(server, box, "sessions/s/exec", command="echo go; sleep 4522")
+        assert next(seen)["type"] == "start" and next(seen)["data"] == "go\n"
+        time.sleep(i % 7 * 0.0003)
+        seen.close()
+        assert shell(f"echo {i}")["stdout"] == f"{i}\n"
+    assert "sleep 4522" not in processes_of(server, box)
+
+
 def test_scripts_take_turns(server: Any, box: str, shell: Any) -> None:
     shell("n=0")
     results = []
