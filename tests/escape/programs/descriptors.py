@@ -47,9 +47,9 @@ for fd, target in seen.items():
         kind = f"{s.family.name} {s.type.name}"
         s.close()
     kinds[kind] += 1
-# one frame socket; the doorbells of output and listener; a pair, an epoll, an eventfd and at most a pair of pipes for
-# the event loop; init's own (its link to the gateway, its signalfd, its ends of the pipes, other interpreters' sockets)
-# would show as one too many
+# one frame socket; eventfds: the output's doorbell, what stops the listener, what wakes the inbox; a pair, an epoll and
+# at most a pair of pipes for the event loop; init's own (its link to the gateway, its signalfd, its ends of the pipes,
+# other interpreters' sockets) would show as one too many
 MOST = {
     "/dev/null": 1,
     "pipe": 4,
