@@ -141,3 +141,21 @@ def test_registration_with_a_bad_answer_ends_the_kernel(server: Server, tmp_path
     launcher.send_multipart([peer, b"<IDS|MSG>", b"0" * 64, b"{}"])
     process.wait(20)  # its client process is told, and ends
     launcher.close(0)
+
+
+def test_a_subscriber_is_welcomed(server: Server, context: str) -> None:
+    """JEP 65: what has been welcomed misses nothing; the topic asked for comes back."""
+    info = server.call("GET", context + "/connection").json()
+    session = Session(key=info["key"].encode())
+    for topic in ("", "kernel."):
+        socket: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.SUB)
+        socket.linger = 0
+        socket.connect(f"tcp://127.0.0.1:{info['iopub_port']}")
+        socket.subscribe(topic)
+        seen: list[tuple[str, dict[str, Any]]] = []
+        while not seen or seen[-1][0] != "iopub_welcome":
+            assert socket.poll(10_000), seen
+            message = session.deserialize(session.feed_identities(socket.recv_multipart())[1])
+            seen.append((message["msg_type"], message["content"]))
+        assert seen[-1][1] == {"subscription": topic}
+        socket.close()
