@@ -168,6 +168,12 @@ OUTPUT = [
     Cell("await new Promise((r) => process.stdout.write('cb\\n', r)); process.stdout.isTTY", out="cb\n"),
     Cell("void process.stdout.write(Buffer.from('bytes\\n'))", out="bytes\n"),
     Cell(
+        "import { Worker } from 'node:worker_threads';\n"
+        "const side = new Worker(\"require('node:worker_threads').parentPort.postMessage(6 * 7)\", { eval: true });\n"
+        "console.log(await new Promise((done) => side.once('message', done)));",
+        out="42\n",
+    ),
+    Cell(
         "require('child_process').execSync('echo from a child; echo err >&2', { stdio: 'inherit' }); console.log('after')",
         out="from a child\nafter\n",
         err="err\n",
