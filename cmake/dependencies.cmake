@@ -1,6 +1,6 @@
 # Libraries of the distribution, by pkg-config. Python: the distribution's own, whatever python3 comes first in PATH.
 find_package(PkgConfig REQUIRED)
-foreach(lib IN ITEMS libzmq jansson libseccomp uuid libuv openssl sqlite3 libmnl libnftnl libcurl cmocka zlib libpcre2-8)
+foreach(lib IN ITEMS libzmq jansson libseccomp uuid libuv openssl sqlite3 libmnl libnftnl libcurl cmocka zlib libpcre2-8 libnghttp2 libcares)
   string(REGEX REPLACE "^lib" "" name ${lib})
   string(TOUPPER ${name} name)
   pkg_check_modules(${name} REQUIRED IMPORTED_TARGET ${lib})
