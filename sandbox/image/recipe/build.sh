@@ -139,7 +139,7 @@ write_etc() {
     local etc=$ROOTFS/etc
     printf '127.0.0.1\tlocalhost cellbox\n::1\tlocalhost ip6-localhost ip6-loopback\n' >"$etc/hosts"
     rm -f "$etc/resolv.conf"
-    printf 'nameserver 127.0.0.1\noptions timeout:1 attempts:1\n' >"$etc/resolv.conf"
+    printf 'nameserver 10.200.0.53\nnameserver fd00:200::53\noptions timeout:2 attempts:2\n' >"$etc/resolv.conf"
     echo cellbox >"$etc/hostname"
     : >"$etc/machine-id"
     printf 'PATH="%s"\nLANG="C.UTF-8"\n' "$BOX_PATH" >"$etc/environment"
