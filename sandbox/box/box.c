@@ -112,9 +112,8 @@ static int watch(struct box *b, uv_poll_t *poll, int fd, uv_poll_cb cb, int *ope
     return uv_poll_start(poll, UV_READABLE, cb);
 }
 
-struct box *box_create(const struct box_config *config, uint64_t number,
-                       struct box_parts *take_parts, const char *image,
-                       const struct cgroup_limits *limits, struct err *err)
+struct box *box_create(const struct box_config *config, struct box_parts *take_parts,
+                       const char *image, const struct cgroup_limits *limits, struct err *err)
 {
     struct box *b = calloc(1, sizeof *b);
     int sync[2] = {-1, -1}, link[2] = {-1, -1};
@@ -125,7 +124,7 @@ struct box *box_create(const struct box_config *config, uint64_t number,
         err_set(err, r, "make box", NULL);
         goto fail;
     }
-    b->number = number;
+    b->number = take_parts->number;
     b->config = config;
     b->pid = -1;
     b->pidfd = -1;
@@ -136,7 +135,7 @@ struct box *box_create(const struct box_config *config, uint64_t number,
     list_init(&b->link);
     list_init(&b->contexts);
 
-    struct wire_clone req = {.h = {.type = WIRE_CLONE, .box = number},
+    struct wire_clone req = {.h = {.type = WIRE_CLONE, .box = b->number},
                              .uid_offset = take_parts->slot * UID_RANGE,
                              .uid_count = UID_RANGE};
     snprintf(req.hostname, sizeof req.hostname, "cellbox");

@@ -10,6 +10,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <uv.h>
 
 #include "sandbox/base/list.h"
@@ -50,6 +51,7 @@ struct box {
     char image[WIRE_NAME];
     struct cgroup_limits limits;
     uint32_t request_seq; /* of the BOX_CREATE, DESTROY being answered; owner's */
+    bool held;            /* running, not told to G yet; owner's */
     int remove_disk;      /* what happens to the disk when it dies: 0 keep, 1 remove */
     pid_t pid;
     int pidfd, sync,
@@ -74,9 +76,8 @@ struct kept_context {
 };
 
 /* Takes the parts. NULL + *err on failure to even begin (parts are undone). */
-struct box *box_create(const struct box_config *config, uint64_t number,
-                       struct box_parts *take_parts, const char *image,
-                       const struct cgroup_limits *limits, struct err *err);
+struct box *box_create(const struct box_config *config, struct box_parts *take_parts,
+                       const char *image, const struct cgroup_limits *limits, struct err *err);
 /* The zygote's answer: pid and pidfd (taken), or err. */
 void box_cloned(struct box *b, pid_t pid, int take_pidfd, const struct err *err);
 /* Kills everything in it; `gone` follows. */

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "sandbox/base/fd.h"
@@ -14,6 +15,8 @@
 void parts_init(struct box_parts *p)
 {
     *p = (struct box_parts){.disk_mount = -1, .image_mount = -1, .runtime_mount = -1, .netns = -1};
+    for (int i = 0; i < NETNS_LISTENERS; i++)
+        p->listeners[i] = -1;
 }
 
 static int clone_idmapped(const char *path, int userns, int *ret, struct err *err)
@@ -57,7 +60,7 @@ int parts_make(const struct parts_source *src, const char *disk, int take_netns,
         p.new_disk = r == 0;
     }
     if (r == 0)
-        r = netns_configure(p.netns, err);
+        r = netns_configure(p.netns, p.listeners, err);
     if (r == 0)
         r = mounts_make(src, &p, err);
     if (r == 0)
@@ -79,6 +82,9 @@ void parts_free(struct disks *disks, struct box_parts *p, int remove_disk)
     p->runtime_mount = fd_close(p->runtime_mount);
     p->image_mount = fd_close(p->image_mount);
     p->netns = fd_close(p->netns);
+    for (int i = 0; i < NETNS_LISTENERS; i++)
+        p->listeners[i] = fd_close(p->listeners[i]);
+    free(p->ca);
     if (remove_disk && (p->new_disk || remove_disk > 1) && *p->disk &&
         disk_remove(disks, p->disk, &err) < 0)
         log_warn("box", "disk_remove_failed", "disk=%s reason=%s", p->disk, log_quote(err.text));

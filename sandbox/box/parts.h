@@ -7,6 +7,7 @@
 
 #include "sandbox/box/disk.h"
 #include "sandbox/cgroup/cgroup.h"
+#include "sandbox/netns/netns.h"
 
 struct parts_source {
     struct disks *disks;
@@ -20,6 +21,9 @@ struct box_parts {
     uint32_t slot;
     int new_disk; /* ours to remove when the box is not made after all */
     int disk_mount, image_mount, runtime_mount, netns;
+    int listeners[NETNS_LISTENERS]; /* kept for a successor of the egress process */
+    uint64_t number;                /* the owner's: what will be the box's number */
+    char *ca;                       /* the owner's: PEM certificate of its egress, malloc'ed */
     struct cgroup *cgroup;
 };
 

@@ -38,6 +38,10 @@ static const struct option_def {
      "default limit of processes and threads; default 1024"},
     {"cull-idle", U32, offsetof(struct config, cull_idle),
      "end Jupyter kernels that nobody used for so many seconds; default 0: never"},
+    {"egress-resolver", TEXT128, offsetof(struct config, egress_resolver),
+     "name servers that sandboxes' connections are resolved by, ADDR:PORT[,...]; default: the host's"},
+    {"egress-ca", TEXT256, offsetof(struct config, egress_ca),
+     "PEM file with authorities that servers may have beside the host's own"},
     {"ws-compression", TEXT16, offsetof(struct config, ws_compression),
      "compress WebSocket messages: auto (to other machines; the default), never, always"},
     {"zygote-clones", U32, offsetof(struct config, zygote_clones),
@@ -144,6 +148,8 @@ static void locate(struct config *c)
     if (strlen(self) > 200)
         return;
     snprintf(c->gateway, sizeof c->gateway, "%.200s/libexec/cellbox/cbx-gateway", self);
+    snprintf(c->egress, sizeof c->egress, "%.200s/libexec/cellbox/cbx-egress", self);
+    snprintf(c->handlers, sizeof c->handlers, "%.200s/libexec/cellbox/egress", self);
     snprintf(c->runtime, sizeof c->runtime, "%.200s/libexec/cellbox/runtime.erofs", self);
     if (!*c->image_dir) {
         char marker[PATH_MAX];

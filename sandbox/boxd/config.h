@@ -12,6 +12,10 @@ struct config {
     char state_dir[256];     /* default /var/lib/cellbox */
     char image_dir[256];     /* default build/images beside a build tree, else STATE/images */
     char gateway[256];       /* path of cbx-gateway */
+    char egress[256];        /* path of cbx-egress */
+    char handlers[256];      /* folder of the handler worker's files */
+    char egress_resolver[128]; /* "ADDR:PORT[,...]", "" = what the host uses */
+    char egress_ca[256];       /* PEM file of CAs that servers may have beside the host's */
     char runtime[256];       /* erofs image of what is mounted at /opt/cellbox */
     uint32_t uid_base;       /* first host uid of the server's ranges */
     uint32_t pool_warm;      /* warm boxes with Python kept by G */

@@ -19,6 +19,7 @@
 
 #include "sandbox/base/fd.h"
 #include "sandbox/base/log.h"
+#include "sandbox/boxd/child.h"
 #include "sandbox/boxd/discovery.h"
 #include "sandbox/boxd/listen.h"
 #include "sandbox/boxd/server.h"
@@ -74,7 +75,10 @@ static int make_state(struct server *s, struct err *err)
     int r = make_dir(c->state_dir, 0711, 0, err);
     snprintf(path, sizeof path, "%s/gateway", c->state_dir);
     if (r == 0)
-        r = make_dir(path, 0700, c->uid_base + 1, err);
+        r = make_dir(path, 0700, c->uid_base + UID_GATEWAY, err);
+    snprintf(path, sizeof path, "%s/egress", c->state_dir);
+    if (r == 0)
+        r = make_dir(path, 0700, c->uid_base + UID_EGRESS, err);
     if (r == 0)
         r = discovery_token(c->state_dir, c->token, s->token, sizeof s->token, err);
     return r;
@@ -103,7 +107,7 @@ static int make_zygote_userns(struct server *s, struct err *err)
 {
     uint32_t base = s->config.uid_base;
     struct userns_range ranges[] = {
-        {0, base + 2, 1}, {UID_RANGE, base + UID_RANGE, (UID_SLOTS - 1) * (uint32_t)UID_RANGE}};
+        {0, base + UID_ZYGOTE, 1}, {UID_RANGE, base + UID_RANGE, (UID_SLOTS - 1) * (uint32_t)UID_RANGE}};
     return userns_new_fd(ranges, 2, &s->zygote_userns, err);
 }
 
@@ -119,22 +123,29 @@ static int own_mounts(struct err *err)
 }
 
 /*
- * G's state stands inside a directory that G's uid may not be able to reach (a home, a temporary
- * directory): in B's mount namespace, which G shares, it has a second place that everybody can.
+ * The state of G and E stands inside a directory that their uids may not be able to reach (a home, a
+ * temporary directory): in B's mount namespace, which they share, it has a second place that everybody
+ * can.
  */
-static int mount_gateway_state(struct server *s, struct err *err)
+static int mount_state(struct server *s, const char *name, char ret_place[64], struct err *err)
 {
     char path[300];
     CLEANUP_FD int mount_fd = -1;
-    snprintf(path, sizeof path, "%s/gateway", s->config.state_dir);
-    snprintf(s->gateway_state, sizeof s->gateway_state, "/run/cellbox/gateway-%d", (int)getpid());
+    snprintf(path, sizeof path, "%s/%s", s->config.state_dir, name);
+    snprintf(ret_place, 64, "/run/cellbox/%s-%d", name, (int)getpid());
     int r = mkdir("/run/cellbox", 0755) < 0 && errno != EEXIST ? -errno : 0;
-    if (r == 0 && mkdir(s->gateway_state, 0700) < 0 && errno != EEXIST)
+    if (r == 0 && mkdir(ret_place, 0700) < 0 && errno != EEXIST)
         r = -errno;
     if (r < 0)
-        return err_set(err, r, "make directory", "%s: %s", s->gateway_state, strerror(-r));
+        return err_set(err, r, "make directory", "%s: %s", ret_place, strerror(-r));
     r = mount_clone(AT_FDCWD, path, 0, &mount_fd, err);
-    return r < 0 ? r : mount_attach(mount_fd, s->gateway_state, err);
+    return r < 0 ? r : mount_attach(mount_fd, ret_place, err);
+}
+
+static void unmount_state(const char *place)
+{
+    umount2(place, MNT_DETACH);
+    rmdir(place);
 }
 
 static void raise_limits(void)
@@ -162,8 +173,9 @@ static void on_child(uv_signal_t *h, int signum)
             return;
         int status = 0;
         waitpid(si.si_pid, &status, WNOHANG);
-        gateway_reaped(s, si.si_pid, status);
-        zygotes_reaped(s, si.si_pid, status);
+        if (!child_reaped(s->gateway, si.si_pid, status) &&
+            !child_reaped(s->egress, si.si_pid, status))
+            zygotes_reaped(s, si.si_pid, status);
     }
 }
 
@@ -173,7 +185,8 @@ static void stop(struct server *s)
         return;
     s->stopping = true;
     log_info("server", "stopping", NULL);
-    gateway_stop(s);
+    child_stop(s->gateway);
+    child_stop(s->egress);
     zygotes_stop(s);
     LIST_FOREACH (it, &s->boxes)
         box_kill(LIST_ENTRY(it, struct box, link), 0);
@@ -199,8 +212,8 @@ static void wind_up(struct server *s)
     while (!list_empty(&s->boxes))
         uv_run(&s->loop, UV_RUN_ONCE);
     discovery_withdraw(s->config.state_dir);
-    umount2(s->gateway_state, MNT_DETACH);
-    rmdir(s->gateway_state);
+    unmount_state(s->gateway_state);
+    unmount_state(s->egress_state);
     while (waitpid(-1, NULL, 0) > 0 || errno == EINTR)
         ;
     cgroup_root_close(s->cgroups);
@@ -219,7 +232,9 @@ static int prepare(struct server *s, struct err *err)
     if (r == 0)
         r = lock_state(s, err);
     if (r == 0)
-        r = mount_gateway_state(s, err);
+        r = mount_state(s, "gateway", s->gateway_state, err);
+    if (r == 0)
+        r = mount_state(s, "egress", s->egress_state, err);
     if (r == 0)
         r = listen_open(s->config.listen, &s->listen_fd, s->listen_text, sizeof s->listen_text,
                         err);
@@ -232,6 +247,8 @@ static int prepare(struct server *s, struct err *err)
         r = filter_compile(FILTER_BOX, &s->filter, err);
     if (r == 0)
         r = filter_compile(FILTER_GATEWAY, &s->gateway_filter, err);
+    if (r == 0)
+        r = filter_compile(FILTER_EGRESS, &s->egress_filter, err);
     if (r == 0)
         r = make_zygote_userns(s, err);
     return r;
@@ -264,8 +281,10 @@ int main(int argc, char **argv)
         watch_signal(&s, &s.sigterm, on_signal, SIGTERM);
         watch_signal(&s, &s.sigint, on_signal, SIGINT);
         s.box_config = (struct box_config){&s.loop, s.disks, s.filter, &box_events, &s};
-        r = zygotes_start(&s, &err);
+        r = egress_start(&s, &err);
     }
+    if (r == 0)
+        r = zygotes_start(&s, &err);
     if (r == 0)
         r = gateway_start(&s, &err);
     if (r < 0) {

@@ -252,19 +252,41 @@ static struct wire_box_created describe(const struct box *b, uint32_t type, uint
     return m;
 }
 
+static size_t with_tail(uint8_t *out, const void *head, size_t head_len, const uint8_t *tail,
+                        size_t tail_len)
+{
+    memcpy(out, head, head_len);
+    if (tail_len)
+        memcpy(out + head_len, tail, tail_len);
+    return head_len + tail_len;
+}
+
 void request_box_created(void *owner, struct box *b, const struct err *err)
 {
     struct server *s = owner;
     if (err) {
         log_warn("box", "create_failed", "step=%s reason=%s", log_quote(err->step),
                  log_quote(err->text));
+        egress_close(s, b->number);
         request_box_failed(s, b->request_seq, err);
         return;
     }
+    b->held = true;
+    if (b->parts.ca)
+        request_box_trusted(s, b);
+}
+
+void request_box_trusted(struct server *s, struct box *b)
+{
+    static uint8_t space[WIRE_MSG_MAX];
+    if (!b->held)
+        return;
+    b->held = false;
     struct wire_box_created m = describe(b, WIRE_BOX_CREATED, b->request_seq);
+    size_t len = with_tail(space, &m, sizeof m, (uint8_t *)b->parts.ca, strlen(b->parts.ca));
     /* Nobody waits for it when G was replaced meanwhile: it dies rather than lingers. A disk that
      * was there stays. */
-    if (!b->request_seq || gateway_send(s, &m, sizeof m, &b->init_link, 1) < 0)
+    if (!b->request_seq || gateway_send(s, space, len, &b->init_link, 1) < 0)
         box_kill(b, b->parts.new_disk);
 }
 
@@ -283,15 +305,7 @@ void request_box_gone(void *owner, struct box *b, int status)
     }
     struct wire_gone gone = {.h = {.type = WIRE_BOX_GONE, .box = b->number}, .status = status};
     gateway_send(s, &gone, sizeof gone, NULL, 0);
-}
-
-static size_t with_tail(uint8_t *out, const void *head, size_t head_len, const uint8_t *tail,
-                        size_t tail_len)
-{
-    memcpy(out, head, head_len);
-    if (tail_len)
-        memcpy(out + head_len, tail, tail_len);
-    return head_len + tail_len;
+    egress_close(s, b->number);
 }
 
 static void hello(struct server *s, uint8_t *space)

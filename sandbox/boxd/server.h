@@ -11,7 +11,10 @@
 #include "sandbox/wire/wire.h"
 
 struct zygotes; /* zygotes.c: warm interpreters, one per image in use */
-struct gateway; /* gateway.c: G's process and link */
+struct child;   /* child.c: G's or E's process and link */
+
+/* Uids of the server's own processes, from uid_base on; boxes come after the first UID_RANGE. */
+enum { UID_GATEWAY = 1, UID_ZYGOTE = 2, UID_EGRESS = 3 };
 
 struct server {
     uv_loop_t loop;
@@ -19,7 +22,7 @@ struct server {
     char token[128];
     int listen_fd;
     char listen_text[160]; /* "http://127.0.0.1:8888" */
-    int filter, gateway_filter, zygote_userns;
+    int filter, gateway_filter, egress_filter, zygote_userns;
     char runtime_path[300]; /* where the interpreter host's image is mounted, in B's mount namespace
                              */
     struct cgroup_root *cgroups;
@@ -28,9 +31,10 @@ struct server {
     uint64_t next_box;
     struct box_config box_config;
     struct zygotes *zygotes;
-    struct gateway *gateway;
+    struct child *gateway, *egress;
     uv_signal_t sigterm, sigint, sigchld;
-    char gateway_state[64]; /* G's directory as G sees it */
+    char gateway_state[64], egress_state[64]; /* their directories as G and E see them */
+    uint8_t egress_ca_key[32], egress_secrets_key[32];
     bool stopping, announced;
     int exit_status;
 };
@@ -53,21 +57,29 @@ int zygotes_create_box(struct server *s, const char *image, const struct box_req
                        struct err *err);
 int zygotes_clone(void *owner, struct box *b, const struct wire_clone *req, const int *fds,
                   size_t nfds);
+void zygotes_each_parts(struct server *s, void (*visit)(struct server *s, const struct box_parts *p));
+struct box_parts *zygotes_find_parts(struct server *s, uint64_t number); /* made in advance */
 void zygotes_forget_requests(
     struct server *s); /* creations that have not begun: nobody waits for them */
 void zygotes_reaped(struct server *s, pid_t pid, int status);
 
 /* gateway.c */
 int gateway_start(struct server *s, struct err *err);
-void gateway_stop(struct server *s);
-void gateway_reaped(struct server *s, pid_t pid, int status);
 int gateway_send(struct server *s, const void *msg, size_t len, const int *fds, size_t nfds);
 void gateway_reply(struct server *s, const struct wire_head *to, const struct err *err,
                    int64_t value);
 
+/* egress.c */
+int egress_start(struct server *s, struct err *err);
+/* A box's network exists: E gets its listeners, and gives a CA certificate for it. */
+void egress_open(struct server *s, const struct box_parts *p);
+void egress_close(struct server *s, uint64_t box);
+void egress_link_gateway(struct server *s); /* a fresh link between G and E, to both */
+
 /* requests.c: the monitor's table */
 void request_dispatch(struct server *s, const uint8_t *msg, size_t len, int *fds, size_t nfds);
 void request_box_created(void *owner, struct box *b, const struct err *err);
+void request_box_trusted(struct server *s, struct box *b); /* its certificate has come */
 void request_box_gone(void *owner, struct box *b, int status);
 void request_box_failed(struct server *s, uint32_t seq, const struct err *err);
 void request_hand_over(struct server *s); /* HELLO and everything that lives, to a new gateway */

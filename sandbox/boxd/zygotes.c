@@ -232,6 +232,40 @@ static int launch(struct image *im, struct err *err)
 
 /* ---- parts in advance ---- */
 
+static int make_parts(struct image *im, const char *disk, struct box_parts *ret, struct err *err)
+{
+    struct server *s = im->all->server;
+    struct parts_source src = source(im);
+    int r = parts_make(&src, disk, im->netns[--im->nnetns], ret, err);
+    if (r < 0)
+        return r;
+    ret->number = ++s->next_box;
+    egress_open(s, ret);
+    return 0;
+}
+
+void zygotes_each_parts(struct server *s, void (*visit)(struct server *s, const struct box_parts *p))
+{
+    if (!s->zygotes)
+        return;
+    LIST_FOREACH (it, &s->zygotes->images) {
+        struct image *im = LIST_ENTRY(it, struct image, link);
+        for (unsigned i = 0; i < im->nparts; i++)
+            visit(s, &im->parts[i]);
+    }
+}
+
+struct box_parts *zygotes_find_parts(struct server *s, uint64_t number)
+{
+    LIST_FOREACH (it, &s->zygotes->images) {
+        struct image *im = LIST_ENTRY(it, struct image, link);
+        for (unsigned i = 0; i < im->nparts; i++)
+            if (im->parts[i].number == number)
+                return &im->parts[i];
+    }
+    return NULL;
+}
+
 static bool want_more(const struct image *im)
 {
     return im->nparts < im->all->server->config.parts_ready;
@@ -255,10 +289,9 @@ static void on_idle(uv_idle_t *h)
     bool again = false;
     LIST_FOREACH (it, &zs->images) {
         struct image *im = LIST_ENTRY(it, struct image, link);
-        struct parts_source src = source(im);
         struct err err = {0};
         if (want_more(im) && im->nnetns) {
-            if (parts_make(&src, "", im->netns[--im->nnetns], &im->parts[im->nparts], &err) == 0)
+            if (make_parts(im, "", &im->parts[im->nparts], &err) == 0)
                 im->nparts++;
             else
                 log_error("box", "parts_failed", "step=%s reason=%s", log_quote(err.step),
@@ -287,19 +320,21 @@ static void refill(struct zygotes *zs)
 static int create_now(struct image *im, struct box_request *req, struct err *err)
 {
     struct server *s = im->all->server;
-    struct parts_source src = source(im);
     struct box_parts parts;
     int r = 0;
 
     if (!*req->disk && im->nparts)
         parts = im->parts[--im->nparts];
     else
-        r = parts_make(&src, req->disk, im->netns[--im->nnetns], &parts, err);
+        r = make_parts(im, req->disk, &parts, err);
     if (r < 0)
         return r;
-    struct box *b = box_create(&s->box_config, ++s->next_box, &parts, im->sha, &req->limits, err);
-    if (!b)
+    uint64_t number = parts.number;
+    struct box *b = box_create(&s->box_config, &parts, im->sha, &req->limits, err);
+    if (!b) {
+        egress_close(s, number);
         return err && err->code ? err->code : -EIO;
+    }
     b->request_seq = req->seq;
     return 0;
 }

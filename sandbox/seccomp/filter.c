@@ -245,6 +245,31 @@ static int add_gateway(scmp_filter_ctx c)
     return r == 0 ? seccomp_rule_add(c, SCMP_ACT_ALLOW, SCMP_SYS(prctl), 0) : r;
 }
 
+/* Like the gateway, and it starts the workers of handlers (sandbox/egress/handlers), which inherit this. */
+static int add_egress(scmp_filter_ctx c)
+{
+    static const char *const more[] = {"execve", "vfork", "kill", "setpgid", NULL};
+    int r = add_gateway(c);
+    if (r == 0)
+        r = add_list(c, SCMP_ACT_ALLOW, more, NULL);
+    return r == 0 ? seccomp_rule_add(c, SCMP_ACT_ALLOW, SCMP_SYS(clone), 1,
+                                     SCMP_A0_64(SCMP_CMP_MASKED_EQ, NEW_NAMESPACES, 0))
+                  : r;
+}
+
+static int add_kind(scmp_filter_ctx c, enum filter_kind kind)
+{
+    switch (kind) {
+    case FILTER_BOX:
+        return add_box(c);
+    case FILTER_GATEWAY:
+        return add_gateway(c);
+    case FILTER_EGRESS:
+        return add_egress(c);
+    }
+    return -EINVAL;
+}
+
 int filter_compile(enum filter_kind kind, int *ret_fd, struct err *err)
 {
     scmp_filter_ctx c = seccomp_init(SCMP_ACT_ERRNO(ENOSYS));
@@ -254,7 +279,7 @@ int filter_compile(enum filter_kind kind, int *ret_fd, struct err *err)
     if (r == 0)
         r = seccomp_attr_set(c, SCMP_FLTATR_CTL_OPTIMIZE, 2);
     if (r == 0)
-        r = kind == FILTER_BOX ? add_box(c) : add_gateway(c);
+        r = add_kind(c, kind);
     if (r == 0)
         r = add_list(c, SCMP_ACT_ERRNO(EPERM), policy_denied, NULL);
     if (r == 0)

@@ -8,7 +8,7 @@
 
 #include "sandbox/base/err.h"
 
-enum filter_kind { FILTER_BOX, FILTER_GATEWAY };
+enum filter_kind { FILTER_BOX, FILTER_GATEWAY, FILTER_EGRESS };
 
 /* B, once each. *ret_fd: memfd with struct sock_filter[]. */
 int filter_compile(enum filter_kind kind, int *ret_fd, struct err *err);

@@ -21,13 +21,22 @@ enum wire_type {
     WIRE_ADOPT_CONTEXT, /* struct wire_context, tail: kept blob; fds: G's end of the frame socket */
     WIRE_ADOPT_END,     /* head only: nothing more to take over */
     WIRE_BOX_GONE,      /* struct wire_gone: init of that box has ended; its contexts are dropped */
+    WIRE_EGRESS_LINK,   /* to G and to E: head only; fds: a fresh SEQPACKET link between the two */
+
+    /* B -> E */
+    WIRE_EGRESS_HELLO = 16, /* struct wire_egress_hello, tail: configuration JSON */
+    WIRE_EGRESS_OPEN,  /* struct wire_egress_open; fds: the listeners of that box's network, in the order
+                          of sandbox/netns/netns.h */
+    WIRE_EGRESS_CLOSE, /* head only: the box is gone */
+    /* E -> B */
+    WIRE_EGRESS_OPENED, /* head, tail: the box's CA certificate, PEM */
 
     /* G -> B; all but READY, *_KEEP and *_DROP are answered by WIRE_REPLY or the named type with
        the same seq */
     WIRE_READY = 32,  /* head only: G serves; B tells the user */
     WIRE_BOX_CREATE,  /* struct wire_box_create -> WIRE_BOX_CREATED + fds: init link, or WIRE_REPLY
                          with an error */
-    WIRE_BOX_CREATED, /* struct wire_box_created */
+    WIRE_BOX_CREATED, /* struct wire_box_created, tail: CA certificate of its egress, PEM */
     WIRE_BOX_DESTROY, /* struct wire_box_destroy: kill everything in the box; disk removed unless
                          keep_disk */
     WIRE_DISK_REMOVE, /* struct wire_disk: remove the disk of a box that is not running */
@@ -47,6 +56,7 @@ enum wire_type {
 
     /* G -> I; answered by WIRE_REPLY with the same seq */
     WIRE_INIT_SETUP = 96, /* tail: host name, NUL */
+    WIRE_INIT_TRUST,      /* tail: CA certificate, PEM: to be trusted by what runs in the box */
     WIRE_CONTEXT_START,  /* struct wire_context_start, tail: cwd NUL, then K=V NUL...; fds: runner's
                             frame socket;  reply value = pid inside the box */
     WIRE_CONTEXT_SIGNAL, /* struct wire_context_signal */
@@ -67,12 +77,65 @@ enum wire_type {
     WIRE_BOX_SOCKETS,      /* G -> B, head only -> WIRE_REPLY + fds: an IPv4 and perhaps an IPv6 TCP
                               socket of the box's network, not connected */
     WIRE_BOX_LIMITS,       /* G -> B, struct wire_box_limits: of a running box, from now on */
+
+    /* G -> E, each answered by struct wire_egress_reply of the same type; longer data beside it in a
+       memfd */
+    WIRE_EGRESS_CALL = 160, /* struct wire_egress_call, tail or fd: data */
 };
+
+/* What G asks of E; sandbox/egress/calls.c. Data is text, mostly JSON. */
+enum wire_egress_op {
+    EGRESS_BOX_SET = 1,    /* box, name, disk; data: policy. From now on the box is that sandbox */
+    EGRESS_POLICY_CHECK,   /* data: policy */
+    EGRESS_SECRET_PUT,     /* name; data: the secret */
+    EGRESS_SECRET_REMOVE,  /* name */
+    EGRESS_SECRET_LIST,    /* -> data */
+    EGRESS_HANDLER_PUT,    /* name, value: length of the source; data: source, then options */
+    EGRESS_HANDLER_REMOVE, /* name */
+    EGRESS_HANDLER_LIST,   /* -> data */
+    EGRESS_HANDLER_SOURCE, /* name -> data */
+    EGRESS_LOG_READ,       /* disk, value: cursor, count: bytes, wait: ms -> data: lines, value: next cursor */
+    EGRESS_LOG_HAR,        /* disk, value: cursor, count: bytes -> data: HAR document */
+    EGRESS_LOG_REMOVE,     /* disk: the sandbox is gone for good */
+    EGRESS_METRICS,        /* -> data: Prometheus text */
+    EGRESS_USAGE,          /* disk -> value: bytes to and from the world since the sandbox exists */
+};
+
+/* What is wrong with a call, beside errno: code of struct err. */
+enum { EGRESS_E_INVALID = -10001, EGRESS_E_NOT_FOUND = -10002 };
 
 struct wire_head {
     uint32_t type;
     uint32_t seq;
     uint64_t box; /* number of the box in this run of B, 0 = none; never reused */
+};
+
+struct wire_egress_hello {
+    struct wire_head h;
+    uint8_t ca_key[32];      /* of this run of B: every box's CA is made from it */
+    uint8_t secrets_key[32]; /* seals secrets at rest */
+};
+
+struct wire_egress_open {
+    struct wire_head h;
+    char disk[WIRE_DISK];
+};
+
+struct wire_egress_call {
+    struct wire_head h; /* box: where one is meant */
+    uint32_t op, count;
+    uint64_t value;
+    uint32_t wait_ms;
+    uint32_t data_len; /* of the tail, or of the memfd beside the message */
+    char name[WIRE_NAME];
+    char disk[WIRE_DISK];
+};
+
+struct wire_egress_reply {
+    struct wire_head h;
+    struct err err; /* code 0 = ok; step: place in a document */
+    uint64_t value, lost;
+    uint32_t data_len;
 };
 
 struct wire_reply {

@@ -1,0 +1,146 @@
+/*
+ * E as B sees it: a child that gets the listeners of every box's network, also of those that are only
+ * prepared, and answers each with the certificate of the CA that it speaks for in there. B keeps the
+ * listeners, so connections wait in them while E is started again.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "sandbox/base/fd.h"
+#include "sandbox/base/id.h"
+#include "sandbox/base/log.h"
+#include "sandbox/boxd/child.h"
+#include "sandbox/boxd/server.h"
+
+enum { CERTIFICATE_MAX = 4096 };
+
+static void hello(struct server *s)
+{
+    static uint8_t space[WIRE_MSG_MAX];
+    struct wire_egress_hello h = {.h = {.type = WIRE_EGRESS_HELLO}};
+    CLEANUP_FD int ca = -1;
+    json_t *j = json_pack("{s:s, s:s, s:s}", "state_dir", s->egress_state, "resolver",
+                          s->config.egress_resolver, "handlers", s->config.handlers);
+    char *text = j ? json_dumps(j, JSON_COMPACT) : NULL;
+    json_decref(j);
+    if (!text)
+        return;
+    memcpy(h.ca_key, s->egress_ca_key, sizeof h.ca_key);
+    memcpy(h.secrets_key, s->egress_secrets_key, sizeof h.secrets_key);
+    memcpy(space, &h, sizeof h);
+    memcpy(space + sizeof h, text, strlen(text));
+    if (*s->config.egress_ca && (ca = open(s->config.egress_ca, O_RDONLY | O_CLOEXEC)) < 0)
+        log_error("egress", "ca_unreadable", "file=%s reason=%s", log_quote(s->config.egress_ca),
+                  log_quote(strerror(errno)));
+    child_send(s->egress, space, sizeof h + strlen(text), &ca, ca >= 0);
+    free(text);
+}
+
+void egress_open(struct server *s, const struct box_parts *p)
+{
+    struct wire_egress_open m = {.h = {.type = WIRE_EGRESS_OPEN, .box = p->number}};
+    memcpy(m.disk, p->disk, sizeof m.disk);
+    child_send(s->egress, &m, sizeof m, p->listeners, NETNS_LISTENERS);
+}
+
+void egress_close(struct server *s, uint64_t box)
+{
+    struct wire_head h = {.type = WIRE_EGRESS_CLOSE, .box = box};
+    child_send(s->egress, &h, sizeof h, NULL, 0);
+}
+
+void egress_link_gateway(struct server *s)
+{
+    struct wire_head h = {.type = WIRE_EGRESS_LINK};
+    int pair[2];
+    int r = fd_seqpacket_pair(pair);
+    if (r < 0) {
+        log_error("egress", "link_failed", "reason=%s", log_quote(strerror(-r)));
+        return;
+    }
+    if (child_send(s->egress, &h, sizeof h, &pair[0], 1) == 0)
+        gateway_send(s, &h, sizeof h, &pair[1], 1);
+    fd_close(pair[0]);
+    fd_close(pair[1]);
+}
+
+static void on_started(void *owner)
+{
+    struct server *s = owner;
+    hello(s);
+    zygotes_each_parts(s, egress_open);
+    LIST_FOREACH (it, &s->boxes)
+        egress_open(s, &LIST_ENTRY(it, struct box, link)->parts);
+    egress_link_gateway(s);
+}
+
+static void on_opened(struct server *s, uint64_t number, const uint8_t *pem, size_t len)
+{
+    struct box *b = server_find_box(s, number);
+    struct box_parts *p = b ? &b->parts : zygotes_find_parts(s, number);
+    char *copy = p ? strndup((const char *)pem, len) : NULL;
+    if (!copy)
+        return;
+    free(p->ca);
+    p->ca = copy;
+    if (b)
+        request_box_trusted(s, b);
+}
+
+static void on_message(void *owner, const uint8_t *msg, size_t len, int *fds, size_t nfds)
+{
+    const struct wire_head *h = (const void *)msg;
+    (void)fds;
+    (void)nfds;
+    if (len > sizeof *h && len - sizeof *h <= CERTIFICATE_MAX && h->type == WIRE_EGRESS_OPENED)
+        on_opened(owner, h->box, msg + sizeof *h, len - sizeof *h);
+}
+
+static void on_hopeless(void *owner)
+{
+    struct server *s = owner;
+    if (!s->announced)
+        server_give_up(s, "start egress", "it dies while starting; see the log above");
+}
+
+static const struct child_ops ops = {on_started, on_message, on_hopeless};
+
+/* Outlives the server: what is sealed under it must open again. */
+static int secrets_key(struct server *s, struct err *err)
+{
+    char path[300];
+    uint8_t *key = s->egress_secrets_key;
+    snprintf(path, sizeof path, "%s/secrets.key", s->config.state_dir);
+    CLEANUP_FD int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0)
+        return err_set(err, -errno, "open key of secrets", "%s: %s", path, strerror(errno));
+    ssize_t n = pread(fd, key, sizeof s->egress_secrets_key, 0);
+    if (n == sizeof s->egress_secrets_key)
+        return 0;
+    if (n != 0)
+        return err_set(err, -EINVAL, "open key of secrets", "%s holds no key of 32 bytes", path);
+    id_random(key, sizeof s->egress_secrets_key);
+    int r = fd_write_all(fd, key, sizeof s->egress_secrets_key);
+    return r < 0 ? err_set(err, r, "write key of secrets", "%s: %s", path, strerror(-r)) : 0;
+}
+
+int egress_start(struct server *s, struct err *err)
+{
+    struct child_config c = {.name = "cbx-egress",
+                             .module = "egress",
+                             .program = s->config.egress,
+                             .uid = s->config.uid_base + UID_EGRESS,
+                             .filter = s->egress_filter,
+                             .ops = &ops,
+                             .owner = s};
+    int r = secrets_key(s, err);
+    if (r < 0)
+        return r;
+    id_random(s->egress_ca_key, sizeof s->egress_ca_key);
+    s->egress = child_start(&s->loop, &c, err);
+    return s->egress ? 0 : err->code;
+}
