@@ -56,6 +56,7 @@ struct egress_box {
     struct listener *listeners[NETNS_LISTENERS];
     struct list conns, exchanges, relays, upstreams;
     unsigned nconns, nexchanges, nupstreams;
+    bool log_dirty; /* records wait to be written */
     uint64_t bytes; /* to and from the world, since the sandbox exists */
     uint64_t bytes_saved;
 };

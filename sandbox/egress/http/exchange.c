@@ -32,7 +32,7 @@ struct exchange {
     const struct exchange_up_ops *up_ops;
     void *up;
     uint64_t bytes_in, bytes_out;
-    char reason[256];
+    char reason[256], upstream[64];
     struct redact redact;
     bool redacting, unchunking;
     struct inject_unchunk unchunk;
@@ -52,6 +52,13 @@ struct egress_box *exchange_box(const struct exchange *x)
 uint64_t exchange_id(const struct exchange *x)
 {
     return x->id;
+}
+
+void exchange_set_up(struct exchange *x, const struct exchange_up_ops *ops, void *up, const char *upstream)
+{
+    x->up_ops = ops;
+    x->up = up;
+    snprintf(x->upstream, sizeof x->upstream, "%s", upstream);
 }
 
 static struct policy_target target_of(const struct exchange *x)
@@ -82,6 +89,7 @@ static void record(struct exchange *x)
         .start_us = x->start_us,
         .duration_us = (uint32_t)((now - x->start_ns) / 1000),
         .upstream_us = x->head_ns ? (uint32_t)((x->head_ns - x->start_ns) / 1000) : 0,
+        .upstream = *x->upstream ? x->upstream : NULL,
         .secrets = x->secrets.len ? buf_str(&x->secrets) : NULL,
     };
     box_record(x->box, &r);

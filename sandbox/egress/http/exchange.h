@@ -73,6 +73,9 @@ void exchange_up_end(struct exchange *x, const struct http_head *trailers);
 void exchange_up_failed(struct exchange *x, uint16_t status, const char *reason);
 void exchange_up_drained(struct exchange *x);
 
+/* The up side hands the exchange on to another that goes on in its place; upstream: address, for the log. */
+void exchange_set_up(struct exchange *x, const struct exchange_up_ops *ops, void *up, const char *upstream);
+
 const struct http_head *exchange_request_head(const struct exchange *x);
 struct egress_box *exchange_box(const struct exchange *x);
 uint64_t exchange_id(const struct exchange *x);

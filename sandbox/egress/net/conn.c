@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "sandbox/base/fd.h"
+#include "sandbox/egress/net/dial.h"
 
 enum { FIRST_BYTES_MS = 15000, HANDSHAKE_MS = 15000, METHOD_MAX = 20, PREFACE = 24 };
 static const char preface[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -83,7 +84,7 @@ void conns_sweep(struct egress_box *b, uint64_t now_ms)
 void conn_deny(struct conn *c, const char *kind, const char *rule, const char *reason)
 {
     char address[64];
-    address_text(&c->dst, address);
+    socket_address_text(&c->dst, address);
     struct egress_record r = {.kind = kind,
                               .id = c->id,
                               .host = *c->host ? c->host : address,
@@ -150,7 +151,7 @@ static void intercept(struct conn *c, const struct hello *hello)
     char address[64], *end;
     const char *name = c->host;
     if (!*name) {
-        address_text(&c->dst, address);
+        socket_address_text(&c->dst, address);
         end = strrchr(address, ':');
         *end = 0;
         name = *address == '[' ? address + 1 : address;

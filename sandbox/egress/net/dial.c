@@ -32,7 +32,7 @@ struct dial {
     void *user;
 };
 
-void address_text(const union socket_address *a, char out[64])
+void socket_address_text(const union socket_address *a, char out[64])
 {
     char text[INET6_ADDRSTRLEN] = "";
     if (a->sa.sa_family == AF_INET) {

@@ -17,4 +17,4 @@ struct dial *dial_start(uv_loop_t *loop, struct resolver *r, struct policy *poli
                         dialled_fn *done, void *user);
 void dial_cancel(struct dial *d); /* NULL is fine */
 /* "203.0.113.7:443" */
-void address_text(const union socket_address *a, char out[64]);
+void socket_address_text(const union socket_address *a, char out[64]);

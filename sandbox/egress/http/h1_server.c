@@ -1,0 +1,502 @@
+/* HTTP/1.1 towards the box: requests become exchanges, one at a time, in order. */
+#include <errno.h>
+#include <llhttp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "sandbox/base/fd.h"
+#include "sandbox/egress/egress.h"
+#include "sandbox/egress/http/authority.h"
+#include "sandbox/egress/http/h1.h"
+#include "sandbox/egress/net/conn.h"
+
+enum { HEAD_MS = 30000, IDLE_MS = 120000, DRAIN_MS = 5000, BEHIND_MAX = 65536 };
+
+struct h1_server {
+    struct conn *conn;
+    struct stream *stream;
+    llhttp_t parser;
+    struct http_head head, trailers;
+    struct h1_collect collect;
+    struct buf target, behind; /* behind: bytes after a request that is still being answered */
+    struct exchange *x;
+    bool request_done, keep_alive, http10, head_request, chunked, close_delimited, responded, tunnel, draining;
+    bool paused, eof, in_parse, broken;
+};
+
+static void next_request(struct h1_server *s);
+
+static void release(void *self)
+{
+    struct h1_server *s = self;
+    struct exchange *x = STEAL_PTR(s->x);
+    if (x)
+        exchange_down_gone(x);
+    stream_close(s->stream);
+    h1_collect_deinit(&s->collect);
+    head_deinit(&s->head);
+    head_deinit(&s->trailers);
+    buf_deinit(&s->target);
+    buf_deinit(&s->behind);
+    free(s);
+}
+
+/* What was written still goes out. */
+static void end(struct h1_server *s)
+{
+    struct conn *c = s->conn;
+    if (s->in_parse) {
+        s->broken = true;
+        return;
+    }
+    stream_close_sent(STEAL_PTR(s->stream));
+    release(s);
+    conn_finish(c);
+}
+
+/* The answer is out before the request was in: what still comes is read away, or the close would be a reset. */
+static void drain(struct h1_server *s)
+{
+    s->draining = true;
+    stream_shutdown(s->stream);
+    conn_limit(s->conn, DRAIN_MS);
+    stream_pause(s->stream, false);
+    if (s->eof)
+        end(s);
+}
+
+/* ---- what the exchange does to us ---- */
+
+static void put_status(struct buf *out, uint16_t status)
+{
+    buf_printf(out, "HTTP/1.1 %u %s\r\n", status, h1_reason(status));
+}
+
+static void frame(struct h1_server *s, const struct http_head *h, bool last, struct buf *out)
+{
+    bool bare = s->head_request || h->status == 204 || h->status == 304;
+    bool length = head_find(h, "content-length") != NULL;
+    s->chunked = s->close_delimited = false;
+    if (!length && !bare) {
+        if (last)
+            buf_puts(out, "content-length: 0\r\n");
+        else if (s->http10)
+            s->close_delimited = true;
+        else
+            s->chunked = true;
+    }
+    if (s->chunked)
+        buf_puts(out, "transfer-encoding: chunked\r\n");
+    if (s->close_delimited || !s->request_done)
+        s->keep_alive = false;
+    if (!s->keep_alive)
+        buf_puts(out, "connection: close\r\n");
+    else if (s->http10)
+        buf_puts(out, "connection: keep-alive\r\n");
+}
+
+static int respond(void *down, const struct http_head *h, bool last)
+{
+    struct h1_server *s = down;
+    CLEANUP_BUF struct buf out = {0};
+    buf_init(&out, 2 * HEAD_TEXT_MAX);
+    if (h->status < 200 && s->http10)
+        return 0;
+    put_status(&out, h->status);
+    h1_put_fields(&out, h);
+    if (h->status >= 200) {
+        frame(s, h, last, &out);
+        s->responded = true;
+    }
+    buf_puts(&out, "\r\n");
+    return stream_write(s->stream, out.data, out.len) == STREAM_FULL ? EXCHANGE_FULL : EXCHANGE_OK;
+}
+
+static int body(void *down, const uint8_t *data, size_t len)
+{
+    struct h1_server *s = down;
+    char size[24];
+    if (!len || (s->head_request && !s->tunnel))
+        return EXCHANGE_OK;
+    if (s->chunked) {
+        int n = snprintf(size, sizeof size, "%zx\r\n", len);
+        stream_write(s->stream, size, (size_t)n);
+    }
+    int r = stream_write(s->stream, data, len);
+    if (s->chunked)
+        r = stream_write(s->stream, "\r\n", 2);
+    return r == STREAM_FULL ? EXCHANGE_FULL : EXCHANGE_OK;
+}
+
+static void finish_answer(void *down, const struct http_head *trailers)
+{
+    struct h1_server *s = down;
+    s->x = NULL;
+    if (s->chunked) {
+        CLEANUP_BUF struct buf out = {0};
+        buf_puts(&out, "0\r\n");
+        if (trailers)
+            h1_put_fields(&out, trailers);
+        buf_puts(&out, "\r\n");
+        stream_write(s->stream, out.data, out.len);
+    }
+    if (s->tunnel)
+        end(s);
+    else if (!s->request_done)
+        drain(s);
+    else if (!s->keep_alive || s->eof)
+        end(s);
+    else
+        next_request(s);
+}
+
+static void abort_answer(void *down)
+{
+    struct h1_server *s = down;
+    s->x = NULL;
+    if (s->in_parse) {
+        s->broken = true;
+        return;
+    }
+    struct conn *c = s->conn;
+    stream_reset(STEAL_PTR(s->stream));
+    release(s);
+    conn_finish(c);
+}
+
+static void pause_request(void *down, bool paused)
+{
+    struct h1_server *s = down;
+    s->paused = paused;
+    stream_pause(s->stream, paused);
+}
+
+static int upgrade(void *down, const struct http_head *h)
+{
+    struct h1_server *s = down;
+    CLEANUP_BUF struct buf out = {0};
+    put_status(&out, 101);
+    h1_put_fields(&out, h);
+    buf_puts(&out, "connection: upgrade\r\n\r\n");
+    stream_write(s->stream, out.data, out.len);
+    s->tunnel = true;
+    s->chunked = false;
+    conn_limit(s->conn, 0);
+    if (s->behind.len) {
+        exchange_request_body(s->x, s->behind.data, s->behind.len);
+        buf_reset(&s->behind);
+    }
+    return s->x ? 0 : -EPIPE;
+}
+
+static const struct exchange_down_ops down_ops = {respond, body, finish_answer, abort_answer, pause_request, upgrade};
+
+/* ---- parsing ---- */
+
+/* Of what is not HTTP, or nothing that could be passed on: an answer, a line in the log, and the end. */
+static void refuse(struct h1_server *s, uint16_t status, const char *reason)
+{
+    char text[300];
+    struct conn *c = s->conn;
+    int n = snprintf(text, sizeof text,
+                     "HTTP/1.1 %u %s\r\ncontent-type: text/plain\r\nx-cellbox-egress-reason: %.150s\r\n"
+                     "content-length: 0\r\nconnection: close\r\n\r\n",
+                     status, h1_reason(status), reason);
+    struct egress_record r = {.kind = "http",
+                              .id = c->id,
+                              .scheme = c->https ? "https" : "http",
+                              .host = c->host,
+                              .port = c->port,
+                              .protocol = "HTTP/1.1",
+                              .decision = "deny",
+                              .reason = reason,
+                              .status = status,
+                              .start_us = egress_clock_us()};
+    box_record(c->box, &r);
+    if (!s->responded || !s->x)
+        stream_write(s->stream, text, (size_t)n);
+    s->keep_alive = false;
+    if (s->x) {
+        struct exchange *x = STEAL_PTR(s->x);
+        exchange_down_gone(x);
+    }
+    drain(s);
+}
+
+static int on_begin(llhttp_t *p)
+{
+    struct h1_server *s = p->data;
+    head_reset(&s->head);
+    head_reset(&s->trailers);
+    buf_reset(&s->target);
+    s->collect.into = &s->head;
+    s->request_done = s->responded = s->chunked = s->close_delimited = false;
+    conn_limit(s->conn, HEAD_MS);
+    return 0;
+}
+
+static int on_url(llhttp_t *p, const char *at, size_t n)
+{
+    struct h1_server *s = p->data;
+    return buf_put(&s->target, at, n) < 0 ? HPE_USER : 0;
+}
+
+static int on_field(llhttp_t *p, const char *at, size_t n)
+{
+    struct h1_server *s = p->data;
+    h1_collect_name(&s->collect, at, n);
+    return s->collect.err ? HPE_USER : 0;
+}
+
+static int on_value(llhttp_t *p, const char *at, size_t n)
+{
+    struct h1_server *s = p->data;
+    h1_collect_value(&s->collect, at, n);
+    return s->collect.err ? HPE_USER : 0;
+}
+
+/* "http://host/path" is what a program sends that believes in an HTTP proxy; it gets origin form. */
+static int set_target(struct http_head *h, const char *url, size_t len, const struct head_field *host)
+{
+    const char *rest = url, *end = url + len;
+    size_t scheme = len > 7 && !strncasecmp(url, "http://", 7) ? 7 : len > 8 && !strncasecmp(url, "https://", 8) ? 8 : 0;
+    if (!scheme) {
+        if (*url != '/' && !(len == 1 && *url == '*'))
+            return -EINVAL;
+        h->authority = host->value;
+        return head_put(h, url, len, &h->target);
+    }
+    rest = url + scheme;
+    const char *path = rest;
+    while (path < end && *path != '/' && *path != '?')
+        path++;
+    int r = head_put(h, rest, (size_t)(path - rest), &h->authority);
+    if (r < 0)
+        return r;
+    if (path == end)
+        return head_put(h, "/", 1, &h->target);
+    if (*path == '/')
+        return head_put(h, path, (size_t)(end - path), &h->target);
+    r = head_put(h, "/", 1, &h->target); /* "?x" becomes "/?x": the two lie side by side in the arena */
+    struct head_slice query;
+    if (r == 0 && (r = head_put(h, path, (size_t)(end - path), &query)) == 0)
+        h->target.len += query.len;
+    return r;
+}
+
+/* NULL: fine. */
+static const char *complete_head(struct h1_server *s)
+{
+    struct http_head *h = &s->head;
+    const struct head_field *host = NULL;
+    const char *method = llhttp_method_name(llhttp_get_method(&s->parser));
+    for (uint16_t i = 0; i < h->nfields; i++) {
+        if (!head_slice_is(h, h->fields[i].name, "host"))
+            continue;
+        if (host)
+            return "it has two Host fields";
+        host = &h->fields[i];
+    }
+    if (!host)
+        return "it has no Host field";
+    if (!strcmp(method, "CONNECT"))
+        return "CONNECT is not needed: connect to the host itself";
+    if (!s->target.len || set_target(h, buf_str(&s->target), s->target.len, host) < 0 ||
+        head_put(h, method, strlen(method), &h->method) < 0)
+        return "its target cannot be understood";
+    head_remove(h, "host");
+    /* Any other protocol would pass unseen once it is switched to: h2c above all. */
+    h1_strip_hop_by_hop(h, s->parser.upgrade && head_has_token(h, "upgrade", "websocket"));
+    return NULL;
+}
+
+static int on_headers_complete(llhttp_t *p)
+{
+    struct h1_server *s = p->data;
+    struct origin_space space;
+    struct exchange_origin origin;
+    h1_collect_done(&s->collect);
+    if (s->collect.err)
+        return -1;
+    s->http10 = p->http_major == 1 && p->http_minor == 0;
+    s->keep_alive = llhttp_should_keep_alive(p);
+    const char *why = complete_head(s);
+    s->head_request = !why && head_slice_is(&s->head, s->head.method, "HEAD");
+    if (!why)
+        why = authority_origin(s->conn, &s->head, &space, &origin);
+    if (why) {
+        llhttp_set_error_reason(p, why);
+        return -1;
+    }
+    bool no_body = !(p->flags & F_CHUNKED) && (!(p->flags & F_CONTENT_LENGTH) || p->content_length == 0);
+    origin.protocol = s->http10 ? "HTTP/1.0" : "HTTP/1.1";
+    s->collect.into = &s->trailers;
+    s->request_done = no_body;
+    conn_limit(s->conn, 0);
+    s->x = exchange_new(&origin, &s->head, no_body, &down_ops, s);
+    if (!s->x)
+        return -1;
+    return p->upgrade ? 2 : 0;
+}
+
+static int on_body(llhttp_t *p, const char *at, size_t n)
+{
+    struct h1_server *s = p->data;
+    if (s->x && exchange_request_body(s->x, (const uint8_t *)at, n) == EXCHANGE_FULL && s->x)
+        pause_request(s, true);
+    return s->broken ? -1 : 0;
+}
+
+static int on_complete(llhttp_t *p)
+{
+    struct h1_server *s = p->data;
+    h1_collect_done(&s->collect);
+    if (!s->request_done) {
+        s->request_done = true;
+        if (s->x)
+            exchange_request_end(s->x, s->trailers.nfields ? &s->trailers : NULL);
+    }
+    return HPE_PAUSED;
+}
+
+static const llhttp_settings_t *settings(void)
+{
+    static llhttp_settings_t s;
+    if (!s.on_body) {
+        llhttp_settings_init(&s);
+        s.on_message_begin = on_begin;
+        s.on_url = on_url;
+        s.on_header_field = on_field;
+        s.on_header_value = on_value;
+        s.on_headers_complete = on_headers_complete;
+        s.on_body = on_body;
+        s.on_message_complete = on_complete;
+    }
+    return &s;
+}
+
+static void keep_behind(struct h1_server *s, const uint8_t *data, size_t len)
+{
+    if (s->tunnel) {
+        if (s->x && exchange_request_body(s->x, data, len) == EXCHANGE_FULL && s->x)
+            stream_pause(s->stream, true);
+        return;
+    }
+    buf_put(&s->behind, data, len);
+    if (s->behind.len > BEHIND_MAX)
+        stream_pause(s->stream, true);
+}
+
+static void parse(struct h1_server *s, const uint8_t *data, size_t len)
+{
+    s->in_parse = true;
+    llhttp_errno_t e = llhttp_execute(&s->parser, (const char *)data, len);
+    s->in_parse = false;
+    if (s->broken) { /* something ended it meanwhile */
+        s->broken = false;
+        end(s);
+        return;
+    }
+    if (e == HPE_PAUSED || e == HPE_PAUSED_UPGRADE) {
+        const uint8_t *rest = (const uint8_t *)llhttp_get_error_pos(&s->parser);
+        if (rest && rest < data + len)
+            keep_behind(s, rest, (size_t)(data + len - rest));
+        return;
+    }
+    if (e == HPE_OK)
+        return;
+    char reason[200];
+    const char *why = llhttp_get_error_reason(&s->parser);
+    if (s->collect.err)
+        refuse(s, 431, "the head is too large");
+    else {
+        snprintf(reason, sizeof reason, "%s", why ? why : "it is not valid HTTP/1.1");
+        refuse(s, strstr(reason, "another host") ? 421 : 400, reason);
+    }
+}
+
+static void on_data(void *user, const uint8_t *data, size_t len)
+{
+    struct h1_server *s = user;
+    if (s->draining)
+        return;
+    if (s->request_done || s->tunnel)
+        keep_behind(s, data, len);
+    else
+        parse(s, data, len);
+}
+
+static void next_request(struct h1_server *s)
+{
+    head_reset(&s->head);
+    s->request_done = false;
+    llhttp_resume(&s->parser);
+    llhttp_init(&s->parser, HTTP_REQUEST, settings());
+    s->parser.data = s;
+    h1_collect_deinit(&s->collect);
+    h1_collect_init(&s->collect, &s->head);
+    conn_limit(s->conn, IDLE_MS);
+    stream_pause(s->stream, false);
+    if (!s->behind.len)
+        return;
+    size_t len;
+    uint8_t *data = buf_steal(&s->behind, &len);
+    parse(s, data, len);
+    free(data);
+}
+
+static void on_eof(void *user)
+{
+    struct h1_server *s = user;
+    s->eof = true;
+    if (s->tunnel && s->x)
+        exchange_request_end(s->x, NULL);
+    else if (!s->x || !s->request_done)
+        end(s); /* between requests, or in the middle of one */
+}
+
+static void on_failed(void *user, const char *reason)
+{
+    struct h1_server *s = user;
+    (void)reason;
+    if (s->in_parse) {
+        s->broken = true;
+        return;
+    }
+    struct conn *c = s->conn;
+    release(s);
+    conn_finish(c);
+}
+
+static void on_drained(void *user)
+{
+    struct h1_server *s = user;
+    if (s->x)
+        exchange_down_drained(s->x);
+}
+
+int h1_server_start(struct conn *c)
+{
+    static const struct stream_ops ops = {.data = on_data, .eof = on_eof, .failed = on_failed, .drained = on_drained};
+    static const struct conn_protocol protocol = {release};
+    struct h1_server *s = calloc(1, sizeof *s);
+    if (!s)
+        return -ENOMEM;
+    s->conn = c;
+    s->stream = c->stream;
+    head_init(&s->head);
+    head_init(&s->trailers);
+    buf_init(&s->target, HEAD_TEXT_MAX);
+    buf_init(&s->behind, 2 * BEHIND_MAX + STREAM_READ);
+    h1_collect_init(&s->collect, &s->head);
+    llhttp_init(&s->parser, HTTP_REQUEST, settings());
+    s->parser.data = s;
+    stream_set_ops(c->stream, &ops, s);
+    c->protocol = &protocol;
+    c->self = s;
+    conn_limit(c, HEAD_MS);
+    stream_pause(c->stream, false);
+    return 0;
+}

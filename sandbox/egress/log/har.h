@@ -1,0 +1,3 @@
+#pragma once
+#include "sandbox/base/buf.h"
+int har_render(const char *lines, size_t len, struct buf *out);
