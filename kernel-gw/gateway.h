@@ -31,6 +31,7 @@ struct gateway {
      * been taken. */
     bool (*preview)(struct gateway *gw, struct exchange *x, const struct http_request *r);
     bool (*preview_streams)(struct gateway *gw, const struct http_request *r);
+    struct egress *egress;     /* kernel-gw/egress */
     struct ports *ports;       /* kernel-gw/api/ports.c */
     struct previews *previews; /* kernel-gw/preview */
     void *jupyter;             /* struct door of kernel-gw/jupyter */

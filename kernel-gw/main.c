@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "kernel-gw/api/api.h"
+#include "kernel-gw/egress/egress.h"
 #include "kernel-gw/gateway.h"
 #include "kernel-gw/net/websocket/websocket.h"
 #include "kernel-gw/notebook/notebook.h"
@@ -69,6 +70,13 @@ static void make_store(struct gateway *gw)
         store_load(gw->store, gw->manager, &e) < 0)
         fatal(e.step, e.text);
     store_follow(gw->store, gw->manager);
+}
+
+static void make_egress(struct gateway *gw, const json_t *config)
+{
+    const char *policy = json_string_value(json_object_get(config, "egress"));
+    if (egress_attach(gw, policy ? policy : "") < 0)
+        fatal("start", "out of memory");
 }
 
 static void make_server(struct gateway *gw, const struct wire_message *m)
@@ -126,6 +134,7 @@ static void on_hello(struct gateway *gw, const struct wire_message *m)
     read_options(gw, json_object_get(config, "jupyter"));
     make_manager(gw, config);
     make_store(gw);
+    make_egress(gw, config);
     make_server(gw, m);
     json_decref(config);
 }
@@ -137,6 +146,8 @@ static void on_message(void *user, const struct wire_message *m)
         on_hello(gw, m);
     } else if (!gw->manager) {
         fatal("hello", "B did not begin with it");
+    } else if (m->head->type == WIRE_EGRESS_LINK && m->nfds == 1) {
+        egress_link(gw, STEAL_FD(m->fds[0]));
     } else if (m->head->type == WIRE_ADOPT_END) {
         manager_adopted(gw->manager);
         gw->ready = true;

@@ -370,6 +370,7 @@ struct sandbox_info {
     const struct err *error; /* of SANDBOX_FAILED */
     uint64_t created_us, last_used_us;
     unsigned contexts;
+    uint64_t box; /* number while it has one, 0 else */
     uint64_t sleep_after_ms, cpu_ns_before;
     bool keep_alive;
 };
@@ -390,6 +391,7 @@ extern const double manager_run_bounds_ms[11];
 struct manager_hooks {
     void (*sandbox_changed)(void *user, struct sandbox *sb); /* keep it in the registry */
     void (*sandbox_removed)(void *user, const char *name);
+    void (*disk_removed)(void *user, const char *disk); /* of a removed sandbox */
     void (*context_opened)(void *user, struct context *c); /* also for adopted ones */
     void (*context_removed)(void *user, struct context *c);
     void (*orphan)(

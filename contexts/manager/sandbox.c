@@ -193,6 +193,7 @@ static void on_created(void *user, const struct err *error, const struct wire_me
         start_failed(sb, &e);
         return;
     }
+    init_trust(pb.init, m);
     sandbox_attach_box(sb, &pb);
 }
 
@@ -336,6 +337,8 @@ void sandbox_remove(struct sandbox *sb, void (*done)(void *user, const struct er
     wire_link_abandon(init);
     tell_waiters(sb, &gone);
     MANAGER_HOOK(m, sandbox_removed, sb->name);
+    if (sb->disk[0])
+        MANAGER_HOOK(m, disk_removed, sb->disk);
     if (sb->box)
         boxes_destroy(m->config.boxes, sb->box, false, rm ? on_removed : NULL, rm);
     else if (sb->disk[0])
@@ -388,6 +391,7 @@ void sandbox_get_info(const struct sandbox *sb, struct sandbox_info *ret)
                                  .created_us = sb->created_us,
                                  .last_used_us = sb->last_used_us,
                                  .contexts = sb->ncontexts,
+                                 .box = sb->box,
                                  .sleep_after_ms = sb->sleep_after_ms,
                                  .cpu_ns_before = sb->cpu_ns_before,
                                  .keep_alive = sb->keep_alive};

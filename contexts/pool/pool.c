@@ -10,6 +10,7 @@
 #include "sandbox/base/fd.h"
 #include "sandbox/base/list.h"
 #include "sandbox/base/log.h"
+#include "sandbox/wire/trust.h"
 
 #define MOD "pool"
 
@@ -192,6 +193,7 @@ int pool_put_environ(struct buf *out, const char *cwd)
         "USER=user",
         "TERM=xterm-256color",
         "SHELL=/bin/bash",
+        TRUST_ENVIRONMENT,
     };
     buf_put(out, cwd, strlen(cwd) + 1);
     for (size_t i = 0; i < sizeof defaults / sizeof *defaults; i++)
@@ -244,6 +246,8 @@ static void on_created(void *user, const struct err *error, const struct wire_me
     memcpy(&e->b.created, m->head, sizeof e->b.created);
     e->b.box = m->head->box;
     e->b.init = wire_link_new(e->pool->loop, STEAL_FD(m->fds[0]), &init_ops, e);
+    if (e->b.init)
+        init_trust(e->b.init, m);
     int r = e->b.init ? start_context(e) : -ENOMEM;
     if (r < 0)
         failed(e, "start context", strerror(-r));

@@ -15,6 +15,7 @@
 #include "sandbox/init/context.h"
 #include "sandbox/init/helper.h"
 #include "sandbox/init/requests.h"
+#include "sandbox/init/trust.h"
 
 struct init {
     int link, signals, epoll;
@@ -97,6 +98,14 @@ static void handle_setup(struct init *in, const struct wire_head *h, const uint8
     reply(in, h, err.code ? &err : NULL, 0);
 }
 
+/* Not worth a box: programs then say that a certificate is not trusted. */
+static void handle_trust(struct init *in, const struct wire_head *h, const uint8_t *m, size_t n)
+{
+    struct err err = {0};
+    trust_install((const char *)m + sizeof *h, n - sizeof *h, &err);
+    reply(in, h, err.code ? &err : NULL, 0);
+}
+
 /* Returns -1 when the link is gone for good. */
 static int handle_link(struct init *in)
 {
@@ -121,6 +130,9 @@ static int handle_link(struct init *in)
             break;
         case WIRE_FILES_OPEN:
             handle_files(in, in->message, (size_t)n, fds, nfds);
+            break;
+        case WIRE_INIT_TRUST:
+            handle_trust(in, h, in->message, (size_t)n);
             break;
         case WIRE_INIT_SETUP:
             handle_setup(in, h, in->message, (size_t)n);

@@ -39,11 +39,12 @@ RANKS: dict[str, tuple[str, int]] = {
     "kernel-gw/store": ("kernel-gw", 0),
     "kernel-gw/auth": ("kernel-gw", 1),
     "kernel-gw/gateway.h": ("kernel-gw", 2),  # what every door shares
-    "kernel-gw/api": ("kernel-gw", 3),
-    "kernel-gw/preview": ("kernel-gw", 4),
-    "kernel-gw/jupyter": ("kernel-gw", 4),
-    "kernel-gw/notebook": ("kernel-gw", 4),
-    "kernel-gw": ("kernel-gw", 5),
+    "kernel-gw/egress": ("kernel-gw", 3),
+    "kernel-gw/api": ("kernel-gw", 4),
+    "kernel-gw/preview": ("kernel-gw", 5),
+    "kernel-gw/jupyter": ("kernel-gw", 5),
+    "kernel-gw/notebook": ("kernel-gw", 5),
+    "kernel-gw": ("kernel-gw", 6),
     "clients/c": ("clients", 0),
     "clients/cli": ("clients", 1),
 }
@@ -66,6 +67,7 @@ BELOW: dict[str, set[str]] = {
     "kernel-gw/jupyter": CONTEXTS | GATEWAY_SEES,
     "kernel-gw/notebook": CONTEXTS | GATEWAY_SEES,
     "kernel-gw/preview": CONTEXTS | GATEWAY_SEES,
+    "kernel-gw/egress": CONTEXTS | GATEWAY_SEES,
     "kernel-gw/api": CONTEXTS | GATEWAY_SEES,
     "kernel-gw": CONTEXTS | GATEWAY_SEES,
 }

@@ -9,6 +9,15 @@ void init_setup(struct wire_link *init, const char *hostname)
     wire_link_call(init, &h, sizeof h, hostname, strlen(hostname) + 1, NULL, 0, NULL, NULL);
 }
 
+void init_trust(struct wire_link *init, const struct wire_message *created)
+{
+    struct wire_head h = {.type = WIRE_INIT_TRUST};
+    size_t head = sizeof(struct wire_box_created);
+    if (created->len > head)
+        wire_link_call(init, &h, sizeof h, (const uint8_t *)created->head + head,
+                       created->len - head, NULL, 0, NULL, NULL);
+}
+
 void init_context_start(struct wire_link *init, uint32_t context, uint32_t program,
                         const void *environ, size_t len, int runner_fd, wire_reply_fn *reply,
                         void *user)
