@@ -100,7 +100,8 @@ void buf_consume(struct buf *b, size_t n)
 uint8_t *buf_steal(struct buf *b, size_t *ret_len)
 {
     uint8_t *p = b->data;
-    *ret_len = b->len;
+    if (ret_len)
+        *ret_len = b->len;
     *b = (struct buf){.max = b->max};
     return p;
 }

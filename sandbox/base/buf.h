@@ -30,7 +30,7 @@ int buf_puts(struct buf *b, const char *s);
 int buf_putc(struct buf *b, char c);
 int buf_printf(struct buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void buf_consume(struct buf *b, size_t n); /* drops n bytes at the front */
-/* Moves the bytes out; the caller frees them with free(). */
+/* Moves the bytes out; the caller frees them with free(). ret_len may be NULL. */
 uint8_t *buf_steal(struct buf *b, size_t *ret_len);
 static inline const char *buf_str(const struct buf *b)
 {

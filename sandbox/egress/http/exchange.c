@@ -361,6 +361,10 @@ static void decide(struct exchange *x, bool end)
         answer_later(x, BLOCKED, "deny", x->verdict.reason);
         return;
     }
+    if (!policy_meter_bytes(x->box->meter, x->policy, x->verdict.rule, 0, now)) {
+        answer_later(x, TOO_MANY, "deny", "the byte quota is used up");
+        return;
+    }
     if (!policy_meter_request(x->box->meter, x->policy, x->verdict.rule, now, &reason, &retry)) {
         answer_later(x, TOO_MANY, "deny", reason);
         return;
@@ -439,7 +443,9 @@ struct exchange *exchange_new(const struct exchange_origin *o, const struct http
     }
     list_append(&o->box->exchanges, &x->link);
     o->box->nexchanges++;
-    if (head_copy(&x->head, head) < 0 || !x->host || !x->method || !x->path) {
+    int copied = head_copy(&x->head, head);
+    x->head.https = o->https;
+    if (copied < 0 || !x->host || !x->method || !x->path) {
         x->decision = "error";
         finish(x);
         return NULL;

@@ -33,5 +33,3 @@ bool secret_allows(const struct secret *s, const char *box_name, const char *hos
 const char *secret_get(const struct secret *s, const char *member);
 /* Appends a JSON array [{"name","hosts","sandboxes","kind","createdAt","updatedAt"}]: never a value. */
 int secrets_list(const struct secrets *s, struct buf *out);
-/* Replaces each occurrence of any secret's value of at least 8 bytes in text by "***" (for the log). */
-int secrets_redact(const struct secrets *s, const char *text, size_t len, struct buf *out);

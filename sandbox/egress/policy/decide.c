@@ -1,0 +1,274 @@
+#include <stdio.h>
+#include <string.h>
+
+#include "sandbox/egress/policy/glob.h"
+#include "sandbox/egress/policy/model.h"
+#include "sandbox/egress/policy/path.h"
+
+static void verdict(struct policy_verdict *v, enum policy_action action, const struct policy_rule *rule,
+                    const char *name, const char *reason)
+{
+    *v = (struct policy_verdict){.action = action, .rule = rule, .rule_name = name, .reason = reason};
+}
+
+/* ---- matching ---- */
+
+static bool in_ports(const struct policy_rule *r, uint16_t port)
+{
+    for (size_t i = 0; i < r->nports; i++)
+        if (port >= r->ports[i].from && port <= r->ports[i].to)
+            return true;
+    return r->nports == 0;
+}
+
+static bool in_networks(const struct policy_rule *r, const struct address *a)
+{
+    for (size_t i = 0; i < r->nnetworks; i++)
+        if (network_holds(&r->networks[i], a))
+            return true;
+    return false;
+}
+
+/* Where a rule names networks and no hosts, it is about addresses that are dialled as such. */
+static bool is_for(const struct policy_rule *r, const struct policy_target *t)
+{
+    struct address a;
+    if (!in_ports(r, t->port))
+        return false;
+    bool host = r->hosts.n && hosts_match(&r->hosts, t);
+    bool network = r->nnetworks && t->addr && address_from(t->addr, &a) && in_networks(r, &a);
+    return host || network || (!r->hosts.n && !r->nnetworks);
+}
+
+static bool method_fits(const struct policy_rule *r, const struct http_head *h)
+{
+    for (size_t i = 0; i < r->methods.n; i++)
+        if (head_slice_is(h, h->method, r->methods.items[i]))
+            return true;
+    return r->methods.n == 0;
+}
+
+static bool in_paths(const struct policy_rule *r, const char *path, size_t len)
+{
+    for (size_t i = 0; i < r->paths.n; i++)
+        if (policy_glob(r->paths.items[i], strlen(r->paths.items[i]), path, len))
+            return true;
+    return false;
+}
+
+/* Both forms of the path for what lets through, either for what denies: see path.h. */
+static bool path_fits(const struct policy_rule *r, const struct path_forms *f)
+{
+    if (!r->paths.n)
+        return true;
+    bool plain = in_paths(r, f->plain, f->plain_len);
+    if (f->loose == f->plain)
+        return plain;
+    bool loose = in_paths(r, f->loose, f->loose_len);
+    return r->action == POLICY_DENY ? plain || loose : plain && loose;
+}
+
+static bool scheme_fits(const struct policy_rule *r, bool https)
+{
+    return (!r->http && !r->https) || (https ? r->https : r->http);
+}
+
+static bool fits(const struct policy_rule *r, const struct policy_target *t, const struct http_head *h,
+                 const struct path_forms *f)
+{
+    return scheme_fits(r, h->https) && is_for(r, t) && method_fits(r, h) && path_fits(r, f);
+}
+
+/* ---- decisions ---- */
+
+static const struct handler_choice *choose(const struct handler_choice *list, size_t n, const char *host)
+{
+    for (size_t i = 0; i < n; i++)
+        if (host_glob(list[i].host, host))
+            return &list[i];
+    return NULL;
+}
+
+static const struct handler_choice *handler_for(const struct policy *p, const char *host)
+{
+    const struct handler_choice *c = choose(p->runtime_by_host, p->nruntime_by_host, host);
+    if (!c)
+        c = choose(p->by_host, p->nby_host, host);
+    if (!c && p->runtime_outbound.name)
+        c = &p->runtime_outbound;
+    if (!c && p->outbound.name)
+        c = &p->outbound;
+    return c;
+}
+
+static void by_rule(const struct policy_rule *r, struct policy_verdict *v)
+{
+    verdict(v, (enum policy_action)r->action, r, r->name, r->action == POLICY_DENY ? "a rule denies it" : "");
+    v->handler = r->handler;
+    v->params = r->params;
+}
+
+/* What is left when no rule speaks: the lists and the switch. */
+static void by_lists(const struct policy *p, const struct policy_target *t, bool handlers, struct policy_verdict *v)
+{
+    const struct handler_choice *c;
+    if (p->has_allowed && !hosts_match(&p->allowed, t)) {
+        verdict(v, POLICY_DENY, NULL, "allowedHosts", "the host is not in allowedHosts");
+    } else if (handlers && (c = handler_for(p, t->host))) {
+        verdict(v, POLICY_HANDLER, NULL, "outbound", "");
+        v->handler = c->name;
+        v->params = c->params;
+    } else if (p->has_allowed) {
+        verdict(v, POLICY_PASS, NULL, "allowedHosts", "");
+    } else if (p->internet) {
+        verdict(v, POLICY_PASS, NULL, "enableInternet", "");
+    } else {
+        verdict(v, POLICY_DENY, NULL, "enableInternet", "this sandbox has no internet");
+    }
+}
+
+static bool denied(const struct policy *p, const struct policy_target *t, struct policy_verdict *v)
+{
+    if (!hosts_match(&p->denied, t))
+        return false;
+    verdict(v, POLICY_DENY, NULL, "deniedHosts", "the host is in deniedHosts");
+    return true;
+}
+
+void policy_request(const struct policy *p, const struct policy_target *t, const struct http_head *head,
+                    bool from_handler, struct policy_verdict *ret)
+{
+    struct path_forms f;
+    if (denied(p, t, ret))
+        return;
+    if (path_forms_init(&f, head_at(head, head->target), head->target.len) < 0) {
+        verdict(ret, POLICY_DENY, NULL, "", "out of memory");
+        return;
+    }
+    for (size_t i = 0; i < p->nrules; i++) {
+        const struct policy_rule *r = &p->rules[i];
+        if (r->action == ACTION_NONE || r->action == POLICY_SPLICE || r->action == POLICY_TCP ||
+            (from_handler && r->action == POLICY_HANDLER) || !fits(r, t, head, &f))
+            continue;
+        by_rule(r, ret);
+        path_forms_deinit(&f);
+        return;
+    }
+    path_forms_deinit(&f);
+    by_lists(p, t, !from_handler, ret);
+}
+
+/* A rule that denies the whole host, before any that lets bytes through. */
+static bool denies_host(const struct policy_rule *r, const struct policy_target *t)
+{
+    return r->action == POLICY_DENY && !r->methods.n && !r->paths.n && is_for(r, t);
+}
+
+static bool bytes_rule(const struct policy *p, const struct policy_target *t, int action, struct policy_verdict *v)
+{
+    for (size_t i = 0; i < p->nrules; i++) {
+        const struct policy_rule *r = &p->rules[i];
+        if (denies_host(r, t) || (r->action == action && is_for(r, t))) {
+            by_rule(r, v);
+            return true;
+        }
+    }
+    return false;
+}
+
+void policy_connect(const struct policy *p, const struct policy_target *t, struct policy_verdict *ret)
+{
+    if (denied(p, t, ret))
+        return;
+    if (!bytes_rule(p, t, POLICY_TCP, ret))
+        verdict(ret, POLICY_INTERCEPT, NULL, "", "");
+}
+
+void policy_tls(const struct policy *p, const struct policy_target *t, struct policy_verdict *ret)
+{
+    if (denied(p, t, ret) || bytes_rule(p, t, POLICY_SPLICE, ret))
+        return;
+    if (!*t->host || !hosts_match(&p->splice, t)) {
+        verdict(ret, POLICY_INTERCEPT, NULL, "", "");
+        return;
+    }
+    by_lists(p, t, false, ret);
+    if (ret->action == POLICY_PASS)
+        verdict(ret, POLICY_SPLICE, NULL, "splice", "");
+}
+
+bool policy_allows_name(const struct policy *p, const char *host)
+{
+    struct policy_target t = {.host = host};
+    struct policy_verdict v;
+    return !denied(p, &t, &v);
+}
+
+bool policy_allows_address(const struct policy *p, const struct policy_target *t, const struct sockaddr *addr,
+                           const char **ret_reason)
+{
+    static char reason[160];
+    struct address a;
+    char text[46];
+    *ret_reason = reason;
+    if (!address_from(addr, &a)) {
+        snprintf(reason, sizeof reason, "it has an address of an unknown kind");
+        return false;
+    }
+    struct policy_target dialled = {.host = "", .addr = addr, .port = t->port};
+    address_text(&a, text);
+    bool open = hosts_hold(&p->allowed, &a, t->port);
+    for (size_t i = 0; i < p->nrules && !open; i++) {
+        const struct policy_rule *r = &p->rules[i];
+        if (denies_host(r, &dialled) && r->nnetworks) {
+            snprintf(reason, sizeof reason, "its address %s is in a network that a rule denies", text);
+            return false;
+        }
+        bool lets = r->action == POLICY_PASS || r->action == POLICY_TCP || r->action == POLICY_SPLICE;
+        open = lets && in_ports(r, t->port) && in_networks(r, &a) &&
+               (!*t->host || !r->hosts.n || hosts_match(&r->hosts, t));
+    }
+    if (hosts_hold(&p->denied, &a, t->port)) {
+        snprintf(reason, sizeof reason, "its address %s is in deniedHosts", text);
+        return false;
+    }
+    const char *special = open ? NULL : address_special(&a);
+    if (!special)
+        return true;
+    snprintf(reason, sizeof reason, "its address %s is no public one (%s), and no rule names a network that holds it",
+             text, special);
+    return false;
+}
+
+const struct policy_answer *policy_answer(const struct policy_rule *rule)
+{
+    return rule ? &rule->answer : NULL;
+}
+
+size_t policy_injects(const struct policy *p, const struct policy_target *t, const struct http_head *head,
+                      const struct policy_inject **ret, size_t cap)
+{
+    struct path_forms f;
+    size_t n = 0;
+    bool ready = false;
+    for (size_t i = 0; i < p->nrules; i++) {
+        const struct policy_rule *r = &p->rules[i];
+        if (!r->ninjects)
+            continue;
+        if (!ready && path_forms_init(&f, head_at(head, head->target), head->target.len) < 0)
+            return 0;
+        ready = true;
+        if (!fits(r, t, head, &f))
+            continue;
+        for (size_t k = 0; k < r->ninjects; k++) {
+            if (r->injects[k].secret && !head->https && !r->insecure)
+                continue;
+            if (n < cap)
+                ret[n] = &r->injects[k];
+            n++;
+        }
+    }
+    if (ready)
+        path_forms_deinit(&f);
+    return n;
+}
