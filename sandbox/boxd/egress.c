@@ -24,7 +24,7 @@ static void hello(struct server *s)
     struct wire_egress_hello h = {.h = {.type = WIRE_EGRESS_HELLO}};
     CLEANUP_FD int ca = -1;
     json_t *j = json_pack("{s:s, s:s, s:s}", "state_dir", s->egress_state, "resolver",
-                          s->config.egress_resolver, "handlers", s->config.handlers);
+                          s->config.egress_resolver, "handlers", s->handlers);
     char *text = j ? json_dumps(j, JSON_COMPACT) : NULL;
     json_decref(j);
     if (!text)

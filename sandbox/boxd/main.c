@@ -127,11 +127,9 @@ static int own_mounts(struct err *err)
  * temporary directory): in B's mount namespace, which they share, it has a second place that everybody
  * can.
  */
-static int mount_state(struct server *s, const char *name, char ret_place[64], struct err *err)
+static int mount_place(const char *path, const char *name, char ret_place[64], struct err *err)
 {
-    char path[300];
     CLEANUP_FD int mount_fd = -1;
-    snprintf(path, sizeof path, "%s/%s", s->config.state_dir, name);
     snprintf(ret_place, 64, "/run/cellbox/%s-%d", name, (int)getpid());
     int r = mkdir("/run/cellbox", 0755) < 0 && errno != EEXIST ? -errno : 0;
     if (r == 0 && mkdir(ret_place, 0700) < 0 && errno != EEXIST)
@@ -140,6 +138,13 @@ static int mount_state(struct server *s, const char *name, char ret_place[64], s
         return err_set(err, r, "make directory", "%s: %s", ret_place, strerror(-r));
     r = mount_clone(AT_FDCWD, path, 0, &mount_fd, err);
     return r < 0 ? r : mount_attach(mount_fd, ret_place, err);
+}
+
+static int mount_state(struct server *s, const char *name, char ret_place[64], struct err *err)
+{
+    char path[300];
+    snprintf(path, sizeof path, "%s/%s", s->config.state_dir, name);
+    return mount_place(path, name, ret_place, err);
 }
 
 static void unmount_state(const char *place)
@@ -214,6 +219,7 @@ static void wind_up(struct server *s)
     discovery_withdraw(s->config.state_dir);
     unmount_state(s->gateway_state);
     unmount_state(s->egress_state);
+    unmount_state(s->handlers);
     while (waitpid(-1, NULL, 0) > 0 || errno == EINTR)
         ;
     cgroup_root_close(s->cgroups);
@@ -235,6 +241,8 @@ static int prepare(struct server *s, struct err *err)
         r = mount_state(s, "gateway", s->gateway_state, err);
     if (r == 0)
         r = mount_state(s, "egress", s->egress_state, err);
+    if (r == 0)
+        r = mount_place(s->config.handlers, "handlers", s->handlers, err);
     if (r == 0)
         r = listen_open(s->config.listen, &s->listen_fd, s->listen_text, sizeof s->listen_text,
                         err);

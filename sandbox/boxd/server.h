@@ -34,6 +34,7 @@ struct server {
     struct child *gateway, *egress;
     uv_signal_t sigterm, sigint, sigchld;
     char gateway_state[64], egress_state[64]; /* their directories as G and E see them */
+    char handlers[64];                        /* the worker's files, the same */
     uint8_t egress_ca_key[32], egress_secrets_key[32];
     bool stopping, announced;
     int exit_status;

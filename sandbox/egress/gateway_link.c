@@ -137,6 +137,8 @@ static void on_secret_put(struct call *c)
 {
     char reason[208] = "";
     int r = secrets_put(c->l->egress->secrets, c->m->name, c->data, c->len, reason);
+    if (r == 0)
+        handlers_secrets_changed(c->l->egress->handlers);
     answer_err(c, r > 0 ? EGRESS_E_INVALID : r, "keep secret", *reason ? reason : r == SECRETS_E_TOO_MANY ? "there are too many secrets" : NULL);
 }
 

@@ -1,8 +1,8 @@
 /*
  * JavaScript handlers: Node workers outside the boxes, which answer requests as the up side of an
  * exchange and make requests of their own (fetch) as the down side of another. One worker process serves
- * all handler modules of the server (more if configured); it has no network, no file system to speak of and
- * no secret but those that a module's `env` names. A crash or an endless loop fails its requests closed
+ * all handler modules of the server; it cannot open a socket, read no file but its own and knows no secret
+ * but those that a module's `env` names. A crash or an endless loop fails its requests closed
  * (502 / 504) and the worker is started again.
  *
  * A module is ES module source: export default { outbound?, outboundByHost?, outboundHandlers? }, or a
@@ -28,15 +28,15 @@ struct handlers_config {
     const struct secrets *secrets;
 };
 
-/* A request of a handler to the world: the implementer (exchange.c's user) makes the exchange. */
 int handlers_new(uv_loop_t *loop, const struct handlers_config *c, struct handlers **ret);
-void handlers_free(struct handlers *h, void (*done)(void *), void *arg);
 /*
  * Adds or replaces a module: it is compiled in the worker before the old one goes; *ret through done: 0,
  * HANDLERS_E_INVALID with the error's text, or -errno. options: JSON {"env": {"NAME": "secret-name"}}.
  */
 void handlers_put(struct handlers *h, const char *name, const char *source, size_t len, const char *options,
                   void (*done)(void *arg, int result, const char *text), void *arg);
+bool handlers_has(const struct handlers *h, const char *name); /* "module" or "module.handler" */
+void handlers_secrets_changed(struct handlers *h); /* modules get their env anew */
 int handlers_remove(struct handlers *h, const char *name);
 int handlers_list(const struct handlers *h, struct buf *out); /* JSON array, no source */
 int handlers_source(const struct handlers *h, const char *name, struct buf *out);

@@ -588,7 +588,10 @@ void exchange_up_failed(struct exchange *x, uint16_t status, const char *reason)
         abort_both(x);
         return;
     }
-    x->box->egress->counters.upstream_errors++;
+    if (status == BLOCKED) /* by its address, which only the dial has seen */
+        x->verdict.rule_name = "address";
+    else
+        x->box->egress->counters.upstream_errors++;
     answer_later(x, status, status == BLOCKED ? "deny" : "error", reason);
 }
 

@@ -1,6 +1,5 @@
 #include <ctype.h>
 #include <errno.h>
-#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -195,7 +194,7 @@ void read_rate(struct reader *r, const char *path, const json_t *o, struct rate 
     ret->per_ms = second ? second / 1e3 : minute / 6e4;
     ret->burst = read_number(r, path, o, "burst", 1, 1e6);
     if (ret->burst == 0)
-        ret->burst = fmax(1, second ? second : minute / 60);
+        ret->burst = ret->per_ms > 1e-3 ? ret->per_ms * 1e3 : 1; /* a second's worth */
 }
 
 void read_quota(struct reader *r, const char *path, const json_t *o, struct quota *ret)
