@@ -94,6 +94,7 @@ int api_attach(struct gateway *gw)
     r = r ? r : router_add(gw->router, api_watch_routes, api_watch_nroutes);
     r = r ? r : router_add(gw->router, api_port_routes, api_port_nroutes);
     r = r ? r : router_add(gw->router, api_usage_routes, api_usage_nroutes);
+    r = r ? r : router_add(gw->router, api_egress_routes, api_egress_nroutes);
     r = r ? r : router_add(gw->router, api_health_routes, api_health_nroutes);
     r = r ? r : router_add(gw->router, api_home_routes, api_home_nroutes);
     r = r ? r : router_add(gw->router, api_exec_routes, api_exec_nroutes);

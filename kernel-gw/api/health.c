@@ -1,7 +1,10 @@
 /* /healthz, /readyz, /metrics and the OpenAPI document. */
 #include <string.h>
 
+#include <stdlib.h>
+
 #include "kernel-gw/api/api.h"
+#include "kernel-gw/egress/egress.h"
 
 static void healthz(struct gateway *gw, struct exchange *x, const struct http_request *r,
                     const struct route_params *p)
@@ -68,22 +71,18 @@ static void put_objects(struct gateway *gw, struct buf *b)
     metric(b, "gauge", "contexts", "Contexts.", contexts);
 }
 
-static void metrics(struct gateway *gw, struct exchange *x, const struct http_request *r,
-                    const struct route_params *p)
+static void put_metrics(struct gateway *gw, struct buf *b)
 {
-    CLEANUP_BUF struct buf b = {0};
     struct manager_stats s;
-    (void)r;
-    (void)p;
     manager_get_stats(gw->manager, &s);
-    put_objects(gw, &b);
-    metric(&b, "gauge", "connections", "HTTP connections.", http_server_connections(gw->server));
-    metric(&b, "gauge", "pool_ready", "Warm boxes.", s.pool_ready);
-    metric(&b, "gauge", "pool_starting", "Boxes being warmed.", s.pool_starting);
-    buf_puts(&b, "# HELP cellbox_http_responses_total Responses by class.\n# TYPE "
+    put_objects(gw, b);
+    metric(b, "gauge", "connections", "HTTP connections.", http_server_connections(gw->server));
+    metric(b, "gauge", "pool_ready", "Warm boxes.", s.pool_ready);
+    metric(b, "gauge", "pool_starting", "Boxes being warmed.", s.pool_starting);
+    buf_puts(b, "# HELP cellbox_http_responses_total Responses by class.\n# TYPE "
                  "cellbox_http_responses_total counter\n");
     for (int i = 2; i < 6; i++)
-        buf_printf(&b, "cellbox_http_responses_total{class=\"%dxx\"} %llu\n", i,
+        buf_printf(b, "cellbox_http_responses_total{class=\"%dxx\"} %llu\n", i,
                    (unsigned long long)gw->http.by_class[i]);
     const struct {
         const char *name, *help;
@@ -106,16 +105,51 @@ static void metrics(struct gateway *gw, struct exchange *x, const struct http_re
         {"pool_misses_total", "Sandboxes that found the pool empty.", s.pool_misses},
     };
     for (size_t i = 0; i < sizeof counters / sizeof *counters; i++)
-        metric(&b, "counter", counters[i].name, counters[i].help, (double)counters[i].v);
-    put_runs(&b, &s);
-    if (b.err) {
+        metric(b, "counter", counters[i].name, counters[i].help, (double)counters[i].v);
+    put_runs(b, &s);
+    if (gw->put_metrics)
+        gw->put_metrics(gw, b);
+}
+
+/* A scrape that waits for what E counts. */
+struct scrape {
+    struct gateway *gw;
+    struct exchange *x; /* NULL: the client has gone */
+};
+
+static void on_scraper_gone(void *user)
+{
+    ((struct scrape *)user)->x = NULL;
+}
+
+static void on_egress_metrics(void *user, const struct err *e, const struct wire_egress_reply *r, const char *data)
+{
+    struct scrape *s = user;
+    CLEANUP_BUF struct buf b = {0};
+    if (s->x) {
+        put_metrics(s->gw, &b);
+        if (!e->code)
+            buf_put(&b, data, r->data_len);
+        api_count(s->gw, b.err ? 503 : 200);
+        exchange_respond(s->x, b.err ? 503 : 200, "text/plain; version=0.0.4", b.data, b.len);
+    }
+    free(s);
+}
+
+static void metrics(struct gateway *gw, struct exchange *x, const struct http_request *r, const struct route_params *p)
+{
+    static const struct exchange_ops ops = {.closed = on_scraper_gone};
+    struct wire_egress_call m = {.op = EGRESS_METRICS};
+    struct scrape *s = malloc(sizeof *s);
+    (void)r;
+    (void)p;
+    if (!s) {
         api_error(gw, x, 503, "OUT_OF_MEMORY", "out of memory");
         return;
     }
-    api_count(gw, 200);
-    if (gw->put_metrics)
-        gw->put_metrics(gw, &b);
-    exchange_respond(x, 200, "text/plain; version=0.0.4", b.data, b.len);
+    *s = (struct scrape){gw, x};
+    exchange_set_ops(x, &ops, s);
+    egress_call(gw, &m, NULL, 0, on_egress_metrics, s);
 }
 
 static void openapi(struct gateway *gw, struct exchange *x, const struct http_request *r,

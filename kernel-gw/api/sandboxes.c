@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "kernel-gw/api/api.h"
+#include "kernel-gw/egress/egress.h"
 #include "sandbox/base/json.h"
 
 #define SLEEP_MAX_MS 400000000000ll
@@ -16,7 +17,7 @@ static const struct api_field put_fields[] = {
     {.name = "instanceType", .type = API_STRING, .max = 32},
     {.name = "sleepAfter", .type = API_DURATION, .max = SLEEP_MAX_MS},
     {.name = "keepAlive", .type = API_BOOLEAN},
-    {.name = "egress", .type = API_UNSUPPORTED},
+    {.name = "egress", .type = API_OBJECT},
     {.name = "fromSnapshot", .type = API_UNSUPPORTED},
 };
 static const struct api_field patch_fields[] = {
@@ -26,7 +27,7 @@ static const struct api_field patch_fields[] = {
     {.name = "instanceType", .type = API_STRING, .max = 32},
     {.name = "sleepAfter", .type = API_DURATION, .max = SLEEP_MAX_MS},
     {.name = "keepAlive", .type = API_BOOLEAN},
-    {.name = "egress", .type = API_UNSUPPORTED},
+    {.name = "egress", .type = API_OBJECT},
 };
 #define COUNT(a) (sizeof(a) / sizeof *(a))
 
@@ -257,13 +258,64 @@ static void get_or_start(struct gateway *gw, struct exchange *x, const char *nam
     }
 }
 
-static void put(struct gateway *gw, struct exchange *x, const struct http_request *r,
-                const struct route_params *p)
+/* A request whose egress policy is put in force first: a box never runs under another. */
+struct arranging {
+    struct gateway *gw;
+    struct exchange *x; /* NULL: the client has gone */
+    char name[256];
+    json_t *body;
+    void (*go_on)(struct gateway *gw, struct exchange *x, const char *name, const json_t *o);
+};
+
+static void on_arranger_gone(void *user)
 {
-    struct sandbox_spec spec = {.name = p->value[0]};
-    json_t *o = api_body(gw, x, r, put_fields, COUNT(put_fields));
-    if (!o)
+    ((struct arranging *)user)->x = NULL;
+}
+
+static void on_arranged(void *user, const struct err *e, const struct wire_egress_reply *r, const char *data)
+{
+    struct arranging *a = user;
+    struct exchange *x = a->x;
+    (void)r;
+    (void)data;
+    if (x)
+        exchange_set_ops(x, NULL, NULL);
+    if (x && e->code == EGRESS_E_INVALID)
+        api_error_detail(a->gw, x, 400, "EGRESS_POLICY_INVALID", "field", "egress", "egress: %s", e->text);
+    else if (x && e->code)
+        api_error_err(a->gw, x, 503, "EGRESS_UNAVAILABLE", e);
+    else if (x)
+        a->go_on(a->gw, x, a->name, a->body);
+    json_decref(a->body);
+    free(a);
+}
+
+static void with_policy(struct gateway *gw, struct exchange *x, const char *name, json_t *o,
+                        void (*go_on)(struct gateway *gw, struct exchange *x, const char *name, const json_t *o))
+{
+    static const struct exchange_ops ops = {.closed = on_arranger_gone};
+    const json_t *policy = json_object_get(o, "egress");
+    if (!policy) {
+        go_on(gw, x, name, o);
         return;
+    }
+    char *text = json_dumps(policy, JSON_INDENT(2));
+    struct arranging *a = text ? calloc(1, sizeof *a) : NULL;
+    if (!a) {
+        free(text);
+        api_error(gw, x, 503, "OUT_OF_MEMORY", "out of memory");
+        return;
+    }
+    *a = (struct arranging){.gw = gw, .x = x, .body = json_incref(o), .go_on = go_on};
+    memcpy(a->name, name, strlen(name) + 1);
+    exchange_set_ops(x, &ops, a);
+    egress_set_policy(gw, name, text, strlen(text), on_arranged, a);
+    free(text);
+}
+
+static void put_go(struct gateway *gw, struct exchange *x, const char *name, const json_t *o)
+{
+    struct sandbox_spec spec = {.name = name};
     char *env =
         json_object_get(o, "env") ? json_dumps(json_object_get(o, "env"), JSON_COMPACT) : NULL;
     char *labels = json_object_get(o, "labels")
@@ -276,22 +328,36 @@ static void put(struct gateway *gw, struct exchange *x, const struct http_reques
         api_error_detail(gw, x, 400, "INVALID_FIELD", "field", "image",
                          "an image is named by a-z 0-9 - _ .");
     else if (read_size(gw, x, o, &spec.limits))
-        get_or_start(gw, x, p->value[0], o, &spec);
+        get_or_start(gw, x, name, o, &spec);
     free(env);
     free(labels);
+}
+
+static void put(struct gateway *gw, struct exchange *x, const struct http_request *r,
+                const struct route_params *p)
+{
+    json_t *o = api_body(gw, x, r, put_fields, COUNT(put_fields));
+    if (o && !sandbox_name_valid(p->value[0]))
+        api_sandbox(gw, x, p->value[0]); /* answers */
+    else if (o)
+        with_policy(gw, x, p->value[0], o, put_go);
     json_decref(o);
+}
+
+static void answer_sandbox(struct gateway *gw, struct exchange *x, struct sandbox *sb)
+{
+    CLEANUP_BUF struct buf b = {0};
+    api_put_sandbox(&b, sb);
+    api_json(gw, x, 200, &b);
 }
 
 static void get(struct gateway *gw, struct exchange *x, const struct http_request *r,
                 const struct route_params *p)
 {
-    CLEANUP_BUF struct buf b = {0};
     struct sandbox *sb = api_sandbox(gw, x, p->value[0]);
     (void)r;
-    if (!sb)
-        return;
-    api_put_sandbox(&b, sb);
-    api_json(gw, x, 200, &b);
+    if (sb)
+        answer_sandbox(gw, x, sb);
 }
 
 /* New limits on their way to the box. */
@@ -353,18 +419,12 @@ static bool change_limits(struct gateway *gw, struct exchange *x, struct sandbox
     return r < 0;
 }
 
-static void patch(struct gateway *gw, struct exchange *x, const struct http_request *r,
-                  const struct route_params *p)
+static void patch_go(struct gateway *gw, struct exchange *x, const char *name, const json_t *o)
 {
-    struct sandbox *sb = api_sandbox(gw, x, p->value[0]);
+    struct sandbox *sb = api_sandbox(gw, x, name);
     struct wire_limits want = {0};
-    json_t *o = sb ? api_body(gw, x, r, patch_fields, COUNT(patch_fields)) : NULL;
-    if (!o)
+    if (!sb || !read_size(gw, x, o, &want))
         return;
-    if (!read_size(gw, x, o, &want)) {
-        json_decref(o);
-        return;
-    }
     char *env =
         json_object_get(o, "env") ? json_dumps(json_object_get(o, "env"), JSON_COMPACT) : NULL;
     char *labels = json_object_get(o, "labels")
@@ -375,9 +435,18 @@ static void patch(struct gateway *gw, struct exchange *x, const struct http_requ
     update_life(sb, o);
     free(env);
     free(labels);
-    json_decref(o);
     if (!(want.memory || want.cpu || want.pids) || !change_limits(gw, x, sb, &want))
-        get(gw, x, r, p);
+        answer_sandbox(gw, x, sb);
+}
+
+static void patch(struct gateway *gw, struct exchange *x, const struct http_request *r,
+                  const struct route_params *p)
+{
+    struct sandbox *sb = api_sandbox(gw, x, p->value[0]);
+    json_t *o = sb ? api_body(gw, x, r, patch_fields, COUNT(patch_fields)) : NULL;
+    if (o)
+        with_policy(gw, x, p->value[0], o, patch_go);
+    json_decref(o);
 }
 
 static void on_delete_gone(void *user)

@@ -5,16 +5,19 @@
 #include <string.h>
 
 #include "kernel-gw/api/api.h"
+#include "kernel-gw/egress/egress.h"
 
 /* A question to B on behalf of a client. */
 struct asking {
     struct gateway *gw;
     struct exchange *x; /* NULL: the client has gone */
     char name[64];
+    bool has_stat;
+    struct wire_box_stat stat;
 };
 
 static void answer(struct gateway *gw, struct exchange *x, struct sandbox *sb,
-                   const struct wire_box_stat *st)
+                   const struct wire_box_stat *st, uint64_t egress_bytes)
 {
     CLEANUP_BUF struct buf b = {0};
     struct sandbox_info i;
@@ -23,9 +26,31 @@ static void answer(struct gateway *gw, struct exchange *x, struct sandbox *sb,
     buf_printf(&b, "{\"state\":\"%s\",\"activeCpuMs\":%.3f,\"memoryBytes\":%llu",
                sandbox_state_name(i.state), (double)cpu / 1e6,
                (unsigned long long)(st ? st->memory : 0));
-    buf_printf(&b, ",\"processes\":%u,\"oomKills\":%llu}", st ? st->pids : 0,
-               (unsigned long long)(st ? st->oom_kills : 0));
+    buf_printf(&b, ",\"processes\":%u,\"oomKills\":%llu,\"egressBytes\":%llu}", st ? st->pids : 0,
+               (unsigned long long)(st ? st->oom_kills : 0), (unsigned long long)egress_bytes);
     api_json(gw, x, 200, &b);
+}
+
+/* The last thing that is asked for. */
+static void on_egress(void *user, const struct err *e, const struct wire_egress_reply *r, const char *data)
+{
+    struct asking *a = user;
+    struct sandbox *sb = sandbox_get(a->gw->manager, a->name);
+    (void)data;
+    if (a->x && !sb)
+        api_error(a->gw, a->x, 404, "SANDBOX_NOT_FOUND", "the sandbox was removed");
+    else if (a->x)
+        answer(a->gw, a->x, sb, a->has_stat ? &a->stat : NULL, e->code ? 0 : r->value);
+    free(a);
+}
+
+static void ask_egress(struct asking *a, struct sandbox *sb)
+{
+    struct wire_egress_call m = {.op = EGRESS_USAGE};
+    struct sandbox_info i;
+    sandbox_get_info(sb, &i);
+    memcpy(m.disk, i.disk, strlen(i.disk) + 1);
+    egress_call(a->gw, &m, NULL, 0, on_egress, a);
 }
 
 static void on_stat(void *user, const struct err *e, const struct wire_message *m)
@@ -35,8 +60,13 @@ static void on_stat(void *user, const struct err *e, const struct wire_message *
     const struct wire_box_stat *st = m ? (const struct wire_box_stat *)m->head : NULL;
     if (a->x && !sb)
         api_error(a->gw, a->x, 404, "SANDBOX_NOT_FOUND", "the sandbox was removed");
-    else if (a->x)
-        answer(a->gw, a->x, sb, !e->code && st && m->len >= sizeof *st ? st : NULL);
+    else if (a->x) {
+        a->has_stat = !e->code && st && m->len >= sizeof *st;
+        if (a->has_stat)
+            a->stat = *st;
+        ask_egress(a, sb);
+        return;
+    }
     free(a);
 }
 
@@ -65,9 +95,7 @@ static void usage(struct gateway *gw, struct exchange *x, const struct http_requ
     exchange_set_ops(x, &asking_ops, a);
     if (sandbox_stat(sb, on_stat, a) == 0)
         return;
-    exchange_set_ops(x, NULL, NULL);
-    free(a);
-    answer(gw, x, sb, NULL);
+    ask_egress(a, sb);
 }
 
 const struct route api_usage_routes[] = {{"GET", "/v1/sandboxes/{name}/usage", usage, 0}};

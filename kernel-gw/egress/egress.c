@@ -211,6 +211,7 @@ struct setting {
     char *text;
     size_t len;
     uint64_t box;
+    bool early; /* the sandbox is about to be made */
     egress_reply_fn *reply;
     void *user;
 };
@@ -225,7 +226,7 @@ static void on_set(void *user, const struct err *err, const struct wire_egress_r
         sandbox_get_info(sb, &i);
     if (e.code == EGRESS_E_NOT_FOUND) /* its box ended meanwhile: the text was read all the same */
         e = (struct err){0};
-    if (!e.code && sb && keep(s->gw->egress, s->sandbox, s->text, s->len) < 0)
+    if (!e.code && (sb || s->early) && keep(s->gw->egress, s->sandbox, s->text, s->len) < 0)
         err_set(&e, -ENOMEM, "keep policy", NULL);
     else if (!e.code && sb && i.box && i.box != s->box) /* it got one meanwhile */
         tell(s->gw->egress, &i);
@@ -255,6 +256,7 @@ void egress_set_policy(struct gateway *gw, const char *sandbox, const char *text
         sandbox_get_info(sb, &i);
     s->gw = gw;
     s->len = len;
+    s->early = !sb;
     s->box = i.box;
     s->reply = reply;
     s->user = user;
@@ -285,6 +287,8 @@ void egress_link(struct gateway *gw, int take_fd)
         log_error("egress", "link_failed", "reason=memory");
         return;
     }
+    struct wire_egress_call check = {.op = EGRESS_POLICY_CHECK};
+    egress_call(gw, &check, e->policy, strlen(e->policy), on_told, NULL);
     while ((sb = sandbox_next(gw->manager, &cursor))) {
         struct sandbox_info i;
         sandbox_get_info(sb, &i);

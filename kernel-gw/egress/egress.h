@@ -24,7 +24,7 @@ void egress_forget(struct gateway *gw, void *user); /* its answers are swallowed
 const char *egress_policy(struct gateway *gw, const char *sandbox); /* JSON text in force */
 /*
  * Puts a policy in force, if E accepts it; text NULL: back to the default. err: EGRESS_E_INVALID with
- * step "line:column" when it is refused; then the old one stays. The sandbox need not run.
+ * step "line:column" when it is refused; then the old one stays. The sandbox need not run, nor exist yet.
  */
 void egress_set_policy(struct gateway *gw, const char *sandbox, const char *text, size_t len, egress_reply_fn *reply,
                        void *user);

@@ -40,6 +40,8 @@ static const struct option_def {
      "end Jupyter kernels that nobody used for so many seconds; default 0: never"},
     {"egress-resolver", TEXT128, offsetof(struct config, egress_resolver),
      "name servers that sandboxes' connections are resolved by, ADDR:PORT[,...]; default: the host's"},
+    {"egress-policy", TEXT256, offsetof(struct config, egress_policy),
+     "JSON file: the egress policy of sandboxes that have none of their own"},
     {"egress-ca", TEXT256, offsetof(struct config, egress_ca),
      "PEM file with authorities that servers may have beside the host's own"},
     {"ws-compression", TEXT16, offsetof(struct config, ws_compression),

@@ -15,6 +15,7 @@ struct config {
     char egress[256];        /* path of cbx-egress */
     char handlers[256];      /* folder of the handler worker's files */
     char egress_resolver[128]; /* "ADDR:PORT[,...]", "" = what the host uses */
+    char egress_policy[256];   /* file: policy of sandboxes without one of their own, "" = {} */
     char egress_ca[256];       /* PEM file of CAs that servers may have beside the host's */
     char runtime[256];       /* erofs image of what is mounted at /opt/cellbox */
     uint32_t uid_base;       /* first host uid of the server's ranges */
