@@ -52,7 +52,8 @@ struct handlers {
     struct buf in;
     uv_timer_t timer; /* pings, deadlines */
     uv_timer_t restart;
-    uint64_t ponged_at, pinged_at, started_at;
+    uint64_t pinged_at;
+    bool pinging; /* a PING is unanswered */
     unsigned backoff_ms;
 };
 

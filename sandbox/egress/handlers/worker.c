@@ -28,7 +28,7 @@ static void dispatch(struct handlers *h, const struct handler_frame *f)
     json_t *o;
     switch (f->type) {
     case HANDLER_PONG:
-        h->ponged_at = uv_now(h->loop);
+        h->pinging = false;
         h->backoff_ms = 0;
         break;
     case HANDLER_LOADED:
@@ -101,12 +101,13 @@ static void on_timer(uv_timer_t *t)
     calls_sweep(h, now);
     if (!h->stream)
         return;
-    if (h->pinged_at > h->ponged_at && now - h->pinged_at >= PATIENCE_MS) {
+    if (h->pinging && now - h->pinged_at >= PATIENCE_MS) {
         worker_kill(h, 504, "a handler does not let others run: an endless loop?");
         return;
     }
-    if (h->ponged_at >= h->pinged_at) {
-        h->pinged_at = now + 1;
+    if (!h->pinging) {
+        h->pinging = true;
+        h->pinged_at = now;
         worker_send(h, HANDLER_PING, 0, NULL, 0);
     }
 }
@@ -160,8 +161,7 @@ int worker_start(struct handlers *h)
         return -ENOMEM;
     }
     stream_pause(h->stream, false);
-    h->started_at = uv_now(h->loop);
-    h->pinged_at = h->ponged_at = h->started_at;
+    h->pinging = false;
     uv_timer_start(&h->timer, on_timer, PING_MS, PING_MS);
     modules_load(h);
     return 0;

@@ -39,7 +39,7 @@ export async function load({ name, version, source, env }, log) {
       },
     });
   } catch (error) {
-    const line = /\.mjs:(\d+)/.exec(error.stack)?.[1];
+    const line = new RegExp(`^${name}\\.mjs:(\\d+)`).exec(error.stack)?.[1];
     throw new Error(line ? `line ${line}: ${error.message}` : error.message);
   }
   await module.link((specifier) => {
