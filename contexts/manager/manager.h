@@ -391,7 +391,7 @@ extern const double manager_run_bounds_ms[11];
 struct manager_hooks {
     void (*sandbox_changed)(void *user, struct sandbox *sb); /* keep it in the registry */
     void (*sandbox_removed)(void *user, const char *name);
-    void (*disk_removed)(void *user, const char *disk); /* of a removed sandbox */
+    void (*disk_removed)(void *user, const char *disk);    /* of a removed sandbox */
     void (*context_opened)(void *user, struct context *c); /* also for adopted ones */
     void (*context_removed)(void *user, struct context *c);
     void (*orphan)(

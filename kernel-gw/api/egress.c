@@ -1,4 +1,5 @@
-/* /v1/sandboxes/{name}/egress, and its log; /v1/secrets and /v1/handlers are asked of E in the same way. */
+/* /v1/sandboxes/{name}/egress, and its log; /v1/secrets and /v1/handlers are asked of E in the same
+ * way. */
 #include "kernel-gw/egress/egress.h"
 
 #include <errno.h>
@@ -48,7 +49,8 @@ static void refuse(struct gateway *gw, struct exchange *x, const struct err *e, 
     }
 }
 
-static void on_answer(void *user, const struct err *e, const struct wire_egress_reply *r, const char *data)
+static void on_answer(void *user, const struct err *e, const struct wire_egress_reply *r,
+                      const char *data)
 {
     struct asking *a = user;
     if (a->x && e->code)
@@ -59,7 +61,8 @@ static void on_answer(void *user, const struct err *e, const struct wire_egress_
 }
 
 static struct asking *begin(struct gateway *gw, struct exchange *x,
-                            void (*answer)(struct asking *a, const struct wire_egress_reply *r, const char *data),
+                            void (*answer)(struct asking *a, const struct wire_egress_reply *r,
+                                           const char *data),
                             const char *missing, const char *name)
 {
     struct asking *a = calloc(1, sizeof *a);
@@ -102,14 +105,16 @@ static void answer_policy(struct asking *a, const struct wire_egress_reply *r, c
     put_policy(a->gw, a->x, a->name);
 }
 
-static void get(struct gateway *gw, struct exchange *x, const struct http_request *r, const struct route_params *p)
+static void get(struct gateway *gw, struct exchange *x, const struct http_request *r,
+                const struct route_params *p)
 {
     (void)r;
     if (api_sandbox(gw, x, p->value[0]))
         put_policy(gw, x, p->value[0]);
 }
 
-static void set(struct gateway *gw, struct exchange *x, const char *name, const char *text, size_t len)
+static void set(struct gateway *gw, struct exchange *x, const char *name, const char *text,
+                size_t len)
 {
     struct asking *a = begin(gw, x, answer_policy, "SANDBOX_NOT_FOUND", name);
     if (a)
@@ -117,13 +122,15 @@ static void set(struct gateway *gw, struct exchange *x, const char *name, const 
 }
 
 /* The document goes to E as it was written, so that an error has its line. */
-static void put(struct gateway *gw, struct exchange *x, const struct http_request *r, const struct route_params *p)
+static void put(struct gateway *gw, struct exchange *x, const struct http_request *r,
+                const struct route_params *p)
 {
     if (api_sandbox(gw, x, p->value[0]))
         set(gw, x, p->value[0], r->body.len ? (const char *)r->body.data : "", r->body.len);
 }
 
-static void reset(struct gateway *gw, struct exchange *x, const struct http_request *r, const struct route_params *p)
+static void reset(struct gateway *gw, struct exchange *x, const struct http_request *r,
+                  const struct route_params *p)
 {
     (void)r;
     if (api_sandbox(gw, x, p->value[0]))
@@ -146,12 +153,14 @@ static void merge(json_t *into, const json_t *patch)
     }
 }
 
-static void patch(struct gateway *gw, struct exchange *x, const struct http_request *r, const struct route_params *p)
+static void patch(struct gateway *gw, struct exchange *x, const struct http_request *r,
+                  const struct route_params *p)
 {
     json_error_t e;
     if (!api_sandbox(gw, x, p->value[0]))
         return;
-    json_t *change = json_loadb((const char *)r->body.data, r->body.len, JSON_REJECT_DUPLICATES, &e);
+    json_t *change =
+        json_loadb((const char *)r->body.data, r->body.len, JSON_REJECT_DUPLICATES, &e);
     json_t *now = json_loads(egress_policy(gw, p->value[0]), 0, NULL);
     if (!json_is_object(change)) {
         api_error(gw, x, 400, "INVALID_JSON", "%s", change ? "the body must be an object" : e.text);
@@ -187,7 +196,8 @@ static void answer_log(struct asking *a, const struct wire_egress_reply *r, cons
     CLEANUP_BUF struct buf b = {0};
     buf_puts(&b, "{\"entries\":[");
     put_lines(&b, data, r->data_len);
-    buf_printf(&b, "],\"cursor\":\"%llu\",\"lost\":%llu}", (unsigned long long)r->value, (unsigned long long)r->lost);
+    buf_printf(&b, "],\"cursor\":\"%llu\",\"lost\":%llu}", (unsigned long long)r->value,
+               (unsigned long long)r->lost);
     api_json(a->gw, a->x, 200, &b);
 }
 
@@ -223,7 +233,8 @@ static void on_follower_drained(void *user)
         ask_more(f);
 }
 
-static const struct exchange_ops follower_ops = {.closed = on_follower_gone, .drained = on_follower_drained};
+static const struct exchange_ops follower_ops = {.closed = on_follower_gone,
+                                                 .drained = on_follower_drained};
 
 static void write_events(struct follower *f, const struct wire_egress_reply *r, const char *data)
 {
@@ -231,7 +242,8 @@ static void write_events(struct follower *f, const struct wire_egress_reply *r, 
     const char *p = data, *end = data + r->data_len;
     uint64_t at = r->value - r->data_len;
     if (r->lost)
-        buf_printf(&b, "event: lost\ndata: {\"type\":\"lost\",\"bytes\":%llu}\n\n", (unsigned long long)r->lost);
+        buf_printf(&b, "event: lost\ndata: {\"type\":\"lost\",\"bytes\":%llu}\n\n",
+                   (unsigned long long)r->lost);
     for (const char *stop; p < end && (stop = memchr(p, '\n', (size_t)(end - p))); p = stop + 1) {
         at += (uint64_t)(stop + 1 - p);
         buf_printf(&b, "id: %llu\nevent: request\ndata: ", (unsigned long long)at);
@@ -245,7 +257,8 @@ static void write_events(struct follower *f, const struct wire_egress_reply *r, 
     f->full = exchange_queued(f->x) > HTTP_QUEUE_HIGH;
 }
 
-static void on_more(void *user, const struct err *e, const struct wire_egress_reply *r, const char *data)
+static void on_more(void *user, const struct err *e, const struct wire_egress_reply *r,
+                    const char *data)
 {
     struct follower *f = user;
     f->asking = false;
@@ -266,7 +279,8 @@ static void on_more(void *user, const struct err *e, const struct wire_egress_re
 
 static void ask_more(struct follower *f)
 {
-    struct wire_egress_call m = {.op = EGRESS_LOG_READ, .value = f->cursor, .count = LOG_BYTES, .wait_ms = FOLLOW_MS};
+    struct wire_egress_call m = {
+        .op = EGRESS_LOG_READ, .value = f->cursor, .count = LOG_BYTES, .wait_ms = FOLLOW_MS};
     memcpy(m.disk, f->disk, sizeof m.disk);
     f->asking = true;
     egress_call(f->gw, &m, NULL, 0, on_more, f);
@@ -291,7 +305,8 @@ static void follow(struct gateway *gw, struct exchange *x, const char *disk, uin
     ask_more(f);
 }
 
-static bool read_cursor(struct gateway *gw, struct exchange *x, const struct http_request *r, uint64_t *ret)
+static bool read_cursor(struct gateway *gw, struct exchange *x, const struct http_request *r,
+                        uint64_t *ret)
 {
     char text[32] = "", *end;
     const char *last = http_header(r, "last-event-id");
@@ -300,20 +315,23 @@ static bool read_cursor(struct gateway *gw, struct exchange *x, const struct htt
     errno = 0;
     *ret = strtoull(text, &end, 10);
     if (*end || errno || *text == '-' || !*text) {
-        api_error_detail(gw, x, 400, "INVALID_FIELD", "field", "cursor", "cursor is one that the log has given");
+        api_error_detail(gw, x, 400, "INVALID_FIELD", "field", "cursor",
+                         "cursor is one that the log has given");
         return false;
     }
     return true;
 }
 
-static void log_get(struct gateway *gw, struct exchange *x, const struct http_request *r, const struct route_params *p)
+static void log_get(struct gateway *gw, struct exchange *x, const struct http_request *r,
+                    const struct route_params *p)
 {
     struct sandbox *sb = api_sandbox(gw, x, p->value[0]);
     struct sandbox_info i;
     uint64_t cursor;
     long limit = LOG_BYTES;
     char format[8] = "json";
-    if (!sb || !read_cursor(gw, x, r, &cursor) || !api_query_int(gw, x, r, "maxBytes", 1024, 8 << 20, &limit))
+    if (!sb || !read_cursor(gw, x, r, &cursor) ||
+        !api_query_int(gw, x, r, "maxBytes", 1024, 8 << 20, &limit))
         return;
     sandbox_get_info(sb, &i);
     http_query(r, "format", format, sizeof format);
@@ -328,14 +346,17 @@ static void log_get(struct gateway *gw, struct exchange *x, const struct http_re
     }
     if (!*i.disk) { /* it has never run */
         CLEANUP_BUF struct buf b = {0};
-        buf_puts(&b, har ? "{\"log\":{\"version\":\"1.2\",\"creator\":{\"name\":\"Cellbox\",\"version\":\"\"},\"entries\":[]}}"
+        buf_puts(&b, har ? "{\"log\":{\"version\":\"1.2\",\"creator\":{\"name\":\"Cellbox\","
+                           "\"version\":\"\"},\"entries\":[]}}"
                          : "{\"entries\":[],\"cursor\":\"0\",\"lost\":0}");
         api_json(gw, x, 200, &b);
         return;
     }
-    struct wire_egress_call m = {.op = har ? EGRESS_LOG_HAR : EGRESS_LOG_READ, .value = cursor, .count = (uint32_t)limit};
+    struct wire_egress_call m = {
+        .op = har ? EGRESS_LOG_HAR : EGRESS_LOG_READ, .value = cursor, .count = (uint32_t)limit};
     snprintf(m.disk, sizeof m.disk, "%s", i.disk);
-    struct asking *a = begin(gw, x, har ? answer_data : answer_log, "SANDBOX_NOT_FOUND", p->value[0]);
+    struct asking *a =
+        begin(gw, x, har ? answer_data : answer_log, "SANDBOX_NOT_FOUND", p->value[0]);
     if (a)
         egress_call(gw, &m, NULL, 0, on_answer, a);
 }
@@ -351,12 +372,14 @@ static void answer_secrets(struct asking *a, const struct wire_egress_reply *r, 
     api_json(a->gw, a->x, 200, &b);
 }
 
-static void ask(struct gateway *gw, struct exchange *x, struct wire_egress_call *m, const char *name, const void *data,
-                size_t len, void (*answer)(struct asking *, const struct wire_egress_reply *, const char *),
+static void ask(struct gateway *gw, struct exchange *x, struct wire_egress_call *m,
+                const char *name, const void *data, size_t len,
+                void (*answer)(struct asking *, const struct wire_egress_reply *, const char *),
                 const char *missing)
 {
     if (strlen(name) >= sizeof m->name) {
-        api_error_detail(gw, x, 400, "INVALID_FIELD", "field", "name", "a name has at most 64 characters");
+        api_error_detail(gw, x, 400, "INVALID_FIELD", "field", "name",
+                         "a name has at most 64 characters");
         return;
     }
     snprintf(m->name, sizeof m->name, "%s", name);
@@ -431,8 +454,9 @@ static void handler_get(struct gateway *gw, struct exchange *x, const struct htt
 static void handler_put(struct gateway *gw, struct exchange *x, const struct http_request *r,
                         const struct route_params *p)
 {
-    static const struct api_field fields[] = {{.name = "source", .type = API_STRING, .required = true, .max = SOURCE_MAX},
-                                              {.name = "env", .type = API_STRING_MAP}};
+    static const struct api_field fields[] = {
+        {.name = "source", .type = API_STRING, .required = true, .max = SOURCE_MAX},
+        {.name = "env", .type = API_STRING_MAP}};
     json_t *o = api_body(gw, x, r, fields, COUNT(fields));
     if (!o)
         return;

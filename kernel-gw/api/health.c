@@ -80,7 +80,7 @@ static void put_metrics(struct gateway *gw, struct buf *b)
     metric(b, "gauge", "pool_ready", "Warm boxes.", s.pool_ready);
     metric(b, "gauge", "pool_starting", "Boxes being warmed.", s.pool_starting);
     buf_puts(b, "# HELP cellbox_http_responses_total Responses by class.\n# TYPE "
-                 "cellbox_http_responses_total counter\n");
+                "cellbox_http_responses_total counter\n");
     for (int i = 2; i < 6; i++)
         buf_printf(b, "cellbox_http_responses_total{class=\"%dxx\"} %llu\n", i,
                    (unsigned long long)gw->http.by_class[i]);
@@ -122,7 +122,8 @@ static void on_scraper_gone(void *user)
     ((struct scrape *)user)->x = NULL;
 }
 
-static void on_egress_metrics(void *user, const struct err *e, const struct wire_egress_reply *r, const char *data)
+static void on_egress_metrics(void *user, const struct err *e, const struct wire_egress_reply *r,
+                              const char *data)
 {
     struct scrape *s = user;
     CLEANUP_BUF struct buf b = {0};
@@ -136,7 +137,8 @@ static void on_egress_metrics(void *user, const struct err *e, const struct wire
     free(s);
 }
 
-static void metrics(struct gateway *gw, struct exchange *x, const struct http_request *r, const struct route_params *p)
+static void metrics(struct gateway *gw, struct exchange *x, const struct http_request *r,
+                    const struct route_params *p)
 {
     static const struct exchange_ops ops = {.closed = on_scraper_gone};
     struct wire_egress_call m = {.op = EGRESS_METRICS};

@@ -272,7 +272,8 @@ static void on_arranger_gone(void *user)
     ((struct arranging *)user)->x = NULL;
 }
 
-static void on_arranged(void *user, const struct err *e, const struct wire_egress_reply *r, const char *data)
+static void on_arranged(void *user, const struct err *e, const struct wire_egress_reply *r,
+                        const char *data)
 {
     struct arranging *a = user;
     struct exchange *x = a->x;
@@ -281,7 +282,8 @@ static void on_arranged(void *user, const struct err *e, const struct wire_egres
     if (x)
         exchange_set_ops(x, NULL, NULL);
     if (x && e->code == EGRESS_E_INVALID)
-        api_error_detail(a->gw, x, 400, "EGRESS_POLICY_INVALID", "field", "egress", "egress: %s", e->text);
+        api_error_detail(a->gw, x, 400, "EGRESS_POLICY_INVALID", "field", "egress", "egress: %s",
+                         e->text);
     else if (x && e->code)
         api_error_err(a->gw, x, 503, "EGRESS_UNAVAILABLE", e);
     else if (x)
@@ -291,7 +293,8 @@ static void on_arranged(void *user, const struct err *e, const struct wire_egres
 }
 
 static void with_policy(struct gateway *gw, struct exchange *x, const char *name, json_t *o,
-                        void (*go_on)(struct gateway *gw, struct exchange *x, const char *name, const json_t *o))
+                        void (*go_on)(struct gateway *gw, struct exchange *x, const char *name,
+                                      const json_t *o))
 {
     static const struct exchange_ops ops = {.closed = on_arranger_gone};
     const json_t *policy = json_object_get(o, "egress");

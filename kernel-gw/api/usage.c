@@ -32,7 +32,8 @@ static void answer(struct gateway *gw, struct exchange *x, struct sandbox *sb,
 }
 
 /* The last thing that is asked for. */
-static void on_egress(void *user, const struct err *e, const struct wire_egress_reply *r, const char *data)
+static void on_egress(void *user, const struct err *e, const struct wire_egress_reply *r,
+                      const char *data)
 {
     struct asking *a = user;
     struct sandbox *sb = sandbox_get(a->gw->manager, a->name);

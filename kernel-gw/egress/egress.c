@@ -24,8 +24,8 @@ struct own_policy {
 struct egress {
     struct gateway *gw;
     struct wire_link *link;
-    char *policy; /* default */
-    struct map *own; /* sandbox -> char *text */
+    char *policy;     /* default */
+    struct map *own;  /* sandbox -> char *text */
     struct map *told; /* sandbox -> struct told: whose box E knows */
     struct list calls;
 };
@@ -47,8 +47,8 @@ static char *take_data(const struct wire_message *m, const struct wire_egress_re
 {
     struct stat st;
     size_t n = r->data_len, at = 0;
-    if (n > DATA_MAX ||
-        (m->nfds ? fstat(m->fds[0], &st) < 0 || (uint64_t)st.st_size != n : m->len - sizeof *r != n))
+    if (n > DATA_MAX || (m->nfds ? fstat(m->fds[0], &st) < 0 || (uint64_t)st.st_size != n
+                                 : m->len - sizeof *r != n))
         return NULL;
     char *data = malloc(n + 1);
     if (data && !m->nfds)
@@ -91,8 +91,8 @@ static int memfd_of(const void *data, size_t len)
     return fd >= 0 && fd_write_all(fd, data, len) == 0 ? STEAL_FD(fd) : -1;
 }
 
-void egress_call(struct gateway *gw, struct wire_egress_call *m, const void *data, size_t len, egress_reply_fn *reply,
-                 void *user)
+void egress_call(struct gateway *gw, struct wire_egress_call *m, const void *data, size_t len,
+                 egress_reply_fn *reply, void *user)
 {
     struct egress *e = gw->egress;
     struct err err = {0};
@@ -111,7 +111,8 @@ void egress_call(struct gateway *gw, struct wire_egress_call *m, const void *dat
     c->reply = reply;
     c->user = user;
     list_append(&e->calls, &c->link);
-    wire_link_call(e->link, &m->h, sizeof *m, fd < 0 ? data : NULL, fd < 0 ? len : 0, &fd, fd >= 0, on_reply, c);
+    wire_link_call(e->link, &m->h, sizeof *m, fd < 0 ? data : NULL, fd < 0 ? len : 0, &fd, fd >= 0,
+                   on_reply, c);
 }
 
 void egress_forget(struct gateway *gw, void *user)
@@ -131,13 +132,15 @@ const char *egress_policy(struct gateway *gw, const char *sandbox)
     return own ? own : gw->egress->policy;
 }
 
-static void on_told(void *user, const struct err *err, const struct wire_egress_reply *r, const char *data)
+static void on_told(void *user, const struct err *err, const struct wire_egress_reply *r,
+                    const char *data)
 {
     (void)user;
     (void)r;
     (void)data;
     if (err->code)
-        log_error("egress", "policy_not_set", "step=%s reason=%s", log_quote(err->step), log_quote(err->text));
+        log_error("egress", "policy_not_set", "step=%s reason=%s", log_quote(err->step),
+                  log_quote(err->text));
 }
 
 static void forget_told(struct egress *e, const char *name)
@@ -216,7 +219,8 @@ struct setting {
     void *user;
 };
 
-static void on_set(void *user, const struct err *err, const struct wire_egress_reply *r, const char *data)
+static void on_set(void *user, const struct err *err, const struct wire_egress_reply *r,
+                   const char *data)
 {
     struct setting *s = user;
     struct sandbox *sb = sandbox_get(s->gw->manager, s->sandbox);
@@ -235,8 +239,8 @@ static void on_set(void *user, const struct err *err, const struct wire_egress_r
     free(s);
 }
 
-void egress_set_policy(struct gateway *gw, const char *sandbox, const char *text, size_t len, egress_reply_fn *reply,
-                       void *user)
+void egress_set_policy(struct gateway *gw, const char *sandbox, const char *text, size_t len,
+                       egress_reply_fn *reply, void *user)
 {
     struct sandbox *sb = sandbox_get(gw->manager, sandbox);
     struct sandbox_info i = {0};
@@ -261,7 +265,8 @@ void egress_set_policy(struct gateway *gw, const char *sandbox, const char *text
     s->reply = reply;
     s->user = user;
     snprintf(s->sandbox, sizeof s->sandbox, "%s", sandbox);
-    struct wire_egress_call m = {.h = {.box = i.box}, .op = i.box ? EGRESS_BOX_SET : EGRESS_POLICY_CHECK};
+    struct wire_egress_call m = {.h = {.box = i.box},
+                                 .op = i.box ? EGRESS_BOX_SET : EGRESS_POLICY_CHECK};
     snprintf(m.name, sizeof m.name, "%s", sandbox);
     egress_call(gw, &m, sent, text ? len : strlen(sent), on_set, s);
 }
@@ -308,14 +313,17 @@ static void load(void *user, const char *id, const char *json)
 int egress_attach(struct gateway *gw, const char *policy)
 {
     struct egress *e = calloc(1, sizeof *e);
-    if (!e || !(e->own = map_new()) || !(e->told = map_new()) || !(e->policy = strdup(*policy ? policy : "{}")))
+    if (!e || !(e->own = map_new()) || !(e->told = map_new()) ||
+        !(e->policy = strdup(*policy ? policy : "{}")))
         return -ENOMEM;
     e->gw = gw;
     list_init(&e->calls);
     gw->egress = e;
     store_each_document(gw->store, "egress", load, e);
-    struct manager_hooks hooks = {
-        .sandbox_changed = on_changed, .sandbox_removed = on_removed, .disk_removed = on_disk_gone, .user = e};
+    struct manager_hooks hooks = {.sandbox_changed = on_changed,
+                                  .sandbox_removed = on_removed,
+                                  .disk_removed = on_disk_gone,
+                                  .user = e};
     manager_set_hooks(gw->manager, &hooks);
     return 0;
 }

@@ -39,7 +39,8 @@ static const struct option_def {
     {"cull-idle", U32, offsetof(struct config, cull_idle),
      "end Jupyter kernels that nobody used for so many seconds; default 0: never"},
     {"egress-resolver", TEXT128, offsetof(struct config, egress_resolver),
-     "name servers that sandboxes' connections are resolved by, ADDR:PORT[,...]; default: the host's"},
+     "name servers that sandboxes' connections are resolved by, ADDR:PORT[,...]; default: the "
+     "host's"},
     {"egress-policy", TEXT256, offsetof(struct config, egress_policy),
      "JSON file: the egress policy of sandboxes that have none of their own"},
     {"egress-ca", TEXT256, offsetof(struct config, egress_ca),

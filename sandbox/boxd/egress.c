@@ -1,7 +1,7 @@
 /*
- * E as B sees it: a child that gets the listeners of every box's network, also of those that are only
- * prepared, and answers each with the certificate of the CA that it speaks for in there. B keeps the
- * listeners, so connections wait in them while E is started again.
+ * E as B sees it: a child that gets the listeners of every box's network, also of those that are
+ * only prepared, and answers each with the certificate of the CA that it speaks for in there. B
+ * keeps the listeners, so connections wait in them while E is started again.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -107,7 +107,8 @@ static int make_zygote_userns(struct server *s, struct err *err)
 {
     uint32_t base = s->config.uid_base;
     struct userns_range ranges[] = {
-        {0, base + UID_ZYGOTE, 1}, {UID_RANGE, base + UID_RANGE, (UID_SLOTS - 1) * (uint32_t)UID_RANGE}};
+        {0, base + UID_ZYGOTE, 1},
+        {UID_RANGE, base + UID_RANGE, (UID_SLOTS - 1) * (uint32_t)UID_RANGE}};
     return userns_new_fd(ranges, 2, &s->zygote_userns, err);
 }
 
@@ -123,9 +124,9 @@ static int own_mounts(struct err *err)
 }
 
 /*
- * The state of G and E stands inside a directory that their uids may not be able to reach (a home, a
- * temporary directory): in B's mount namespace, which they share, it has a second place that everybody
- * can.
+ * The state of G and E stands inside a directory that their uids may not be able to reach (a home,
+ * a temporary directory): in B's mount namespace, which they share, it has a second place that
+ * everybody can.
  */
 static int mount_place(const char *path, const char *name, char ret_place[64], struct err *err)
 {

@@ -58,7 +58,8 @@ int zygotes_create_box(struct server *s, const char *image, const struct box_req
                        struct err *err);
 int zygotes_clone(void *owner, struct box *b, const struct wire_clone *req, const int *fds,
                   size_t nfds);
-void zygotes_each_parts(struct server *s, void (*visit)(struct server *s, const struct box_parts *p));
+void zygotes_each_parts(struct server *s,
+                        void (*visit)(struct server *s, const struct box_parts *p));
 struct box_parts *zygotes_find_parts(struct server *s, uint64_t number); /* made in advance */
 void zygotes_forget_requests(
     struct server *s); /* creations that have not begun: nobody waits for them */

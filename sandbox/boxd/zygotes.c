@@ -244,7 +244,8 @@ static int make_parts(struct image *im, const char *disk, struct box_parts *ret,
     return 0;
 }
 
-void zygotes_each_parts(struct server *s, void (*visit)(struct server *s, const struct box_parts *p))
+void zygotes_each_parts(struct server *s,
+                        void (*visit)(struct server *s, const struct box_parts *p))
 {
     if (!s->zygotes)
         return;

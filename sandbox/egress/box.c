@@ -136,7 +136,8 @@ void box_save_usage(struct egress_box *b)
     if (b->bytes == b->bytes_saved)
         return;
     snprintf(text, sizeof text, "%llu\n", (unsigned long long)b->bytes);
-    CLEANUP_FD int fd = openat(b->egress->usage_dir, b->disk, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    CLEANUP_FD int fd =
+        openat(b->egress->usage_dir, b->disk, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     if (fd < 0 || fd_write_all(fd, text, strlen(text)) < 0)
         log_warn("egress", "usage_not_saved", "box=%s", log_quote(b->name));
     else
@@ -146,7 +147,8 @@ void box_save_usage(struct egress_box *b)
 uint64_t box_stored_usage(struct egress *e, const char *disk)
 {
     char text[24];
-    return fd_read_file_at(e->usage_dir, disk, text, sizeof text) > 0 ? strtoull(text, NULL, 10) : 0;
+    return fd_read_file_at(e->usage_dir, disk, text, sizeof text) > 0 ? strtoull(text, NULL, 10)
+                                                                      : 0;
 }
 
 void box_record(struct egress_box *b, struct egress_record *r)

@@ -25,7 +25,8 @@ static void on_open(struct boxd_link *l, const uint8_t *msg, size_t len, int *fd
     m.disk[sizeof m.disk - 1] = 0;
     int r = box_open(l->egress, m.h.box, m.disk, fds);
     if (r < 0)
-        log_error("egress", "open_failed", "box=%llu reason=%s", (unsigned long long)m.h.box, log_quote(strerror(-r)));
+        log_error("egress", "open_failed", "box=%llu reason=%s", (unsigned long long)m.h.box,
+                  log_quote(strerror(-r)));
 }
 
 static void dispatch(struct boxd_link *l, const uint8_t *msg, size_t len, int *fds, size_t nfds)
@@ -83,7 +84,8 @@ void boxd_link_opened(struct boxd_link *l, const struct egress_box *b)
     CLEANUP_BUF struct buf m = {0};
     struct wire_head h = {.type = WIRE_EGRESS_OPENED, .box = b->number};
     buf_put(&m, &h, sizeof h);
-    if (authority_pem(b->authority, &m) < 0 || fd_send_wait(l->fd, m.data, m.len, NULL, 0, 1000) < 0)
+    if (authority_pem(b->authority, &m) < 0 ||
+        fd_send_wait(l->fd, m.data, m.len, NULL, 0, 1000) < 0)
         log_error("egress", "certificate_not_sent", "box=%llu", (unsigned long long)b->number);
 }
 

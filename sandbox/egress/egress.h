@@ -1,7 +1,7 @@
 /*
- * E's state and its boxes: what the files directly in sandbox/egress, net and http share. A box lives from
- * WIRE_EGRESS_OPEN to WIRE_EGRESS_CLOSE; when it is closed, everything of it ends at once, so that nothing
- * outlives its pointer.
+ * E's state and its boxes: what the files directly in sandbox/egress, net and http share. A box
+ * lives from WIRE_EGRESS_OPEN to WIRE_EGRESS_CLOSE; when it is closed, everything of it ends at
+ * once, so that nothing outlives its pointer.
  */
 #pragma once
 
@@ -21,7 +21,12 @@
 #include "sandbox/netns/netns.h"
 #include "sandbox/wire/wire.h"
 
-enum { BOX_CONNECTIONS_MAX = 1024, BOX_UPSTREAMS_MAX = 512, BOX_EXCHANGES_MAX = 4096, SWEEP_MS = 1000 };
+enum {
+    BOX_CONNECTIONS_MAX = 1024,
+    BOX_UPSTREAMS_MAX = 512,
+    BOX_EXCHANGES_MAX = 4096,
+    SWEEP_MS = 1000
+};
 
 struct egress {
     uv_loop_t loop;
@@ -34,8 +39,10 @@ struct egress {
     uint8_t ca_key[32];
     int log_dir, usage_dir;
     uint64_t next_id;
-    uv_timer_t sweep;     /* deadlines of everything, and what is written now and then */
-    uv_idle_t later;      /* active while `postponed` holds something */
+    uv_signal_t term, interrupt;
+    uv_prepare_t turn;    /* records are written before the loop sleeps */
+    uv_timer_t sweep;      /* deadlines of everything, and what is written now and then */
+    uv_idle_t later;       /* active while `postponed` holds something */
     struct list postponed; /* struct exchange */
     struct boxd_link *boxd;
     struct gateway_link *gateway;
@@ -65,7 +72,8 @@ struct egress_box {
 int box_open(struct egress *e, uint64_t number, const char *disk, int take_fds[NETNS_LISTENERS]);
 void box_close(struct egress_box *b);
 struct egress_box *box_find(struct egress *e, uint64_t number);
-/* The box is that sandbox from now on, under that policy (taken); open connections that it denies end. */
+/* The box is that sandbox from now on, under that policy (taken); open connections that it denies
+ * end. */
 int box_set(struct egress_box *b, const char *name, struct policy *take_policy);
 void box_count(struct egress_box *b, uint64_t bytes);
 void box_save_usage(struct egress_box *b);
@@ -73,7 +81,7 @@ uint64_t box_stored_usage(struct egress *e, const char *disk);
 void box_record(struct egress_box *b, struct egress_record *r);
 void box_accept_again(struct egress_box *b); /* there is room for a connection */
 void egress_wake(struct egress *e);          /* something is postponed */
-uint64_t egress_clock_us(void); /* Unix time in microseconds */
+uint64_t egress_clock_us(void);              /* Unix time in microseconds */
 
 /* What belongs to a box and is told of time and policy: each of these walks the box's own list. */
 void conns_sweep(struct egress_box *b, uint64_t now_ms);

@@ -1,6 +1,6 @@
 /*
- * The table of what G may ask (enum wire_egress_op). Each call is answered, most at once; reading the log may
- * wait for a record, a handler for its compilation. Texts over 32 KiB travel in memfds.
+ * The table of what G may ask (enum wire_egress_op). Each call is answered, most at once; reading
+ * the log may wait for a record, a handler for its compilation. Texts over 32 KiB travel in memfds.
  */
 #include "sandbox/egress/gateway_link.h"
 
@@ -52,8 +52,8 @@ static int memfd_of(const void *data, size_t len)
     return STEAL_FD(fd);
 }
 
-static void answer(struct gateway_link *l, const struct wire_egress_call *to, struct wire_egress_reply *r,
-                   const void *data, size_t len)
+static void answer(struct gateway_link *l, const struct wire_egress_call *to,
+                   struct wire_egress_reply *r, const void *data, size_t len)
 {
     CLEANUP_BUF struct buf m = {0};
     CLEANUP_FD int fd = -1;
@@ -139,13 +139,17 @@ static void on_secret_put(struct call *c)
     int r = secrets_put(c->l->egress->secrets, c->m->name, c->data, c->len, reason);
     if (r == 0)
         handlers_secrets_changed(c->l->egress->handlers);
-    answer_err(c, r > 0 ? EGRESS_E_INVALID : r, "keep secret", *reason ? reason : r == SECRETS_E_TOO_MANY ? "there are too many secrets" : NULL);
+    answer_err(c, r > 0 ? EGRESS_E_INVALID : r, "keep secret",
+               *reason                   ? reason
+               : r == SECRETS_E_TOO_MANY ? "there are too many secrets"
+                                         : NULL);
 }
 
 static void on_secret_remove(struct call *c)
 {
     int r = secrets_remove(c->l->egress->secrets, c->m->name);
-    answer_err(c, r > 0 ? EGRESS_E_NOT_FOUND : r, "remove secret", r > 0 ? "there is none of that name" : NULL);
+    answer_err(c, r > 0 ? EGRESS_E_NOT_FOUND : r, "remove secret",
+               r > 0 ? "there is none of that name" : NULL);
 }
 
 static void on_secret_list(struct call *c)
@@ -183,13 +187,15 @@ static void on_handler_put(struct call *c)
     p->egress = c->l->egress;
     p->call = *c->m;
     p->fd = c->l->fd;
-    handlers_put(c->l->egress->handlers, c->m->name, c->data, c->m->value, c->data + c->m->value, on_compiled, p);
+    handlers_put(c->l->egress->handlers, c->m->name, c->data, c->m->value, c->data + c->m->value,
+                 on_compiled, p);
 }
 
 static void on_handler_remove(struct call *c)
 {
     int r = handlers_remove(c->l->egress->handlers, c->m->name);
-    answer_err(c, r > 0 ? EGRESS_E_NOT_FOUND : r, "remove handler", r > 0 ? "there is none of that name" : NULL);
+    answer_err(c, r > 0 ? EGRESS_E_NOT_FOUND : r, "remove handler",
+               r > 0 ? "there is none of that name" : NULL);
 }
 
 static void on_handler_list(struct call *c)
@@ -348,12 +354,13 @@ static void (*const table[])(struct call *c) = {
 /* ---- the link ---- */
 
 /* The data of a call, copied: never G's own memory, which could change. */
-static int take_data(const struct wire_egress_call *m, const uint8_t *msg, size_t len, const int *fds, size_t nfds,
-                     char **ret)
+static int take_data(const struct wire_egress_call *m, const uint8_t *msg, size_t len,
+                     const int *fds, size_t nfds, char **ret)
 {
     struct stat st;
     size_t n = m->data_len, at = 0;
-    if (n > DATA_MAX || (nfds ? fstat(fds[0], &st) < 0 || (uint64_t)st.st_size != n : len - sizeof *m != n))
+    if (n > DATA_MAX ||
+        (nfds ? fstat(fds[0], &st) < 0 || (uint64_t)st.st_size != n : len - sizeof *m != n))
         return -EBADMSG;
     char *data = malloc(n + 1);
     if (!data)
@@ -372,7 +379,8 @@ static int take_data(const struct wire_egress_call *m, const uint8_t *msg, size_
     return 0;
 }
 
-static void dispatch(struct gateway_link *l, const uint8_t *msg, size_t len, const int *fds, size_t nfds)
+static void dispatch(struct gateway_link *l, const uint8_t *msg, size_t len, const int *fds,
+                     size_t nfds)
 {
     struct wire_egress_call m;
     if (len < sizeof m)

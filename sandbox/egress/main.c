@@ -1,7 +1,7 @@
 /*
- * E: the one way from boxes to the world. Owns the listeners inside every box's network, the policies, the
- * secrets and the authorities that boxes trust; has no privilege but to connect. Started by B with a link at descriptor
- * 3, and started again when it dies.
+ * E: the one way from boxes to the world. Owns the listeners inside every box's network, the
+ * policies, the secrets and the authorities that boxes trust; has no privilege but to connect.
+ * Started by B with a link at descriptor 3, and started again when it dies.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -63,7 +63,8 @@ void egress_configure(struct egress *e, const uint8_t *msg, size_t len, int ca_f
     if (len < sizeof *m || e->resolver)
         die("read configuration", "malformed");
     json_t *j = json_loadb((const char *)msg + sizeof *m, len - sizeof *m, 0, NULL);
-    if (!j || json_unpack(j, "{s:s, s:s, s:s}", "state_dir", &dir, "resolver", &resolver, "handlers", &handlers) < 0)
+    if (!j || json_unpack(j, "{s:s, s:s, s:s}", "state_dir", &dir, "resolver", &resolver,
+                          "handlers", &handlers) < 0)
         die("read configuration", "malformed");
     memcpy(e->ca_key, m->ca_key, sizeof e->ca_key);
     int state = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -139,19 +140,17 @@ void egress_wake(struct egress *e)
 
 static void set_up_loop(struct egress *e)
 {
-    static uv_signal_t term, interrupt;
-    static uv_prepare_t turn;
     uv_loop_init(&e->loop);
-    uv_signal_init(&e->loop, &term);
-    uv_signal_init(&e->loop, &interrupt);
+    uv_signal_init(&e->loop, &e->term);
+    uv_signal_init(&e->loop, &e->interrupt);
     uv_timer_init(&e->loop, &e->sweep);
     uv_idle_init(&e->loop, &e->later);
-    uv_prepare_init(&e->loop, &turn);
-    term.data = interrupt.data = e->sweep.data = e->later.data = turn.data = e;
-    uv_signal_start(&term, on_signal, SIGTERM);
-    uv_signal_start(&interrupt, on_signal, SIGINT);
+    uv_prepare_init(&e->loop, &e->turn);
+    e->term.data = e->interrupt.data = e->sweep.data = e->later.data = e->turn.data = e;
+    uv_signal_start(&e->term, on_signal, SIGTERM);
+    uv_signal_start(&e->interrupt, on_signal, SIGINT);
     uv_timer_start(&e->sweep, on_sweep, SWEEP_MS, SWEEP_MS);
-    uv_prepare_start(&turn, on_turn);
+    uv_prepare_start(&e->turn, on_turn);
 }
 
 int main(void)

@@ -12,10 +12,17 @@
 #include "sandbox/base/fd.h"
 #include "sandbox/wire/trust.h"
 
-enum { BUNDLE_MAX = 8 << 20, CERTIFICATE_MAX = 16384, JKS_MAGIC = 0xfeedfeed, JKS_VERSION = 2, JKS_TRUSTED = 2 };
+enum {
+    BUNDLE_MAX = 8 << 20,
+    CERTIFICATE_MAX = 16384,
+    JKS_MAGIC = 0xfeedfeed,
+    JKS_VERSION = 2,
+    JKS_TRUSTED = 2
+};
 
 static const char begin_mark[] = "\n# Cellbox egress\n", end_mark[] = "# end of Cellbox egress\n";
-static const char pem_begin[] = "-----BEGIN CERTIFICATE-----", pem_end[] = "-----END CERTIFICATE-----";
+static const char pem_begin[] = "-----BEGIN CERTIFICATE-----",
+                  pem_end[] = "-----END CERTIFICATE-----";
 
 static int write_file(const char *path, const void *data, size_t len)
 {
@@ -42,7 +49,8 @@ static int read_file(const char *path, struct buf *out)
     if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_size > BUNDLE_MAX)
         return -EFBIG;
     int r = buf_reserve(out, (size_t)st.st_size + 1);
-    for (ssize_t n; r == 0 && (n = read(fd, out->data + out->len, (size_t)st.st_size - out->len)) > 0;)
+    for (ssize_t n;
+         r == 0 && (n = read(fd, out->data + out->len, (size_t)st.st_size - out->len)) > 0;)
         out->len += (size_t)n;
     return r;
 }
@@ -52,7 +60,8 @@ static void cut_ours(struct buf *bundle)
 {
     char *text = (char *)bundle->data;
     char *from = bundle->len ? memmem(text, bundle->len, begin_mark, strlen(begin_mark)) : NULL;
-    char *to = from ? memmem(from, bundle->len - (size_t)(from - text), end_mark, strlen(end_mark)) : NULL;
+    char *to =
+        from ? memmem(from, bundle->len - (size_t)(from - text), end_mark, strlen(end_mark)) : NULL;
     if (!to)
         return;
     to += strlen(end_mark);
@@ -102,8 +111,8 @@ static void put_utf(struct buf *out, const char *s)
 }
 
 /*
- * A key store in Java's own format. Its digest depends on a password; whoever opens a trust store without one
- * (and nobody gives one) does not check it, so zeros stand there.
+ * A key store in Java's own format. Its digest depends on a password; whoever opens a trust store
+ * without one (and nobody gives one) does not check it, so zeros stand there.
  */
 static int put_java_store(const struct buf *bundle, struct buf *out)
 {

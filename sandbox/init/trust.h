@@ -1,7 +1,7 @@
 /*
- * Makes the programs of a box trust its egress (sandbox/wire/trust.h): the certificate by itself, at the end
- * of the distribution's bundle, and with all of the bundle as a Java key store. Runs in init, as root of the
- * box; what the box has put in the way of it harms nobody but the box.
+ * Makes the programs of a box trust its egress (sandbox/wire/trust.h): the certificate by itself,
+ * at the end of the distribution's bundle, and with all of the bundle as a Java key store. Runs in
+ * init, as root of the box; what the box has put in the way of it harms nobody but the box.
  */
 #pragma once
 

@@ -1,10 +1,10 @@
 /*
- * The network of a box: a namespace with nothing but `lo`. Every address of the world is local there
- * (a local default route, "AnyIP"), and whatever TCP connection or DNS question leaves a program
- * arrives at listeners that belong to the egress process: nft TPROXY in prerouting hands them over with
- * their original destination as the socket's own address. There is no veth, no address on the host and
- * no route off lo, so that a box which tore all of this down would reach nothing at all. Other UDP is
- * refused at once (nobody listens: port unreachable).
+ * The network of a box: a namespace with nothing but `lo`. Every address of the world is local
+ * there (a local default route, "AnyIP"), and whatever TCP connection or DNS question leaves a
+ * program arrives at listeners that belong to the egress process: nft TPROXY in prerouting hands
+ * them over with their original destination as the socket's own address. There is no veth, no
+ * address on the host and no route off lo, so that a box which tore all of this down would reach
+ * nothing at all. Other UDP is refused at once (nobody listens: port unreachable).
  *
  * B enters the namespace for the length of a call and comes back; it aborts if it cannot.
  */

@@ -210,7 +210,8 @@ static int build(struct batch *b)
     return r;
 }
 
-/* Errors come one by one, for each message of the batch that failed; success is the last rule's ACK. */
+/* Errors come one by one, for each message of the batch that failed; success is the last rule's
+ * ACK. */
 static int send_batch(const struct batch *b)
 {
     char reply[8192];

@@ -245,7 +245,8 @@ static int add_gateway(scmp_filter_ctx c)
     return r == 0 ? seccomp_rule_add(c, SCMP_ACT_ALLOW, SCMP_SYS(prctl), 0) : r;
 }
 
-/* Like the gateway, and it starts the workers of handlers (sandbox/egress/handlers), which inherit this. */
+/* Like the gateway, and it starts the workers of handlers (sandbox/egress/handlers), which inherit
+ * this. */
 static int add_egress(scmp_filter_ctx c)
 {
     static const char *const more[] = {"execve", "vfork", "kill", "setpgid", NULL};

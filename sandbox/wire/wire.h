@@ -25,8 +25,8 @@ enum wire_type {
 
     /* B -> E */
     WIRE_EGRESS_HELLO = 16, /* struct wire_egress_hello, tail: configuration JSON */
-    WIRE_EGRESS_OPEN,  /* struct wire_egress_open; fds: the listeners of that box's network, in the order
-                          of sandbox/netns/netns.h */
+    WIRE_EGRESS_OPEN,  /* struct wire_egress_open; fds: the listeners of that box's network, in the
+                          order  of sandbox/netns/netns.h */
     WIRE_EGRESS_CLOSE, /* head only: the box is gone */
     /* E -> B */
     WIRE_EGRESS_OPENED, /* head, tail: the box's CA certificate, PEM */
@@ -78,8 +78,8 @@ enum wire_type {
                               socket of the box's network, not connected */
     WIRE_BOX_LIMITS,       /* G -> B, struct wire_box_limits: of a running box, from now on */
 
-    /* G -> E, each answered by struct wire_egress_reply of the same type; longer data beside it in a
-       memfd */
+    /* G -> E, each answered by struct wire_egress_reply of the same type; longer data beside it in
+       a memfd */
     WIRE_EGRESS_CALL = 160, /* struct wire_egress_call, tail or fd: data */
 };
 
@@ -94,11 +94,12 @@ enum wire_egress_op {
     EGRESS_HANDLER_REMOVE, /* name */
     EGRESS_HANDLER_LIST,   /* -> data */
     EGRESS_HANDLER_SOURCE, /* name -> data */
-    EGRESS_LOG_READ,       /* disk, value: cursor, count: bytes, wait: ms -> data: lines, value: next cursor */
-    EGRESS_LOG_HAR,        /* disk, value: cursor, count: bytes -> data: HAR document */
-    EGRESS_LOG_REMOVE,     /* disk: the sandbox is gone for good */
-    EGRESS_METRICS,        /* -> data: Prometheus text */
-    EGRESS_USAGE,          /* disk -> value: bytes to and from the world since the sandbox exists */
+    EGRESS_LOG_READ,   /* disk, value: cursor, count: bytes, wait: ms -> data: lines, value: next
+                          cursor */
+    EGRESS_LOG_HAR,    /* disk, value: cursor, count: bytes -> data: HAR document */
+    EGRESS_LOG_REMOVE, /* disk: the sandbox is gone for good */
+    EGRESS_METRICS,    /* -> data: Prometheus text */
+    EGRESS_USAGE,      /* disk -> value: bytes to and from the world since the sandbox exists */
 };
 
 /* What is wrong with a call, beside errno: code of struct err. */

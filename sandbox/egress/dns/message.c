@@ -6,7 +6,14 @@
 #include <string.h>
 #include <strings.h>
 
-enum { HEAD = 12, RESPONSE = 0x8000, OPCODE = 0x7800, RECURSION_WANTED = 0x0100, RECURSION_THERE = 0x0080, TYPE_OPT = 41 };
+enum {
+    HEAD = 12,
+    RESPONSE = 0x8000,
+    OPCODE = 0x7800,
+    RECURSION_WANTED = 0x0100,
+    RECURSION_THERE = 0x0080,
+    TYPE_OPT = 41
+};
 
 static uint16_t get16(const uint8_t *p)
 {
@@ -62,12 +69,14 @@ int dns_parse(const uint8_t *m, size_t len, struct dns_question *ret)
     if (q.flags & RESPONSE)
         return DNS_E_IGNORE;
     *ret = q;
-    if ((q.flags & OPCODE) || get16(m + 4) != 1 || parse_name(m, len, &at, q.name) != 0 || at + 4 > len)
+    if ((q.flags & OPCODE) || get16(m + 4) != 1 || parse_name(m, len, &at, q.name) != 0 ||
+        at + 4 > len)
         return DNS_E_INVALID;
     q.type = get16(m + at);
     q.class = get16(m + at + 2);
     q.end = at + 4;
-    q.edns = get16(m + 10) == 1 && q.end + 11 <= len && m[q.end] == 0 && get16(m + q.end + 1) == TYPE_OPT;
+    q.edns = get16(m + 10) == 1 && q.end + 11 <= len && m[q.end] == 0 &&
+             get16(m + q.end + 1) == TYPE_OPT;
     *ret = q;
     return 0;
 }
@@ -88,8 +97,9 @@ static size_t put_name(uint8_t *out, size_t cap, const char *name)
     return at;
 }
 
-size_t dns_answer(uint8_t *out, size_t cap, const uint8_t *message, const struct dns_question *q, int rcode,
-                  const uint8_t *address, size_t address_len, const char *name, uint32_t ttl)
+size_t dns_answer(uint8_t *out, size_t cap, const uint8_t *message, const struct dns_question *q,
+                  int rcode, const uint8_t *address, size_t address_len, const char *name,
+                  uint32_t ttl)
 {
     uint8_t data[DNS_NAME_MAX + 2];
     size_t data_len = address_len;
@@ -132,7 +142,8 @@ size_t dns_reverse(const char *name, uint8_t out[16])
 {
     unsigned b[4];
     int end = 0;
-    if (sscanf(name, "%3u.%3u.%3u.%3u.in-addr.arpa%n", &b[3], &b[2], &b[1], &b[0], &end) == 4 && end && !name[end]) {
+    if (sscanf(name, "%3u.%3u.%3u.%3u.in-addr.arpa%n", &b[3], &b[2], &b[1], &b[0], &end) == 4 &&
+        end && !name[end]) {
         for (int i = 0; i < 4; i++) {
             if (b[i] > 255)
                 return 0;

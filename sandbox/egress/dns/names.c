@@ -112,13 +112,16 @@ const char *names_find_bytes(const struct names *n, const uint8_t *addr, size_t 
 const char *names_find(const struct names *n, const struct sockaddr *addr)
 {
     if (addr->sa_family == AF_INET)
-        return names_find_bytes(n, (const uint8_t *)&((const struct sockaddr_in *)addr)->sin_addr, 4);
-    return names_find_bytes(n, (const uint8_t *)&((const struct sockaddr_in6 *)addr)->sin6_addr, 16);
+        return names_find_bytes(n, (const uint8_t *)&((const struct sockaddr_in *)addr)->sin_addr,
+                                4);
+    return names_find_bytes(n, (const uint8_t *)&((const struct sockaddr_in6 *)addr)->sin6_addr,
+                            16);
 }
 
 int names_owns(const struct sockaddr *addr)
 {
     if (addr->sa_family == AF_INET)
-        return (ntohl(((const struct sockaddr_in *)addr)->sin_addr.s_addr) & 0xfffe0000u) == 0xc6120000u;
+        return (ntohl(((const struct sockaddr_in *)addr)->sin_addr.s_addr) & 0xfffe0000u) ==
+               0xc6120000u;
     return !memcmp(&((const struct sockaddr_in6 *)addr)->sin6_addr, prefix6, sizeof prefix6);
 }

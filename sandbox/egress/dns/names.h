@@ -1,7 +1,8 @@
 /*
- * Addresses that stand for names, one pool per box: whatever name a box looks up gets one of 198.18.0.0/15
- * and one of fd00:200:1::/96, so that the connection which follows has a name, and nothing was asked of the
- * world yet. Bounded: the name that was asked for longest ago gives its address away. Pure.
+ * Addresses that stand for names, one pool per box: whatever name a box looks up gets one of
+ * 198.18.0.0/15 and one of fd00:200:1::/96, so that the connection which follows has a name, and
+ * nothing was asked of the world yet. Bounded: the name that was asked for longest ago gives its
+ * address away. Pure.
  */
 #pragma once
 

@@ -1,7 +1,8 @@
 /*
- * Every name that could be dialled gets an address, also one that the policy denies: the connection that
- * follows can say why it is refused, a missing name cannot. No question leaves the machine, so there is nothing
- * to leak through names, and HTTPS/SVCB records, which would lead clients round the proxy (ECH, HTTP/3), do not exist.
+ * Every name that could be dialled gets an address, also one that the policy denies: the connection
+ * that follows can say why it is refused, a missing name cannot. No question leaves the machine, so
+ * there is nothing to leak through names, and HTTPS/SVCB records, which would lead clients round
+ * the proxy (ECH, HTTP/3), do not exist.
  */
 #include "sandbox/egress/dns/server.h"
 
@@ -48,7 +49,8 @@ static void record(struct egress_box *b, const struct dns_question *q, int rcode
     box_record(b, &r);
 }
 
-size_t dns_serve(struct egress_box *b, const uint8_t *question, size_t len, uint8_t *out, size_t cap)
+size_t dns_serve(struct egress_box *b, const uint8_t *question, size_t len, uint8_t *out,
+                 size_t cap)
 {
     static const uint8_t loopback4[4] = {127, 0, 0, 1}, loopback6[16] = {[15] = 1};
     struct dns_question q;

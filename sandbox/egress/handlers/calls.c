@@ -107,7 +107,8 @@ static int fields_from_json(const json_t *list, struct http_head *h)
         if (r < 0)
             return r;
     }
-    static const char *const hop[] = {"connection", "keep-alive", "transfer-encoding", "upgrade", "host", "te"};
+    static const char *const hop[] = {"connection", "keep-alive", "transfer-encoding",
+                                      "upgrade",    "host",       "te"};
     for (i = 0; i < sizeof hop / sizeof *hop; i++)
         head_remove(h, hop[i]);
     return 0;
@@ -224,10 +225,11 @@ int handlers_start(struct handlers *h, struct exchange *x, const char *name, con
     buf_put(&url, head_at(head, head->authority), head->authority.len);
     buf_put(&url, head_at(head, head->target), head->target.len);
     json_t *p = json_loads(params, JSON_DECODE_ANY, NULL);
-    json_t *o = json_pack("{s:s, s:o, s:s%, s:o, s:o, s:{s:s, s:s}}", "handler", name, "params", p ? p : json_null(),
-                          "method", head_at(head, head->method), (size_t)head->method.len, "url",
-                          to_json(buf_str(&url), url.len), "headers", fields_to_json(head), "sandbox", "name", b->name,
-                          "id", b->disk);
+    json_t *o =
+        json_pack("{s:s, s:o, s:s%, s:o, s:o, s:{s:s, s:s}}", "handler", name, "params",
+                  p ? p : json_null(), "method", head_at(head, head->method),
+                  (size_t)head->method.len, "url", to_json(buf_str(&url), url.len), "headers",
+                  fields_to_json(head), "sandbox", "name", b->name, "id", b->disk);
     worker_send_json(h, HANDLER_CALL, s->id, o);
     *ret_ops = &call_ops;
     *ret_up = s;
@@ -241,8 +243,9 @@ static int fetch_respond(void *down, const struct http_head *head, bool end)
     struct handler_stream *s = down;
     (void)end;
     if (head->status >= 200)
-        worker_send_json(s->h, HANDLER_HEAD, s->id,
-                         json_pack("{s:i, s:o}", "status", (int)head->status, "headers", fields_to_json(head)));
+        worker_send_json(
+            s->h, HANDLER_HEAD, s->id,
+            json_pack("{s:i, s:o}", "status", (int)head->status, "headers", fields_to_json(head)));
     return EXCHANGE_OK;
 }
 
@@ -271,11 +274,12 @@ static void fetch_pause(void *down, bool paused)
     set_paused(down, paused);
 }
 
-static const struct exchange_down_ops fetch_ops = {fetch_respond, fetch_body, fetch_end, fetch_abort, fetch_pause, NULL};
+static const struct exchange_down_ops fetch_ops = {fetch_respond, fetch_body,  fetch_end,
+                                                   fetch_abort,   fetch_pause, NULL};
 
 /* "https://host:port/path?query" into head and origin. */
-static int set_url(const char *url, struct http_head *head, struct exchange_origin *o, char host[256],
-                   union socket_address *addr)
+static int set_url(const char *url, struct http_head *head, struct exchange_origin *o,
+                   char host[256], union socket_address *addr)
 {
     size_t scheme = !strncmp(url, "https://", 8) ? 8 : !strncmp(url, "http://", 7) ? 7 : 0;
     if (!scheme)
@@ -313,7 +317,8 @@ static const char *begin_fetch(struct handlers *h, uint32_t id, const json_t *o)
     union socket_address addr;
     if (!call || !call->is_call || !call->x)
         return "the request that made this fetch is over";
-    struct exchange_origin origin = {.box = exchange_box(call->x), .protocol = "HTTP/1.1", .from_handler = true};
+    struct exchange_origin origin = {
+        .box = exchange_box(call->x), .protocol = "HTTP/1.1", .from_handler = true};
     struct http_head head;
     head_init(&head);
     const char *wrong = NULL;
@@ -345,7 +350,8 @@ static void on_head(struct handler_stream *s, const json_t *o)
     json_int_t status = json_integer_value(json_object_get(o, "status"));
     head_init(&head);
     head.status = (uint16_t)status;
-    if (status < 200 || status > 599 || fields_from_json(json_object_get(o, "headers"), &head) < 0) {
+    if (status < 200 || status > 599 ||
+        fields_from_json(json_object_get(o, "headers"), &head) < 0) {
         head_deinit(&head);
         worker_send(s->h, HANDLER_CANCEL, s->id, NULL, 0);
         call_fail(s, 502, "the handler's response cannot be sent");
@@ -391,7 +397,8 @@ static void on_error(struct handler_stream *s, const json_t *o)
     const char *message = json_string_value(json_object_get(o, "message"));
     char text[208];
     if (s->is_call) {
-        snprintf(text, sizeof text, "handler %.60s threw: %.130s", s->handler, message ? message : "nothing");
+        snprintf(text, sizeof text, "handler %.60s threw: %.130s", s->handler,
+                 message ? message : "nothing");
         call_fail(s, 502, text);
         return;
     }
@@ -405,7 +412,8 @@ static void on_window(struct handler_stream *s, const struct handler_frame *f)
 {
     if (f->len != 4)
         return;
-    s->credit += (int64_t)f->data[0] | (int64_t)f->data[1] << 8 | (int64_t)f->data[2] << 16 | (int64_t)f->data[3] << 24;
+    s->credit += (int64_t)f->data[0] | (int64_t)f->data[1] << 8 | (int64_t)f->data[2] << 16 |
+                 (int64_t)f->data[3] << 24;
     if (s->credit <= 0 || !s->full)
         return;
     s->full = false;
@@ -417,7 +425,8 @@ static void on_window(struct handler_stream *s, const struct handler_frame *f)
 
 void calls_frame(struct handlers *h, const struct handler_frame *f)
 {
-    bool described = f->type == HANDLER_FETCH || f->type == HANDLER_HEAD || f->type == HANDLER_ERROR;
+    bool described =
+        f->type == HANDLER_FETCH || f->type == HANDLER_HEAD || f->type == HANDLER_ERROR;
     json_t *o = described ? json_loadb((const char *)f->data, f->len, JSON_ALLOW_NUL, NULL) : NULL;
     struct handler_stream *s = find(h, f->stream);
     const char *wrong;

@@ -13,7 +13,8 @@ static uint32_t get32(const uint8_t *p)
     return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
 }
 
-int handler_frame_put(struct buf *out, enum handler_frame_type type, uint32_t stream, const void *data, size_t len)
+int handler_frame_put(struct buf *out, enum handler_frame_type type, uint32_t stream,
+                      const void *data, size_t len)
 {
     uint8_t head[HANDLER_FRAME_HEAD] = {0};
     if (len > HANDLER_PAYLOAD_MAX)
@@ -30,11 +31,13 @@ int handler_frame_take(const uint8_t *in, size_t len, struct handler_frame *ret,
     if (len < HANDLER_FRAME_HEAD)
         return 0;
     uint32_t size = get32(in);
-    if (size > HANDLER_PAYLOAD_MAX || in[4] < HANDLER_LOAD || in[4] > HANDLER_LOG || in[5] || in[6] || in[7])
+    if (size > HANDLER_PAYLOAD_MAX || in[4] < HANDLER_LOAD || in[4] > HANDLER_LOG || in[5] ||
+        in[6] || in[7])
         return -EPROTO;
     if (len - HANDLER_FRAME_HEAD < size)
         return 0;
-    *ret = (struct handler_frame){(enum handler_frame_type)in[4], get32(in + 8), size, in + HANDLER_FRAME_HEAD};
+    *ret = (struct handler_frame){(enum handler_frame_type)in[4], get32(in + 8), size,
+                                  in + HANDLER_FRAME_HEAD};
     *ret_size = HANDLER_FRAME_HEAD + size;
     return 1;
 }

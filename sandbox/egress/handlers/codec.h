@@ -1,8 +1,9 @@
 /*
- * Frames between E and a handler worker on a stream socket: u32 length of the payload, u8 type, three zero bytes,
- * u32 stream, all little endian, then the payload: JSON for what is described, raw bytes for DATA. Calls (E asks a
- * handler) have even streams, fetches (a handler asks the world) odd ones. Each direction of a stream's body has a
- * window of HANDLER_BODY_WINDOW bytes, opened again by WINDOW (payload: u32). Pure.
+ * Frames between E and a handler worker on a stream socket: u32 length of the payload, u8 type,
+ * three zero bytes, u32 stream, all little endian, then the payload: JSON for what is described,
+ * raw bytes for DATA. Calls (E asks a handler) have even streams, fetches (a handler asks the
+ * world) odd ones. Each direction of a stream's body has a window of HANDLER_BODY_WINDOW bytes,
+ * opened again by WINDOW (payload: u32). Pure.
  */
 #pragma once
 
@@ -36,8 +37,10 @@ struct handler_frame {
     const uint8_t *data;
 };
 
-int handler_frame_put(struct buf *out, enum handler_frame_type type, uint32_t stream, const void *data, size_t len);
+int handler_frame_put(struct buf *out, enum handler_frame_type type, uint32_t stream,
+                      const void *data, size_t len);
 /*
- * The first frame of in. 1: there, *ret points into in and takes *ret_size bytes; 0: more bytes are needed; -EPROTO.
+ * The first frame of in. 1: there, *ret points into in and takes *ret_size bytes; 0: more bytes are
+ * needed; -EPROTO.
  */
 int handler_frame_take(const uint8_t *in, size_t len, struct handler_frame *ret, size_t *ret_size);

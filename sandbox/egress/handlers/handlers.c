@@ -26,7 +26,8 @@ static json_t *environment(const struct handlers *h, const char *options)
     const char *key;
     json_t *v;
     json_object_foreach (json_object_get(o, "env"), key, v) {
-        const struct secret *s = json_is_string(v) ? secrets_find(h->config.secrets, json_string_value(v)) : NULL;
+        const struct secret *s =
+            json_is_string(v) ? secrets_find(h->config.secrets, json_string_value(v)) : NULL;
         const char *value = s ? secret_get(s, "value") : NULL;
         if (value)
             json_object_set_new(env, key, json_string(value));
@@ -35,11 +36,12 @@ static json_t *environment(const struct handlers *h, const char *options)
     return env;
 }
 
-static void send_load(struct handlers *h, const char *name, uint32_t version, const char *source, const char *options)
+static void send_load(struct handlers *h, const char *name, uint32_t version, const char *source,
+                      const char *options)
 {
     worker_send_json(h, HANDLER_LOAD, 0,
-                     json_pack("{s:s, s:I, s:s, s:o}", "name", name, "version", (json_int_t)version, "source", source,
-                               "env", environment(h, options)));
+                     json_pack("{s:s, s:I, s:s, s:o}", "name", name, "version", (json_int_t)version,
+                               "source", source, "env", environment(h, options)));
 }
 
 void modules_load(struct handlers *h)
@@ -129,13 +131,14 @@ static const char *check_options(const char *options)
     return wrong;
 }
 
-void handlers_put(struct handlers *h, const char *name, const char *source, size_t len, const char *options,
-                  void (*done)(void *arg, int result, const char *text), void *arg)
+void handlers_put(struct handlers *h, const char *name, const char *source, size_t len,
+                  const char *options, void (*done)(void *arg, int result, const char *text),
+                  void *arg)
 {
-    const char *wrong = !name_fits(name)              ? "a name has 1 to 64 letters, digits, - and _"
-                        : len == 0                    ? "there is no source"
-                        : len > HANDLER_SOURCE_MAX    ? "the source is larger than 1 MiB"
-                                                      : check_options(*options ? options : "{}");
+    const char *wrong = !name_fits(name)           ? "a name has 1 to 64 letters, digits, - and _"
+                        : len == 0                 ? "there is no source"
+                        : len > HANDLER_SOURCE_MAX ? "the source is larger than 1 MiB"
+                                                   : check_options(*options ? options : "{}");
     struct module *m = wrong ? NULL : map_get(h->modules, name);
     if (wrong) {
         done(arg, HANDLERS_E_INVALID, wrong);
@@ -159,7 +162,9 @@ void handlers_put(struct handlers *h, const char *name, const char *source, size
     bool running = h->stream != NULL;
     int r = m->new_source && m->new_options ? worker_start(h) : -ENOMEM;
     if (r < 0)
-        answer_put(h, m, r, r == -ENOENT ? "handlers need Node on the server's host" : "the worker cannot be started");
+        answer_put(h, m, r,
+                   r == -ENOENT ? "handlers need Node on the server's host"
+                                : "the worker cannot be started");
     else if (running)
         send_load(h, name, m->new_version, m->new_source, m->new_options);
 }
@@ -184,10 +189,12 @@ int handlers_list(const struct handlers *h, struct buf *out)
     const char *sep = "";
     buf_putc(out, '[');
     for (struct module *m; (m = map_next(h->modules, &cursor, NULL));) {
-        json_t *o = m->source ? json_loads(m->options, 0, NULL) : NULL, *env = json_object_get(o, "env");
-        json_t *item = o ? json_pack("{s:s, s:b, s:I, s:O}", "name", m->name, "loaded", m->loaded, "bytes",
-                                     (json_int_t)strlen(m->source), "env", env ? env : json_object())
-                         : NULL;
+        json_t *o = m->source ? json_loads(m->options, 0, NULL) : NULL,
+               *env = json_object_get(o, "env");
+        json_t *item =
+            o ? json_pack("{s:s, s:b, s:I, s:O}", "name", m->name, "loaded", m->loaded, "bytes",
+                          (json_int_t)strlen(m->source), "env", env ? env : json_object())
+              : NULL;
         char *text = item ? json_dumps(item, JSON_COMPACT) : NULL;
         if (text) {
             buf_printf(out, "%s%s", sep, text);

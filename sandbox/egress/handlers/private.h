@@ -9,14 +9,21 @@
 #include "sandbox/egress/handlers/handlers.h"
 #include "sandbox/egress/net/stream.h"
 
-enum { STREAMS_MAX = 1024, PING_MS = 1000, PATIENCE_MS = 5000, RESTART_MIN_MS = 100, RESTART_MAX_MS = 10000 };
+enum {
+    STREAMS_MAX = 1024,
+    PING_MS = 1000,
+    PATIENCE_MS = 5000,
+    RESTART_MIN_MS = 100,
+    RESTART_MAX_MS = 10000
+};
 
 struct module {
     char name[HANDLER_NAME_MAX + 1];
     char *source, *options;
     uint32_t version;
     bool loaded;
-    /* A put that waits for its compilation: the version above is the old one's until it succeeds. */
+    /* A put that waits for its compilation: the version above is the old one's until it succeeds.
+     */
     char *new_source, *new_options;
     uint32_t new_version;
     void (*done)(void *arg, int result, const char *text);
@@ -59,9 +66,12 @@ struct handlers {
 
 /* worker.c */
 int worker_start(struct handlers *h); /* if it does not run; modules follow */
-void worker_kill(struct handlers *h, uint16_t status, const char *reason); /* everything under way fails so */
-void worker_send(struct handlers *h, enum handler_frame_type type, uint32_t stream, const void *data, size_t len);
-void worker_send_json(struct handlers *h, enum handler_frame_type type, uint32_t stream, json_t *take);
+void worker_kill(struct handlers *h, uint16_t status,
+                 const char *reason); /* everything under way fails so */
+void worker_send(struct handlers *h, enum handler_frame_type type, uint32_t stream,
+                 const void *data, size_t len);
+void worker_send_json(struct handlers *h, enum handler_frame_type type, uint32_t stream,
+                      json_t *take);
 /* calls.c */
 void calls_frame(struct handlers *h, const struct handler_frame *f);
 void calls_fail(struct handlers *h, uint16_t status, const char *reason);
@@ -73,4 +83,6 @@ void modules_failed(struct handlers *h, const char *reason); /* puts that wait *
 /* store.c */
 int store_write(int dir_fd, const char *name, const char *source, const char *options);
 void store_delete(int dir_fd, const char *name);
-int store_load(int dir_fd, void (*each)(void *user, const char *name, char *take_source, char *take_options), void *user);
+int store_load(int dir_fd,
+               void (*each)(void *user, const char *name, char *take_source, char *take_options),
+               void *user);

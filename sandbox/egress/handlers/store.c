@@ -53,7 +53,9 @@ static char *read_one(int dir_fd, const char *file)
     return text;
 }
 
-int store_load(int dir_fd, void (*each)(void *user, const char *name, char *take_source, char *take_options), void *user)
+int store_load(int dir_fd,
+               void (*each)(void *user, const char *name, char *take_source, char *take_options),
+               void *user)
 {
     int fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *d = fd < 0 ? NULL : fdopendir(fd);
@@ -65,7 +67,8 @@ int store_load(int dir_fd, void (*each)(void *user, const char *name, char *take
     while ((e = readdir(d))) {
         char name[HANDLER_NAME_MAX + 1], file[90];
         size_t n = strlen(e->d_name);
-        if (*e->d_name == '.' || n <= 4 || n - 4 > HANDLER_NAME_MAX || strcmp(e->d_name + n - 4, ".mjs"))
+        if (*e->d_name == '.' || n <= 4 || n - 4 > HANDLER_NAME_MAX ||
+            strcmp(e->d_name + n - 4, ".mjs"))
             continue;
         snprintf(name, sizeof name, "%.*s", (int)(n - 4), e->d_name);
         snprintf(file, sizeof file, "%s.json", name);

@@ -1,4 +1,5 @@
-/* The worker process: started when there is a module to run, killed when it does not answer, started again. */
+/* The worker process: started when there is a module to run, killed when it does not answer,
+ * started again. */
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -37,7 +38,8 @@ static void dispatch(struct handlers *h, const struct handler_frame *f)
         json_decref(o);
         break;
     case HANDLER_LOG:
-        log_debug("handler", "console", "text=%.*s", (int)(f->len < 500 ? f->len : 500), (const char *)f->data);
+        log_debug("handler", "console", "text=%.*s", (int)(f->len < 500 ? f->len : 500),
+                  (const char *)f->data);
         break;
     default:
         calls_frame(h, f);
@@ -119,9 +121,14 @@ static _Noreturn void run(const struct handlers *h, int fd)
     const char *slash = strrchr(h->worker, '/');
     int folder = slash ? (int)(slash - h->worker) : 0;
     snprintf(read_right, sizeof read_right, "--allow-fs-read=%.*s/*", folder, h->worker);
-    char *argv[] = {(char *)"cbx-handlers", (char *)"--experimental-permission", read_right,
-                    (char *)"--experimental-vm-modules", (char *)"--no-warnings", (char *)"--max-old-space-size=256",
-                    h->worker, NULL};
+    char *argv[] = {(char *)"cbx-handlers",
+                    (char *)"--experimental-permission",
+                    read_right,
+                    (char *)"--experimental-vm-modules",
+                    (char *)"--no-warnings",
+                    (char *)"--max-old-space-size=256",
+                    h->worker,
+                    NULL};
     char *env[] = {(char *)"PATH=/usr/bin:/bin", (char *)"LANG=C.UTF-8", NULL};
     int high = fcntl(fd, F_DUPFD, 16), null = open("/dev/null", O_RDWR);
     dup2(null, 0);
@@ -167,14 +174,16 @@ int worker_start(struct handlers *h)
     return 0;
 }
 
-void worker_send(struct handlers *h, enum handler_frame_type type, uint32_t stream, const void *data, size_t len)
+void worker_send(struct handlers *h, enum handler_frame_type type, uint32_t stream,
+                 const void *data, size_t len)
 {
     CLEANUP_BUF struct buf out = {0};
     if (h->stream && handler_frame_put(&out, type, stream, data, len) == 0)
         stream_write(h->stream, out.data, out.len);
 }
 
-void worker_send_json(struct handlers *h, enum handler_frame_type type, uint32_t stream, json_t *take)
+void worker_send_json(struct handlers *h, enum handler_frame_type type, uint32_t stream,
+                      json_t *take)
 {
     char *text = take ? json_dumps(take, JSON_COMPACT) : NULL;
     if (text) {

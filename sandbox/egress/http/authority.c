@@ -72,22 +72,26 @@ static bool is_address(const char *host, union socket_address *ret)
     return false;
 }
 
-const char *authority_origin(const struct conn *c, const struct http_head *head, struct origin_space *space,
-                             struct exchange_origin *ret)
+const char *authority_origin(const struct conn *c, const struct http_head *head,
+                             struct origin_space *space, struct exchange_origin *ret)
 {
     uint16_t port;
-    if (authority_split(head_at(head, head->authority), head->authority.len, c->https, space->host, &port) < 0)
+    if (authority_split(head_at(head, head->authority), head->authority.len, c->https, space->host,
+                        &port) < 0)
         return "the request names no valid host";
-    *ret = (struct exchange_origin){.box = c->box, .host = space->host, .port = c->port, .https = c->https};
+    *ret = (struct exchange_origin){
+        .box = c->box, .host = space->host, .port = c->port, .https = c->https};
     if (*c->host) {
         if (strcmp(c->host, space->host))
             return "the connection was opened for another host than the request names";
         return NULL;
     }
-    if (is_address(space->host, &space->addr)) {
+    const struct policy_target t = {.host = "", .addr = &c->dst.sa, .port = c->port};
+    if (is_address(space->host, &space->addr) ||
+        policy_names_network(c->box->policy, &t, &c->dst.sa)) {
         /* Of its address and what the request says, the one that was dialled is the truth. */
         space->addr = c->dst;
-        ret->by_address = true;
+        ret->by_address = true; /* a network of one's own may be spoken to under any name */
         ret->addr = &space->addr.sa;
     }
     return NULL;

@@ -5,8 +5,8 @@
 #include "sandbox/egress/net/conn.h"
 
 /*
- * Splits "host[:port]" of Host or :authority; the host is put in lower case without brackets and final
- * dot. -EINVAL: it is none.
+ * Splits "host[:port]" of Host or :authority; the host is put in lower case without brackets and
+ * final dot. -EINVAL: it is none.
  */
 int authority_split(const char *text, size_t len, bool https, char host[256], uint16_t *ret_port);
 
@@ -16,9 +16,9 @@ struct origin_space {
 };
 
 /*
- * The origin of a request on that connection. The name that it was dialled by (DNS, SNI) must be the one that
- * the request names; on a connection to a bare address the request's own name counts, which is looked up anew.
- * NULL, or the sentence that says why it is refused.
+ * The origin of a request on that connection. The name that it was dialled by (DNS, SNI) must be
+ * the one that the request names; on a connection to a bare address the request's own name counts,
+ * which is looked up anew. NULL, or the sentence that says why it is refused.
  */
-const char *authority_origin(const struct conn *c, const struct http_head *head, struct origin_space *space,
-                             struct exchange_origin *ret);
+const char *authority_origin(const struct conn *c, const struct http_head *head,
+                             struct origin_space *space, struct exchange_origin *ret);

@@ -18,7 +18,7 @@ struct exchange {
     struct list link, later; /* of the box; of egress.postponed */
     struct egress_box *box;
     uint64_t id, start_us, start_ns, head_ns;
-    struct http_head head;    /* as the box sent it, then as it leaves */
+    struct http_head head;      /* as the box sent it, then as it leaves */
     char *method, *path, *host; /* before injection: for the log */
     union socket_address addr;
     bool has_addr, https, from_handler, upgrade, tunnel, answered;
@@ -54,7 +54,8 @@ uint64_t exchange_id(const struct exchange *x)
     return x->id;
 }
 
-void exchange_set_up(struct exchange *x, const struct exchange_up_ops *ops, void *up, const char *upstream)
+void exchange_set_up(struct exchange *x, const struct exchange_up_ops *ops, void *up,
+                     const char *upstream)
 {
     x->up_ops = ops;
     x->up = up;
@@ -132,15 +133,15 @@ static void abort_both(struct exchange *x)
 
 /* ---- answers of our own ---- */
 
-static int put_answer_head(struct http_head *h, const struct exchange *x, const struct policy_answer *fixed,
-                           size_t body_len)
+static int put_answer_head(struct http_head *h, const struct exchange *x,
+                           const struct policy_answer *fixed, size_t body_len)
 {
     char number[24];
     int n = snprintf(number, sizeof number, "%zu", body_len), r = 0;
     h->status = x->local_status;
     for (size_t i = 0; fixed && i < fixed->nfields && r == 0; i++)
-        r = head_add(h, fixed->fields[i].name, strlen(fixed->fields[i].name), fixed->fields[i].value,
-                     strlen(fixed->fields[i].value));
+        r = head_add(h, fixed->fields[i].name, strlen(fixed->fields[i].name),
+                     fixed->fields[i].value, strlen(fixed->fields[i].value));
     if (r == 0 && !head_find(h, "content-type"))
         r = head_set(h, "content-type", "text/plain; charset=utf-8", 25);
     if (r == 0)
@@ -148,7 +149,8 @@ static int put_answer_head(struct http_head *h, const struct exchange *x, const 
     if (r == 0 && !fixed)
         r = head_set(h, "x-cellbox-egress-reason", x->reason, strlen(x->reason));
     if (r == 0 && !fixed && x->verdict.rule_name && *x->verdict.rule_name)
-        r = head_set(h, "x-cellbox-egress-rule", x->verdict.rule_name, strlen(x->verdict.rule_name));
+        r = head_set(h, "x-cellbox-egress-rule", x->verdict.rule_name,
+                     strlen(x->verdict.rule_name));
     return r;
 }
 
@@ -173,12 +175,14 @@ static int put_grpc_head(struct http_head *h, const struct exchange *x)
 
 static void give_answer(struct exchange *x)
 {
-    const struct policy_answer *fixed = x->verdict.action == POLICY_RESPOND ? policy_answer(x->verdict.rule) : NULL;
+    const struct policy_answer *fixed =
+        x->verdict.action == POLICY_RESPOND ? policy_answer(x->verdict.rule) : NULL;
     struct http_head h;
     char text[400];
     const char *body = text;
-    size_t len = (size_t)snprintf(text, sizeof text, "%s: %s\n",
-                                  x->local_status == BLOCKED ? "Blocked by the egress policy" : "Egress", x->reason);
+    size_t len = (size_t)snprintf(
+        text, sizeof text, "%s: %s\n",
+        x->local_status == BLOCKED ? "Blocked by the egress policy" : "Egress", x->reason);
     bool no_body = !strcmp(x->method, "HEAD");
     const struct exchange_down_ops *ops = x->down_ops;
     void *down = x->down;
@@ -228,7 +232,8 @@ void exchanges_postponed(struct egress *e)
 }
 
 /* Never answers from inside: whoever made the exchange does not have it yet. */
-static void answer_later(struct exchange *x, uint16_t status, const char *decision, const char *reason)
+static void answer_later(struct exchange *x, uint16_t status, const char *decision,
+                         const char *reason)
 {
     x->local_status = status;
     x->decision = decision;
@@ -245,7 +250,8 @@ static void add_needles(struct exchange *x, const struct policy_inject *injects,
 {
     static const char *const members[] = {"value", "password", "secretAccessKey", "sessionToken"};
     for (size_t i = 0; i < n; i++) {
-        const struct secret *s = injects[i].secret ? secrets_find(x->box->egress->secrets, injects[i].secret) : NULL;
+        const struct secret *s =
+            injects[i].secret ? secrets_find(x->box->egress->secrets, injects[i].secret) : NULL;
         for (size_t k = 0; s && k < sizeof members / sizeof *members; k++) {
             const char *value = secret_get(s, members[k]);
             if (value)
@@ -309,7 +315,8 @@ static int inject(struct exchange *x)
         head_set(&x->head, "accept-encoding", "identity", 8);
     int r = inject_apply(&x->head, list, n, &ctx, &x->secrets, &aws_chunked, reason);
     if (r != 0) {
-        answer_later(x, r > 0 ? BLOCKED : 502, r > 0 ? "deny" : "error", *reason ? reason : "out of memory");
+        answer_later(x, r > 0 ? BLOCKED : 502, r > 0 ? "deny" : "error",
+                     *reason ? reason : "out of memory");
         return 1;
     }
     if (credentials)
@@ -341,7 +348,8 @@ static void to_handler(struct exchange *x, bool end)
     char reason[208] = "";
     x->decision = "handler";
     x->box->egress->counters.handler_calls++;
-    int r = handlers_start(x->box->egress->handlers, x, x->verdict.handler, x->verdict.params, &x->up_ops, &x->up, reason);
+    int r = handlers_start(x->box->egress->handlers, x, x->verdict.handler, x->verdict.params,
+                           &x->up_ops, &x->up, reason);
     if (r != 0) {
         x->up_ops = NULL;
         answer_later(x, 502, "error", *reason ? reason : "the handler cannot be asked");
@@ -412,8 +420,8 @@ static char *copy_slice(const struct http_head *h, struct head_slice s)
     return strndup(head_at(h, s), s.len);
 }
 
-struct exchange *exchange_new(const struct exchange_origin *o, const struct http_head *head, bool end,
-                              const struct exchange_down_ops *ops, void *down)
+struct exchange *exchange_new(const struct exchange_origin *o, const struct http_head *head,
+                              bool end, const struct exchange_down_ops *ops, void *down)
 {
     struct exchange *x = calloc(1, sizeof *x);
     if (!x)
@@ -439,7 +447,8 @@ struct exchange *exchange_new(const struct exchange_origin *o, const struct http
     x->path = loggable_path(head);
     if (o->by_address && o->addr) {
         x->has_addr = true;
-        memcpy(&x->addr, o->addr, o->addr->sa_family == AF_INET ? sizeof x->addr.v4 : sizeof x->addr.v6);
+        memcpy(&x->addr, o->addr,
+               o->addr->sa_family == AF_INET ? sizeof x->addr.v4 : sizeof x->addr.v6);
     }
     list_append(&o->box->exchanges, &x->link);
     o->box->nexchanges++;
@@ -463,7 +472,8 @@ struct exchange *exchange_new(const struct exchange_origin *o, const struct http
 static bool count(struct exchange *x, size_t len)
 {
     box_count(x->box, len);
-    return policy_meter_bytes(x->box->meter, x->policy, x->verdict.rule, len, uv_now(&x->box->egress->loop));
+    return policy_meter_bytes(x->box->meter, x->policy, x->verdict.rule, len,
+                              uv_now(&x->box->egress->loop));
 }
 
 static void over_quota(struct exchange *x)
@@ -517,12 +527,14 @@ void exchange_down_gone(struct exchange *x)
 static void redact_head(struct exchange *x, struct http_head *h)
 {
     for (uint16_t i = 0; x->redacting && i < h->nfields; i++)
-        redact_text(&x->redact, (char *)h->text.data + h->fields[i].value.at, h->fields[i].value.len);
+        redact_text(&x->redact, (char *)h->text.data + h->fields[i].value.at,
+                    h->fields[i].value.len);
 }
 
 void exchange_up_head(struct exchange *x, const struct http_head *head, bool end)
 {
-    struct http_head *h = (struct http_head *)(uintptr_t)head; /* the codec's own, good for this call */
+    struct http_head *h =
+        (struct http_head *)(uintptr_t)head; /* the codec's own, good for this call */
     head_remove(h, "alt-svc");
     redact_head(x, h);
     if (h->status == 101 && x->upgrade && x->down_ops->upgrade) {

@@ -28,7 +28,8 @@ void h1_collect_done(struct h1_collect *c)
     size_t len = c->value.len;
     while (len && (c->value.data[len - 1] == ' ' || c->value.data[len - 1] == '\t'))
         len--;
-    if (head_add(c->into, buf_str(&c->name), c->name.len, len ? (char *)c->value.data : "", len) < 0)
+    if (head_add(c->into, buf_str(&c->name), c->name.len, len ? (char *)c->value.data : "", len) <
+        0)
         c->err = -EMSGSIZE;
     buf_reset(&c->name);
     buf_reset(&c->value);
@@ -60,8 +61,9 @@ static void drop_named(struct http_head *h, const char *list, size_t len)
                 name[n++] = (char)tolower((unsigned char)list[k]);
         name[n] = 0;
         /* What frames or routes the message is never dropped because a peer says so. */
-        if (n && strcmp(name, "host") && strcmp(name, "content-length") && strcmp(name, "upgrade") &&
-            strcmp(name, "authorization") && strcmp(name, "connection") && strcmp(name, "transfer-encoding"))
+        if (n && strcmp(name, "host") && strcmp(name, "content-length") &&
+            strcmp(name, "upgrade") && strcmp(name, "authorization") &&
+            strcmp(name, "connection") && strcmp(name, "transfer-encoding"))
             head_remove(h, name);
         i = end + 1;
     }
@@ -69,13 +71,15 @@ static void drop_named(struct http_head *h, const char *list, size_t len)
 
 void h1_strip_hop_by_hop(struct http_head *h, bool keep_upgrade)
 {
-    static const char *const names[] = {"keep-alive", "proxy-connection", "proxy-authorization", "proxy-authenticate",
-                                        "transfer-encoding", "http2-settings"};
+    static const char *const names[] = {"keep-alive",          "proxy-connection",
+                                        "proxy-authorization", "proxy-authenticate",
+                                        "transfer-encoding",   "http2-settings"};
     char list[512];
     const struct head_field *f;
     bool trailers = head_has_token(h, "te", "trailers");
     while ((f = head_find(h, "connection"))) {
-        int n = snprintf(list, sizeof list, "%.*s", (int)(f->value.len < sizeof list ? f->value.len : sizeof list - 1),
+        int n = snprintf(list, sizeof list, "%.*s",
+                         (int)(f->value.len < sizeof list ? f->value.len : sizeof list - 1),
                          head_at(h, f->value));
         h->fields[f - h->fields] = h->fields[--h->nfields];
         drop_named(h, list, (size_t)n);
@@ -105,18 +109,27 @@ int h1_put_chunk(struct buf *out, size_t len)
     return buf_printf(out, "%zx\r\n", len);
 }
 
-const char *h1_reason(uint16_t status)
+/* llhttp's own look-up aborts for a number that it does not know. */
+static const char *status_name(uint16_t status)
 {
     switch (status) {
-    case 520:
-        return "Blocked By Egress Policy";
-    default:
-        break;
-    }
 #define NAME(code, id, text) \
-    if (status == (code))    \
+    case code:               \
         return #text;
-    HTTP_STATUS_MAP(NAME)
+        HTTP_STATUS_MAP(NAME)
 #undef NAME
-    return "Unknown";
+    default:
+        return "UNKNOWN";
+    }
+}
+
+int h1_put_status(struct buf *out, uint16_t status)
+{
+    const char *name = status == 520 ? "BLOCKED_BY_EGRESS_POLICY" : status_name(status);
+    buf_printf(out, "HTTP/1.1 %u ", status);
+    for (bool first = true; *name; name++) { /* "BAD_GATEWAY" -> "Bad Gateway" */
+        buf_putc(out, *name == '_' ? ' ' : first ? *name : (char)tolower((unsigned char)*name));
+        first = *name == '_';
+    }
+    return buf_puts(out, "\r\n");
 }

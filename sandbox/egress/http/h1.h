@@ -19,8 +19,9 @@ void h1_collect_name(struct h1_collect *c, const char *at, size_t len);
 void h1_collect_value(struct h1_collect *c, const char *at, size_t len);
 void h1_collect_done(struct h1_collect *c); /* the last field is complete */
 
-/* Drops what is meant for one connection alone (RFC 9110 7.6.1), naming "connection" last. Upgrade stays if keep_upgrade. */
+/* Drops what is meant for one connection alone (RFC 9110 7.6.1), naming "connection" last. Upgrade
+ * stays if keep_upgrade. */
 void h1_strip_hop_by_hop(struct http_head *h, bool keep_upgrade);
 int h1_put_fields(struct buf *out, const struct http_head *h);
-int h1_put_chunk(struct buf *out, size_t len); /* its head */
-const char *h1_reason(uint16_t status);
+int h1_put_chunk(struct buf *out, size_t len);       /* its head */
+int h1_put_status(struct buf *out, uint16_t status); /* the status line */

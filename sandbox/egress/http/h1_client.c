@@ -16,7 +16,8 @@ struct h1_client {
     llhttp_t parser;
     struct http_head head, trailers;
     struct h1_collect collect;
-    bool chunked, request_done, response_done, answered, tunnel, upgrade, keep_alive, head_request, in_trailers, dead;
+    bool chunked, request_done, response_done, answered, tunnel, upgrade, keep_alive, head_request,
+        in_trailers, dead;
     bool in_parse, has_length;
 };
 
@@ -98,22 +99,17 @@ static int on_message_complete(llhttp_t *p)
     return HPE_PAUSED;
 }
 
-static const llhttp_settings_t *settings(void)
-{
-    static llhttp_settings_t s;
-    if (!s.on_body) {
-        llhttp_settings_init(&s);
-        s.on_message_begin = on_message_begin;
-        s.on_header_field = on_header_field;
-        s.on_header_value = on_header_value;
-        s.on_headers_complete = on_headers_complete;
-        s.on_body = on_body;
-        s.on_message_complete = on_message_complete;
-    }
-    return &s;
-}
+static const llhttp_settings_t settings = {
+    .on_message_begin = on_message_begin,
+    .on_header_field = on_header_field,
+    .on_header_value = on_header_value,
+    .on_headers_complete = on_headers_complete,
+    .on_body = on_body,
+    .on_message_complete = on_message_complete,
+};
 
-/* The connection is over: the exchange is told, unless nothing of an answer has come (the owner decides then). */
+/* The connection is over: the exchange is told, unless nothing of an answer has come (the owner
+ * decides then). */
 static void die(struct h1_client *c, const char *reason)
 {
     struct exchange *x = c->x;
@@ -127,7 +123,8 @@ static void die(struct h1_client *c, const char *reason)
     c->events->closed(c->conn, reason);
 }
 
-/* The whole answer is there. A request that is still being sent cannot share the connection with another. */
+/* The whole answer is there. A request that is still being sent cannot share the connection with
+ * another. */
 static void complete(struct h1_client *c)
 {
     struct exchange *x = c->x;
@@ -213,7 +210,8 @@ static void on_drained(void *user)
 
 struct h1_client *h1_client_new(struct stream *s, const struct client_events *events, void *conn)
 {
-    static const struct stream_ops ops = {.data = on_data, .eof = on_eof, .failed = on_failed, .drained = on_drained};
+    static const struct stream_ops ops = {
+        .data = on_data, .eof = on_eof, .failed = on_failed, .drained = on_drained};
     struct h1_client *c = calloc(1, sizeof *c);
     if (!c)
         return NULL;
@@ -273,7 +271,7 @@ int h1_client_send(struct h1_client *c, struct exchange *x, bool end, bool upgra
     c->x = x;
     c->request_done = end;
     c->response_done = c->answered = c->tunnel = false;
-    llhttp_init(&c->parser, HTTP_RESPONSE, settings());
+    llhttp_init(&c->parser, HTTP_RESPONSE, &settings);
     c->parser.data = c;
     stream_write(c->stream, out.data, out.len);
     stream_pause(c->stream, false);

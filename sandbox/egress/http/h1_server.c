@@ -22,7 +22,8 @@ struct h1_server {
     struct h1_collect collect;
     struct buf target, behind; /* behind: bytes after a request that is still being answered */
     struct exchange *x;
-    bool request_done, keep_alive, http10, head_request, chunked, close_delimited, responded, tunnel, draining;
+    bool request_done, keep_alive, http10, head_request, chunked, close_delimited, responded,
+        tunnel, draining;
     bool paused, eof, in_parse, broken;
 };
 
@@ -56,7 +57,8 @@ static void end(struct h1_server *s)
     conn_finish(c);
 }
 
-/* The answer is out before the request was in: what still comes is read away, or the close would be a reset. */
+/* The answer is out before the request was in: what still comes is read away, or the close would be
+ * a reset. */
 static void drain(struct h1_server *s)
 {
     s->draining = true;
@@ -68,11 +70,6 @@ static void drain(struct h1_server *s)
 }
 
 /* ---- what the exchange does to us ---- */
-
-static void put_status(struct buf *out, uint16_t status)
-{
-    buf_printf(out, "HTTP/1.1 %u %s\r\n", status, h1_reason(status));
-}
 
 static void frame(struct h1_server *s, const struct http_head *h, bool last, struct buf *out)
 {
@@ -104,7 +101,7 @@ static int respond(void *down, const struct http_head *h, bool last)
     buf_init(&out, 2 * HEAD_TEXT_MAX);
     if (h->status < 200 && s->http10)
         return 0;
-    put_status(&out, h->status);
+    h1_put_status(&out, h->status);
     h1_put_fields(&out, h);
     if (h->status >= 200) {
         frame(s, h, last, &out);
@@ -177,7 +174,7 @@ static int upgrade(void *down, const struct http_head *h)
 {
     struct h1_server *s = down;
     CLEANUP_BUF struct buf out = {0};
-    put_status(&out, 101);
+    h1_put_status(&out, 101);
     h1_put_fields(&out, h);
     buf_puts(&out, "connection: upgrade\r\n\r\n");
     stream_write(s->stream, out.data, out.len);
@@ -191,19 +188,22 @@ static int upgrade(void *down, const struct http_head *h)
     return s->x ? 0 : -EPIPE;
 }
 
-static const struct exchange_down_ops down_ops = {respond, body, finish_answer, abort_answer, pause_request, upgrade};
+static const struct exchange_down_ops down_ops = {respond,      body,          finish_answer,
+                                                  abort_answer, pause_request, upgrade};
 
 /* ---- parsing ---- */
 
-/* Of what is not HTTP, or nothing that could be passed on: an answer, a line in the log, and the end. */
+/* Of what is not HTTP, or nothing that could be passed on: an answer, a line in the log, and the
+ * end. */
 static void refuse(struct h1_server *s, uint16_t status, const char *reason)
 {
-    char text[300];
+    CLEANUP_BUF struct buf out = {0};
     struct conn *c = s->conn;
-    int n = snprintf(text, sizeof text,
-                     "HTTP/1.1 %u %s\r\ncontent-type: text/plain\r\nx-cellbox-egress-reason: %.150s\r\n"
-                     "content-length: 0\r\nconnection: close\r\n\r\n",
-                     status, h1_reason(status), reason);
+    h1_put_status(&out, status);
+    buf_printf(&out,
+               "content-type: text/plain\r\nx-cellbox-egress-reason: %.150s\r\n"
+               "content-length: 0\r\nconnection: close\r\n\r\n",
+               reason);
     struct egress_record r = {.kind = "http",
                               .id = c->id,
                               .scheme = c->https ? "https" : "http",
@@ -216,7 +216,7 @@ static void refuse(struct h1_server *s, uint16_t status, const char *reason)
                               .start_us = egress_clock_us()};
     box_record(c->box, &r);
     if (!s->responded || !s->x)
-        stream_write(s->stream, text, (size_t)n);
+        stream_write(s->stream, out.data, out.len);
     s->keep_alive = false;
     if (s->x) {
         struct exchange *x = STEAL_PTR(s->x);
@@ -257,11 +257,15 @@ static int on_value(llhttp_t *p, const char *at, size_t n)
     return s->collect.err ? HPE_USER : 0;
 }
 
-/* "http://host/path" is what a program sends that believes in an HTTP proxy; it gets origin form. */
-static int set_target(struct http_head *h, const char *url, size_t len, const struct head_field *host)
+/* "http://host/path" is what a program sends that believes in an HTTP proxy; it gets origin form.
+ */
+static int set_target(struct http_head *h, const char *url, size_t len,
+                      const struct head_field *host)
 {
     const char *rest = url, *end = url + len;
-    size_t scheme = len > 7 && !strncasecmp(url, "http://", 7) ? 7 : len > 8 && !strncasecmp(url, "https://", 8) ? 8 : 0;
+    size_t scheme = len > 7 && !strncasecmp(url, "http://", 7)    ? 7
+                    : len > 8 && !strncasecmp(url, "https://", 8) ? 8
+                                                                  : 0;
     if (!scheme) {
         if (*url != '/' && !(len == 1 && *url == '*'))
             return -EINVAL;
@@ -279,7 +283,8 @@ static int set_target(struct http_head *h, const char *url, size_t len, const st
         return head_put(h, "/", 1, &h->target);
     if (*path == '/')
         return head_put(h, path, (size_t)(end - path), &h->target);
-    r = head_put(h, "/", 1, &h->target); /* "?x" becomes "/?x": the two lie side by side in the arena */
+    r = head_put(h, "/", 1,
+                 &h->target); /* "?x" becomes "/?x": the two lie side by side in the arena */
     struct head_slice query;
     if (r == 0 && (r = head_put(h, path, (size_t)(end - path), &query)) == 0)
         h->target.len += query.len;
@@ -330,7 +335,8 @@ static int on_headers_complete(llhttp_t *p)
         llhttp_set_error_reason(p, why);
         return -1;
     }
-    bool no_body = !(p->flags & F_CHUNKED) && (!(p->flags & F_CONTENT_LENGTH) || p->content_length == 0);
+    bool no_body =
+        !(p->flags & F_CHUNKED) && (!(p->flags & F_CONTENT_LENGTH) || p->content_length == 0);
     origin.protocol = s->http10 ? "HTTP/1.0" : "HTTP/1.1";
     s->collect.into = &s->trailers;
     s->request_done = no_body;
@@ -361,21 +367,15 @@ static int on_complete(llhttp_t *p)
     return HPE_PAUSED;
 }
 
-static const llhttp_settings_t *settings(void)
-{
-    static llhttp_settings_t s;
-    if (!s.on_body) {
-        llhttp_settings_init(&s);
-        s.on_message_begin = on_begin;
-        s.on_url = on_url;
-        s.on_header_field = on_field;
-        s.on_header_value = on_value;
-        s.on_headers_complete = on_headers_complete;
-        s.on_body = on_body;
-        s.on_message_complete = on_complete;
-    }
-    return &s;
-}
+static const llhttp_settings_t settings = {
+    .on_message_begin = on_begin,
+    .on_url = on_url,
+    .on_header_field = on_field,
+    .on_header_value = on_value,
+    .on_headers_complete = on_headers_complete,
+    .on_body = on_body,
+    .on_message_complete = on_complete,
+};
 
 static void keep_behind(struct h1_server *s, const uint8_t *data, size_t len)
 {
@@ -433,7 +433,7 @@ static void next_request(struct h1_server *s)
     head_reset(&s->head);
     s->request_done = false;
     llhttp_resume(&s->parser);
-    llhttp_init(&s->parser, HTTP_REQUEST, settings());
+    llhttp_init(&s->parser, HTTP_REQUEST, &settings);
     s->parser.data = s;
     h1_collect_deinit(&s->collect);
     h1_collect_init(&s->collect, &s->head);
@@ -479,7 +479,8 @@ static void on_drained(void *user)
 
 int h1_server_start(struct conn *c)
 {
-    static const struct stream_ops ops = {.data = on_data, .eof = on_eof, .failed = on_failed, .drained = on_drained};
+    static const struct stream_ops ops = {
+        .data = on_data, .eof = on_eof, .failed = on_failed, .drained = on_drained};
     static const struct conn_protocol protocol = {release};
     struct h1_server *s = calloc(1, sizeof *s);
     if (!s)
@@ -491,7 +492,7 @@ int h1_server_start(struct conn *c)
     buf_init(&s->target, HEAD_TEXT_MAX);
     buf_init(&s->behind, 2 * BEHIND_MAX + STREAM_READ);
     h1_collect_init(&s->collect, &s->head);
-    llhttp_init(&s->parser, HTTP_REQUEST, settings());
+    llhttp_init(&s->parser, HTTP_REQUEST, &settings);
     s->parser.data = s;
     stream_set_ops(c->stream, &ops, s);
     c->protocol = &protocol;

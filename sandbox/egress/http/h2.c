@@ -4,9 +4,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-int h2_init(struct h2 *h, struct stream *s, bool server, const nghttp2_session_callbacks *callbacks)
+int h2_init(struct h2 *h, struct stream *s, bool server,
+            void (*set_callbacks)(nghttp2_session_callbacks *c))
 {
     nghttp2_option *o;
+    nghttp2_session_callbacks *callbacks;
     nghttp2_settings_entry settings[] = {{NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, H2_STREAMS},
                                          {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, H2_WINDOW},
                                          {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, HEAD_TEXT_MAX},
@@ -15,14 +17,22 @@ int h2_init(struct h2 *h, struct stream *s, bool server, const nghttp2_session_c
     h->stream = s;
     if (nghttp2_option_new(&o) != 0)
         return -ENOMEM;
+    if (nghttp2_session_callbacks_new(&callbacks) != 0) {
+        nghttp2_option_del(o);
+        return -ENOMEM;
+    }
+    set_callbacks(callbacks);
     nghttp2_option_set_no_auto_window_update(o, 1);
     nghttp2_option_set_peer_max_concurrent_streams(o, 100);
     int r = server ? nghttp2_session_server_new2(&h->session, callbacks, h, o)
                    : nghttp2_session_client_new2(&h->session, callbacks, h, o);
     nghttp2_option_del(o);
+    nghttp2_session_callbacks_del(callbacks);
     /* A server says nothing about push. */
-    if (r != 0 || nghttp2_submit_settings(h->session, NGHTTP2_FLAG_NONE, settings, server ? 3 : 4) != 0 ||
-        nghttp2_session_set_local_window_size(h->session, NGHTTP2_FLAG_NONE, 0, H2_CONNECTION_WINDOW) != 0) {
+    if (r != 0 ||
+        nghttp2_submit_settings(h->session, NGHTTP2_FLAG_NONE, settings, server ? 3 : 4) != 0 ||
+        nghttp2_session_set_local_window_size(h->session, NGHTTP2_FLAG_NONE, 0,
+                                              H2_CONNECTION_WINDOW) != 0) {
         nghttp2_session_del(h->session);
         h->session = NULL;
         return -ENOMEM;
@@ -65,7 +75,8 @@ void h2_stream_free(struct h2_stream *s)
     free(s);
 }
 
-/* Inside nghttp2 nothing can be sent, and no exchange may be told of room: that waits for the end of the call. */
+/* Inside nghttp2 nothing can be sent, and no exchange may be told of room: that waits for the end
+ * of the call. */
 int h2_pump(struct h2 *h)
 {
     if (h->busy || h->dead)
@@ -107,7 +118,8 @@ int h2_receive(struct h2 *h, const uint8_t *data, size_t len, const char **ret_w
     }
     *ret_why = "it cannot be sent to";
     int r = h2_pump(h);
-    if (r == 0 && !h->dead && !nghttp2_session_want_read(h->session) && !nghttp2_session_want_write(h->session)) {
+    if (r == 0 && !h->dead && !nghttp2_session_want_read(h->session) &&
+        !nghttp2_session_want_write(h->session)) {
         *ret_why = "the session has ended";
         return -ECONNRESET;
     }
@@ -149,8 +161,8 @@ void h2_reset(struct h2_stream *s, uint32_t code)
     h2_pump(s->h);
 }
 
-static ssize_t read_out(nghttp2_session *session, int32_t id, uint8_t *to, size_t room, uint32_t *flags,
-                        nghttp2_data_source *source, void *user)
+static ssize_t read_out(nghttp2_session *session, int32_t id, uint8_t *to, size_t room,
+                        uint32_t *flags, nghttp2_data_source *source, void *user)
 {
     struct h2_stream *s = source->ptr;
     size_t left = s->out.len - s->out_at, n = left < room ? left : room;
@@ -208,7 +220,8 @@ void h2_pause(struct h2_stream *s, bool paused)
 
 /* ---- heads ---- */
 
-void h2_collect(struct h2_stream *s, const uint8_t *name, size_t name_len, const uint8_t *value, size_t len)
+void h2_collect(struct h2_stream *s, const uint8_t *name, size_t name_len, const uint8_t *value,
+                size_t len)
 {
     struct http_head *h = s->trailing ? &s->trailers : &s->head;
     const char *n = (const char *)name, *v = (const char *)value;
@@ -221,7 +234,10 @@ void h2_collect(struct h2_stream *s, const uint8_t *name, size_t name_len, const
         else if (name_len == 10 && !memcmp(n, ":authority", 10))
             r = head_put(h, v, len, &h->authority);
         else if (name_len == 7 && !memcmp(n, ":status", 7))
-            r = len == 3 ? (h->status = (uint16_t)((v[0] - '0') * 100 + (v[1] - '0') * 10 + v[2] - '0'), 0) : -EINVAL;
+            r = len == 3
+                    ? (h->status = (uint16_t)((v[0] - '0') * 100 + (v[1] - '0') * 10 + v[2] - '0'),
+                       0)
+                    : -EINVAL;
         else
             r = 0; /* :scheme is what the connection is */
     } else {

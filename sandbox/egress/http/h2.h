@@ -1,6 +1,7 @@
 /*
- * What the two sides of HTTP/2 share, on top of nghttp2: sending with back-pressure, bodies with flow control in
- * both directions, heads. Windows are opened only by what the other side of the exchange has taken. Runs in E.
+ * What the two sides of HTTP/2 share, on top of nghttp2: sending with back-pressure, bodies with
+ * flow control in both directions, heads. Windows are opened only by what the other side of the
+ * exchange has taken. Runs in E.
  */
 #pragma once
 
@@ -48,7 +49,8 @@ struct h2_stream {
     bool paused;
 };
 
-int h2_init(struct h2 *h, struct stream *s, bool server, const nghttp2_session_callbacks *callbacks);
+int h2_init(struct h2 *h, struct stream *s, bool server,
+            void (*set_callbacks)(nghttp2_session_callbacks *c));
 void h2_deinit(struct h2 *h); /* its streams must be gone */
 struct h2_stream *h2_stream_new(struct h2 *h, int32_t id);
 void h2_stream_free(struct h2_stream *s);
@@ -66,9 +68,11 @@ void h2_pause(struct h2_stream *s, bool paused);
 nghttp2_data_provider h2_provider(struct h2_stream *s);
 
 /* One field of a head or of trailers into the stream. */
-void h2_collect(struct h2_stream *s, const uint8_t *name, size_t name_len, const uint8_t *value, size_t len);
+void h2_collect(struct h2_stream *s, const uint8_t *name, size_t name_len, const uint8_t *value,
+                size_t len);
 /* Cookies that came one by one become one field again (RFC 9113 8.2.3). */
 int h2_join_cookies(struct http_head *h);
-/* Fields, after npseudo entries that are set already, into nv of HEAD_FIELDS_MAX + 8. Returns how many in all. */
+/* Fields, after npseudo entries that are set already, into nv of HEAD_FIELDS_MAX + 8. Returns how
+ * many in all. */
 size_t h2_fields(const struct http_head *h, nghttp2_nv *nv, size_t npseudo);
 nghttp2_nv h2_pair(const char *name, const char *value, size_t len);

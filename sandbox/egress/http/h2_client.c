@@ -60,8 +60,8 @@ static int on_begin(nghttp2_session *session, const nghttp2_frame *frame, void *
     return 0;
 }
 
-static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name, size_t name_len,
-                     const uint8_t *value, size_t len, uint8_t flags, void *user)
+static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name,
+                     size_t name_len, const uint8_t *value, size_t len, uint8_t flags, void *user)
 {
     struct h2_stream *s = stream_of(session, frame->hd.stream_id);
     (void)flags;
@@ -117,7 +117,8 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *
     return 0;
 }
 
-static int on_chunk(nghttp2_session *session, uint8_t flags, int32_t id, const uint8_t *data, size_t len, void *user)
+static int on_chunk(nghttp2_session *session, uint8_t flags, int32_t id, const uint8_t *data,
+                    size_t len, void *user)
 {
     struct h2_stream *s = stream_of(session, id);
     (void)flags;
@@ -144,17 +145,13 @@ static int on_stream_close(nghttp2_session *session, int32_t id, uint32_t code, 
     return 0;
 }
 
-static const nghttp2_session_callbacks *callbacks(void)
+static void set_callbacks(nghttp2_session_callbacks *c)
 {
-    static nghttp2_session_callbacks *c;
-    if (!c && nghttp2_session_callbacks_new(&c) == 0) {
-        nghttp2_session_callbacks_set_on_begin_headers_callback(c, on_begin);
-        nghttp2_session_callbacks_set_on_header_callback(c, on_header);
-        nghttp2_session_callbacks_set_on_frame_recv_callback(c, on_frame);
-        nghttp2_session_callbacks_set_on_data_chunk_recv_callback(c, on_chunk);
-        nghttp2_session_callbacks_set_on_stream_close_callback(c, on_stream_close);
-    }
-    return c;
+    nghttp2_session_callbacks_set_on_begin_headers_callback(c, on_begin);
+    nghttp2_session_callbacks_set_on_header_callback(c, on_header);
+    nghttp2_session_callbacks_set_on_frame_recv_callback(c, on_frame);
+    nghttp2_session_callbacks_set_on_data_chunk_recv_callback(c, on_chunk);
+    nghttp2_session_callbacks_set_on_stream_close_callback(c, on_stream_close);
 }
 
 static void settle(struct h2_client *c)
@@ -200,9 +197,10 @@ static void stream_drained(struct h2_stream *s)
 
 struct h2_client *h2_client_new(struct stream *s, const struct client_events *events, void *conn)
 {
-    static const struct stream_ops ops = {.data = on_data, .eof = on_eof, .failed = on_failed, .drained = on_drained};
+    static const struct stream_ops ops = {
+        .data = on_data, .eof = on_eof, .failed = on_failed, .drained = on_drained};
     struct h2_client *c = calloc(1, sizeof *c);
-    if (!c || h2_init(&c->h, s, false, callbacks()) < 0) {
+    if (!c || h2_init(&c->h, s, false, set_callbacks) < 0) {
         free(c);
         return NULL;
     }
@@ -242,7 +240,8 @@ int h2_client_send(struct h2_client *c, struct exchange *x, bool end, void **ret
     if (!s)
         return -ENOMEM;
     nv[0] = h2_pair(":method", head_at(h, h->method), h->method.len);
-    nv[1] = h2_pair(":scheme", stream_ssl(c->h.stream) ? "https" : "http", stream_ssl(c->h.stream) ? 5 : 4);
+    nv[1] = h2_pair(":scheme", stream_ssl(c->h.stream) ? "https" : "http",
+                    stream_ssl(c->h.stream) ? 5 : 4);
     nv[2] = h2_pair(":authority", head_at(h, h->authority), h->authority.len);
     nv[3] = h2_pair(":path", head_at(h, h->target), h->target.len);
     size_t n = h2_fields(h, nv, 4);

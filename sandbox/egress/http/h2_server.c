@@ -75,7 +75,8 @@ static int respond(void *down, const struct http_head *head, bool last)
         nghttp2_data_provider p = h2_provider(s);
         nghttp2_submit_response(s->h->session, s->id, nv, count, &p);
     }
-    if (!last || head->status < 200) /* else `end` follows, and the stream must not be over before it */
+    if (!last ||
+        head->status < 200) /* else `end` follows, and the stream must not be over before it */
         h2_pump(s->h);
     return EXCHANGE_OK;
 }
@@ -107,7 +108,8 @@ static void pause_request(void *down, bool paused)
     h2_pause(down, paused);
 }
 
-static const struct exchange_down_ops down_ops = {respond, body, finish_answer, abort_answer, pause_request, NULL};
+static const struct exchange_down_ops down_ops = {respond,      body,          finish_answer,
+                                                  abort_answer, pause_request, NULL};
 
 /* ---- nghttp2's events ---- */
 
@@ -135,8 +137,8 @@ static int on_begin(nghttp2_session *session, const nghttp2_frame *frame, void *
     return 0;
 }
 
-static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name, size_t name_len,
-                     const uint8_t *value, size_t len, uint8_t flags, void *user)
+static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name,
+                     size_t name_len, const uint8_t *value, size_t len, uint8_t flags, void *user)
 {
     struct h2_stream *s = stream_of(session, frame->hd.stream_id);
     (void)flags;
@@ -217,7 +219,8 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *
     return 0;
 }
 
-static int on_chunk(nghttp2_session *session, uint8_t flags, int32_t id, const uint8_t *data, size_t len, void *user)
+static int on_chunk(nghttp2_session *session, uint8_t flags, int32_t id, const uint8_t *data,
+                    size_t len, void *user)
 {
     struct h2_stream *s = stream_of(session, id);
     (void)flags;
@@ -244,17 +247,13 @@ static int on_stream_close(nghttp2_session *session, int32_t id, uint32_t code, 
     return 0;
 }
 
-static const nghttp2_session_callbacks *callbacks(void)
+static void set_callbacks(nghttp2_session_callbacks *c)
 {
-    static nghttp2_session_callbacks *c;
-    if (!c && nghttp2_session_callbacks_new(&c) == 0) {
-        nghttp2_session_callbacks_set_on_begin_headers_callback(c, on_begin);
-        nghttp2_session_callbacks_set_on_header_callback(c, on_header);
-        nghttp2_session_callbacks_set_on_frame_recv_callback(c, on_frame);
-        nghttp2_session_callbacks_set_on_data_chunk_recv_callback(c, on_chunk);
-        nghttp2_session_callbacks_set_on_stream_close_callback(c, on_stream_close);
-    }
-    return c;
+    nghttp2_session_callbacks_set_on_begin_headers_callback(c, on_begin);
+    nghttp2_session_callbacks_set_on_header_callback(c, on_header);
+    nghttp2_session_callbacks_set_on_frame_recv_callback(c, on_frame);
+    nghttp2_session_callbacks_set_on_data_chunk_recv_callback(c, on_chunk);
+    nghttp2_session_callbacks_set_on_stream_close_callback(c, on_stream_close);
 }
 
 /* ---- the connection ---- */
@@ -296,14 +295,15 @@ static void stream_drained(struct h2_stream *s)
 
 int h2_server_start(struct conn *c)
 {
-    static const struct stream_ops ops = {.data = on_data, .eof = on_eof, .failed = on_failed, .drained = on_drained};
+    static const struct stream_ops ops = {
+        .data = on_data, .eof = on_eof, .failed = on_failed, .drained = on_drained};
     static const struct conn_protocol protocol = {release};
     struct h2_server *v = calloc(1, sizeof *v);
     if (!v)
         return -ENOMEM;
     v->conn = c;
     v->h.drained = stream_drained;
-    if (h2_init(&v->h, c->stream, true, callbacks()) < 0) {
+    if (h2_init(&v->h, c->stream, true, set_callbacks) < 0) {
         free(v);
         return -ENOMEM;
     }

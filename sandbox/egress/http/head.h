@@ -1,10 +1,10 @@
 /*
  * The head of one HTTP message, the same for HTTP/1.1 and HTTP/2, request and response: what the
- * policy looks at and what injection changes. One arena holds all text; fields name offsets in it, so
- * that adding never moves what a caller still needs by offset. No I/O. Runs in E.
+ * policy looks at and what injection changes. One arena holds all text; fields name offsets in it,
+ * so that adding never moves what a caller still needs by offset. No I/O. Runs in E.
  *
- * Field names are stored in lower case; connection-specific fields (RFC 9110 7.6.1) never stand in a
- * head that passes between two connections.
+ * Field names are stored in lower case; connection-specific fields (RFC 9110 7.6.1) never stand in
+ * a head that passes between two connections.
  */
 #pragma once
 
@@ -25,7 +25,7 @@ struct head_field {
 };
 
 struct http_head {
-    struct buf text; /* at most HEAD_TEXT_MAX bytes */
+    struct buf text;                             /* at most HEAD_TEXT_MAX bytes */
     struct head_slice method, target, authority; /* request; target is origin form ("/a?b") */
     bool https;                                  /* request: scheme */
     uint16_t status;                             /* response */

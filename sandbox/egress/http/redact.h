@@ -1,7 +1,8 @@
 /*
- * Takes credentials out of what comes back: an echo service, an error page or a debug header may repeat
- * the very header that was injected. Each occurrence of a needle becomes asterisks of the same length, across
- * the borders of chunks; bytes are held back only while they could be the beginning of one. Pure.
+ * Takes credentials out of what comes back: an echo service, an error page or a debug header may
+ * repeat the very header that was injected. Each occurrence of a needle becomes asterisks of the
+ * same length, across the borders of chunks; bytes are held back only while they could be the
+ * beginning of one. Pure.
  */
 #pragma once
 

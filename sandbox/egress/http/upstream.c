@@ -29,9 +29,9 @@ struct upstream {
     struct stream *stream;
     struct h1_client *h1;
     struct h2_client *client2;
-    struct list waiting; /* struct request: until it is ready */
-    bool busy;           /* h1: carries a request */
-    bool reused;         /* has carried one before */
+    struct list waiting;        /* struct request: until it is ready */
+    bool busy;                  /* h1: carries a request */
+    bool reused;                /* has carried one before */
     struct request *repeatable; /* what it carries, while nothing but its head is lost with it */
     char address[64];
     uint64_t deadline;
@@ -55,7 +55,9 @@ static int find_connection(struct request *q);
 
 static struct policy_target target_of(const struct request *q)
 {
-    return (struct policy_target){.host = q->has_addr ? "" : q->host, .addr = q->has_addr ? &q->addr.sa : NULL, .port = q->port};
+    return (struct policy_target){.host = q->has_addr ? "" : q->host,
+                                  .addr = q->has_addr ? &q->addr.sa : NULL,
+                                  .port = q->port};
 }
 
 static void request_free(struct request *q)
@@ -117,7 +119,8 @@ static void send_pending(const struct request *q, const struct exchange_up_ops *
         exchange_up_drained(q->x);
 }
 
-/* A pooled connection may have died meanwhile: then a request that can be repeated is (see on_closed). */
+/* A pooled connection may have died meanwhile: then a request that can be repeated is (see
+ * on_closed). */
 static int give(struct upstream *u, struct request *q)
 {
     bool head_only = q->end && !q->pending.len;
@@ -263,7 +266,8 @@ static void on_eof(void *user)
     give_up(user, 502, "it closed the connection");
 }
 
-static void on_dialled(void *user, int fd, const union socket_address *addr, uint16_t status, const char *reason)
+static void on_dialled(void *user, int fd, const union socket_address *addr, uint16_t status,
+                       const char *reason)
 {
     static const struct stream_ops ops = {.open = on_open, .failed = on_failed, .eof = on_eof};
     struct upstream *u = user;
@@ -315,7 +319,8 @@ static struct upstream *make_upstream(struct request *q, const char *key)
     list_init(&u->waiting);
     list_append(&q->box->upstreams, &u->link);
     q->box->nupstreams++;
-    u->dial = dial_start(&q->box->egress->loop, q->box->egress->resolver, q->box->policy, &t, on_dialled, u);
+    u->dial = dial_start(&q->box->egress->loop, q->box->egress->resolver, q->box->policy, &t,
+                         on_dialled, u);
     if (!u->dial) {
         upstream_free(u);
         return NULL;
@@ -358,8 +363,8 @@ static int find_connection(struct request *q)
     return 0;
 }
 
-int upstream_start(struct exchange *x, const struct upstream_wish *wish, bool end, const struct exchange_up_ops **ret_ops,
-                   void **ret_up)
+int upstream_start(struct exchange *x, const struct upstream_wish *wish, bool end,
+                   const struct exchange_up_ops **ret_ops, void **ret_up)
 {
     struct request *q = calloc(1, sizeof *q);
     if (!q)

@@ -7,13 +7,21 @@
 
 struct egress_record;
 
-enum egress_decision { DECIDED_ALLOW, DECIDED_DENY, DECIDED_HANDLER, DECIDED_RESPOND, DECIDED_SPLICE, DECIDED_TCP,
-                       DECIDED_ERROR, DECISIONS };
+enum egress_decision {
+    DECIDED_ALLOW,
+    DECIDED_DENY,
+    DECIDED_HANDLER,
+    DECIDED_RESPOND,
+    DECIDED_SPLICE,
+    DECIDED_TCP,
+    DECIDED_ERROR,
+    DECISIONS
+};
 
 struct egress_counters {
     uint64_t requests[DECISIONS]; /* records of HTTP, TLS and TCP */
     uint64_t bytes_in, bytes_out, upstream_errors, handshakes, handler_calls;
-    uint64_t dns[2]; /* answered, refused */
+    uint64_t dns[2];      /* answered, refused */
     uint64_t connections; /* open now */
 };
 

@@ -24,22 +24,27 @@ static json_t *entry(const json_t *r)
     double duration = number(r, "durationMs"), wait = number(r, "upstreamMs");
     const char *scheme = text(r, "scheme");
     unsigned port = (unsigned)number(r, "port");
-    bool usual = (port == 443 && !strcmp(scheme, "https")) || (port == 80 && !strcmp(scheme, "http"));
+    bool usual =
+        (port == 443 && !strcmp(scheme, "https")) || (port == 80 && !strcmp(scheme, "http"));
     char number_text[8] = "";
     if (!usual)
         snprintf(number_text, sizeof number_text, ":%u", port);
-    snprintf(url, sizeof url, "%s://%.255s%s%.1500s", scheme, text(r, "host"), number_text, text(r, "path"));
+    snprintf(url, sizeof url, "%s://%.255s%s%.1500s", scheme, text(r, "host"), number_text,
+             text(r, "path"));
     snprintf(when, sizeof when, "%.39s", text(r, "time"));
-    json_t *request = json_pack("{s:s,s:s,s:s,s:[],s:[],s:[],s:i,s:I}", "method", text(r, "method"), "url", url,
-                                "httpVersion", text(r, "protocol"), "cookies", "headers", "queryString", "headersSize",
-                                -1, "bodySize", (json_int_t)number(r, "bytesOut"));
-    json_t *response = json_pack("{s:i,s:s,s:s,s:[],s:[],s:{s:I,s:s},s:s,s:i,s:I}", "status", (int)number(r, "status"),
-                                 "statusText", "", "httpVersion", text(r, "protocol"), "cookies", "headers", "content",
-                                 "size", (json_int_t)number(r, "bytesIn"), "mimeType", "", "redirectURL", "",
-                                 "headersSize", -1, "bodySize", (json_int_t)number(r, "bytesIn"));
-    json_t *e = json_pack("{s:s,s:f,s:o,s:o,s:{},s:{s:f,s:f,s:f},s:s}", "startedDateTime", when, "time", duration,
-                          "request", request, "response", response, "cache", "timings", "send", 0.0, "wait", wait,
-                          "receive", duration > wait ? duration - wait : 0.0, "comment", text(r, "decision"));
+    json_t *request =
+        json_pack("{s:s,s:s,s:s,s:[],s:[],s:[],s:i,s:I}", "method", text(r, "method"), "url", url,
+                  "httpVersion", text(r, "protocol"), "cookies", "headers", "queryString",
+                  "headersSize", -1, "bodySize", (json_int_t)number(r, "bytesOut"));
+    json_t *response = json_pack(
+        "{s:i,s:s,s:s,s:[],s:[],s:{s:I,s:s},s:s,s:i,s:I}", "status", (int)number(r, "status"),
+        "statusText", "", "httpVersion", text(r, "protocol"), "cookies", "headers", "content",
+        "size", (json_int_t)number(r, "bytesIn"), "mimeType", "", "redirectURL", "", "headersSize",
+        -1, "bodySize", (json_int_t)number(r, "bytesIn"));
+    json_t *e = json_pack("{s:s,s:f,s:o,s:o,s:{},s:{s:f,s:f,s:f},s:s}", "startedDateTime", when,
+                          "time", duration, "request", request, "response", response, "cache",
+                          "timings", "send", 0.0, "wait", wait, "receive",
+                          duration > wait ? duration - wait : 0.0, "comment", text(r, "decision"));
     return e;
 }
 
@@ -47,8 +52,8 @@ int har_render(const char *lines, size_t len, struct buf *out)
 {
     const char *p = lines, *end = lines + len;
     bool first = true;
-    buf_puts(out, "{\"log\":{\"version\":\"1.2\",\"creator\":{\"name\":\"Cellbox\",\"version\":\"" CELLBOX_VERSION
-                  "\"},\"entries\":[");
+    buf_puts(out, "{\"log\":{\"version\":\"1.2\",\"creator\":{\"name\":\"Cellbox\",\"version\":"
+                  "\"" CELLBOX_VERSION "\"},\"entries\":[");
     while (p < end) {
         const char *stop = memchr(p, '\n', (size_t)(end - p));
         if (!stop)

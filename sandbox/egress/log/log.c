@@ -1,6 +1,6 @@
 /*
- * Two files, NAME.0 and NAME.1; each begins with the position of its first byte, 20 digits and a newline. The
- * one that begins later is written to; when it is full the other is begun anew.
+ * Two files, NAME.0 and NAME.1; each begins with the position of its first byte, 20 digits and a
+ * newline. The one that begins later is written to; when it is full the other is begun anew.
  */
 #include "sandbox/egress/log/log.h"
 
@@ -194,8 +194,9 @@ int egress_log_add(struct egress_log *l, const struct egress_record *r)
     if (r->status)
         buf_printf(b, ",\"status\":%u", r->status);
     if (strcmp(r->kind, "dns")) {
-        buf_printf(b, ",\"bytesIn\":%llu,\"bytesOut\":%llu,\"durationMs\":%u.%03u", (unsigned long long)r->bytes_in,
-                   (unsigned long long)r->bytes_out, r->duration_us / 1000, r->duration_us % 1000);
+        buf_printf(b, ",\"bytesIn\":%llu,\"bytesOut\":%llu,\"durationMs\":%u.%03u",
+                   (unsigned long long)r->bytes_in, (unsigned long long)r->bytes_out,
+                   r->duration_us / 1000, r->duration_us % 1000);
         if (r->upstream_us)
             buf_printf(b, ",\"upstreamMs\":%u.%03u", r->upstream_us / 1000, r->upstream_us % 1000);
     }
@@ -218,7 +219,8 @@ uint64_t egress_log_end(const struct egress_log *l)
 }
 
 /* Whole lines of one segment from a place on. */
-static int read_segment(const struct segment *s, uint64_t at, size_t max, struct buf *out, uint64_t *ret_next)
+static int read_segment(const struct segment *s, uint64_t at, size_t max, struct buf *out,
+                        uint64_t *ret_next)
 {
     size_t want = s->len - at < max ? (size_t)(s->len - at) : max;
     int r = buf_reserve(out, want + 1);
@@ -234,8 +236,8 @@ static int read_segment(const struct segment *s, uint64_t at, size_t max, struct
     return 0;
 }
 
-int egress_log_read(struct egress_log *l, uint64_t cursor, size_t max, struct buf *out, uint64_t *ret_cursor,
-                    uint64_t *ret_lost)
+int egress_log_read(struct egress_log *l, uint64_t cursor, size_t max, struct buf *out,
+                    uint64_t *ret_cursor, uint64_t *ret_lost)
 {
     int r = egress_log_flush(l);
     const struct segment *now = &l->segments[l->current], *old = &l->segments[!l->current];

@@ -17,7 +17,8 @@ static const char preface[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 struct policy_target conn_target(const struct conn *c)
 {
-    return (struct policy_target){.host = c->host, .addr = *c->host ? NULL : &c->dst.sa, .port = c->port};
+    return (struct policy_target){
+        .host = c->host, .addr = *c->host ? NULL : &c->dst.sa, .port = c->port};
 }
 
 void conn_limit(struct conn *c, uint64_t ms)
@@ -73,8 +74,10 @@ void conns_sweep(struct egress_box *b, uint64_t now_ms)
         struct conn *c = LIST_ENTRY(it, struct conn, link);
         if (c->deadline && now_ms >= c->deadline) {
             if (!c->protocol && !c->stream)
-                conn_deny(c, "tcp", "", "nothing was sent; a protocol in which the server speaks first needs a rule "
-                                        "with action tcp");
+                conn_deny(
+                    c, "tcp", "",
+                    "nothing was sent; a protocol in which the server speaks first needs a rule "
+                    "with action tcp");
             else
                 conn_close(c);
         }
@@ -135,8 +138,10 @@ static void on_tls_failed(void *user, const char *reason)
 {
     struct conn *c = user;
     char text[300];
-    snprintf(text, sizeof text, "the program ended the TLS handshake: %s (does it pin certificates? then list the "
-                                "host under splice)", reason);
+    snprintf(text, sizeof text,
+             "the program ended the TLS handshake: %s (does it pin certificates? then list the "
+             "host under splice)",
+             reason);
     conn_deny(c, "tls", "", text);
 }
 
@@ -147,7 +152,8 @@ static void on_tls_eof(void *user)
 
 static void intercept(struct conn *c, const struct hello *hello)
 {
-    static const struct stream_ops ops = {.open = on_tls_open, .eof = on_tls_eof, .failed = on_tls_failed};
+    static const struct stream_ops ops = {
+        .open = on_tls_open, .eof = on_tls_eof, .failed = on_tls_failed};
     char address[64], *end;
     const char *name = c->host;
     if (!*name) {
@@ -200,7 +206,8 @@ static bool looks_like_http(const uint8_t *p, size_t n, bool *ret_more)
     return i > 0 && (i == n || p[i] == ' ');
 }
 
-/* Bytes stay in the socket: whoever serves the connection reads them again. False: more are needed. */
+/* Bytes stay in the socket: whoever serves the connection reads them again. False: more are needed.
+ */
 static bool look(struct conn *c, const uint8_t *p, size_t n)
 {
     struct hello hello;
@@ -222,7 +229,8 @@ static bool look(struct conn *c, const uint8_t *p, size_t n)
         return true;
     }
     if (!looks_like_http(p, n, &more)) {
-        conn_deny(c, "tcp", "", "it is neither TLS nor HTTP; other protocols need a rule with action tcp");
+        conn_deny(c, "tcp", "",
+                  "it is neither TLS nor HTTP; other protocols need a rule with action tcp");
         return true;
     }
     if (more)

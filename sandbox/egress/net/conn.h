@@ -1,6 +1,6 @@
 /*
- * A connection that a program in a box has made: from accept, through a look at its first bytes, to the
- * protocol that serves it. Runs in E.
+ * A connection that a program in a box has made: from accept, through a look at its first bytes, to
+ * the protocol that serves it. Runs in E.
  */
 #pragma once
 
@@ -35,9 +35,11 @@ struct conn {
 };
 
 void conn_accept(struct egress_box *b, int take_fd);
-void conn_close(struct conn *c);       /* with everything; frees */
-void conn_finish(struct conn *c);      /* its protocol is over and gone; what was written is still sent */
-void conn_deny(struct conn *c, const char *kind, const char *rule, const char *reason); /* record, reset */
+void conn_close(struct conn *c); /* with everything; frees */
+void conn_finish(
+    struct conn *c); /* its protocol is over and gone; what was written is still sent */
+void conn_deny(struct conn *c, const char *kind, const char *rule,
+               const char *reason); /* record, reset */
 struct policy_target conn_target(const struct conn *c);
 void conn_limit(struct conn *c, uint64_t ms); /* deadline from now; 0: none */
 

@@ -205,8 +205,8 @@ static void on_begin(uv_timer_t *t)
     try_next(t->data);
 }
 
-struct dial *dial_start(uv_loop_t *loop, struct resolver *r, struct policy *policy, const struct policy_target *target,
-                        dialled_fn *done, void *user)
+struct dial *dial_start(uv_loop_t *loop, struct resolver *r, struct policy *policy,
+                        const struct policy_target *target, dialled_fn *done, void *user)
 {
     struct dial *d = calloc(1, sizeof *d);
     if (!d)
@@ -232,7 +232,9 @@ struct dial *dial_start(uv_loop_t *loop, struct resolver *r, struct policy *poli
         }
         return d;
     }
-    memcpy(&d->addrs[0], target->addr, target->addr->sa_family == AF_INET ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6));
+    memcpy(&d->addrs[0], target->addr,
+           target->addr->sa_family == AF_INET ? sizeof(struct sockaddr_in)
+                                              : sizeof(struct sockaddr_in6));
     if (target->addr->sa_family == AF_INET)
         d->addrs[0].v4.sin_port = htons(d->port);
     else

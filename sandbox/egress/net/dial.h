@@ -1,6 +1,6 @@
 /*
- * The one way from E to the world: resolve, check each address against the policy, connect to the very
- * address that was checked. Nothing else in E calls connect().
+ * The one way from E to the world: resolve, check each address against the policy, connect to the
+ * very address that was checked. Nothing else in E calls connect().
  */
 #pragma once
 
@@ -10,11 +10,12 @@
 struct dial;
 
 /* fd >= 0: connected, non-blocking, the callee's. Else status (502, 504, 520) and reason. */
-typedef void dialled_fn(void *user, int fd, const union socket_address *addr, uint16_t status, const char *reason);
+typedef void dialled_fn(void *user, int fd, const union socket_address *addr, uint16_t status,
+                        const char *reason);
 
 /* target and policy are copied / referenced. Never answers from inside. NULL: out of memory. */
-struct dial *dial_start(uv_loop_t *loop, struct resolver *r, struct policy *policy, const struct policy_target *target,
-                        dialled_fn *done, void *user);
+struct dial *dial_start(uv_loop_t *loop, struct resolver *r, struct policy *policy,
+                        const struct policy_target *target, dialled_fn *done, void *user);
 void dial_cancel(struct dial *d); /* NULL is fine */
 /* "203.0.113.7:443" */
 void socket_address_text(const union socket_address *a, char out[64]);

@@ -1,6 +1,6 @@
 /*
- * Bytes between a program and the world as they are: TLS of hosts that are spliced, and the TCP protocols
- * that a rule allows. Each side's end is passed on; back-pressure likewise.
+ * Bytes between a program and the world as they are: TLS of hosts that are spliced, and the TCP
+ * protocols that a rule allows. Each side's end is passed on; back-pressure likewise.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -42,8 +42,10 @@ static void record(struct relay *r)
                                 .host = *r->host ? r->host : address,
                                 .port = r->conn->port,
                                 .protocol = r->kind,
-                                .decision = r->denied ? "deny" : *r->reason && !*r->upstream ? "error"
-                                            : !strcmp(r->kind, "tls") ? "splice" : "tcp",
+                                .decision = r->denied                     ? "deny"
+                                            : *r->reason && !*r->upstream ? "error"
+                                            : !strcmp(r->kind, "tls")     ? "splice"
+                                                                          : "tcp",
                                 .rule = r->verdict.rule_name,
                                 .reason = *r->reason ? r->reason : NULL,
                                 .bytes_in = r->bytes_in,
@@ -89,7 +91,8 @@ static void on_data(void *user, const uint8_t *data, size_t len)
     struct relay *r = s->relay;
     *(s == &r->box ? &r->bytes_out : &r->bytes_in) += len;
     box_count(r->conn->box, len);
-    if (!policy_meter_bytes(r->conn->box->meter, r->policy, r->verdict.rule, len, uv_now(&r->conn->box->egress->loop))) {
+    if (!policy_meter_bytes(r->conn->box->meter, r->policy, r->verdict.rule, len,
+                            uv_now(&r->conn->box->egress->loop))) {
         r->denied = true;
         end(r, "the byte quota is used up", true);
         return;
@@ -119,9 +122,11 @@ static void on_failed(void *user, const char *reason)
     end(s->relay, reason, true);
 }
 
-static const struct stream_ops ops = {.data = on_data, .eof = on_eof, .drained = on_drained, .failed = on_failed};
+static const struct stream_ops ops = {
+    .data = on_data, .eof = on_eof, .drained = on_drained, .failed = on_failed};
 
-static void on_dialled(void *user, int fd, const union socket_address *addr, uint16_t status, const char *reason)
+static void on_dialled(void *user, int fd, const union socket_address *addr, uint16_t status,
+                       const char *reason)
 {
     struct relay *r = user;
     r->dial = NULL;
@@ -164,12 +169,14 @@ int relay_start(struct conn *c, const char *kind, const char *rule)
     c->self = r;
     conn_limit(c, 0);
     list_append(&c->box->relays, &r->link);
-    if (!policy_meter_request(c->box->meter, r->policy, r->verdict.rule, uv_now(&c->box->egress->loop), &reason, &retry)) {
+    if (!policy_meter_request(c->box->meter, r->policy, r->verdict.rule,
+                              uv_now(&c->box->egress->loop), &reason, &retry)) {
         r->denied = true;
         end(r, reason, true);
         return 0;
     }
-    r->dial = dial_start(&c->box->egress->loop, c->box->egress->resolver, r->policy, &t, on_dialled, r);
+    r->dial =
+        dial_start(&c->box->egress->loop, c->box->egress->resolver, r->policy, &t, on_dialled, r);
     return r->dial ? 0 : -ENOMEM;
 }
 

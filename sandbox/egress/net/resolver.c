@@ -40,7 +40,8 @@ static void on_socket(uv_poll_t *h, int status, int events)
 {
     struct socket_watch *w = h->data;
     bool in = status < 0 || (events & UV_READABLE), out = status < 0 || (events & UV_WRITABLE);
-    ares_process_fd(w->resolver->channel, in ? w->fd : ARES_SOCKET_BAD, out ? w->fd : ARES_SOCKET_BAD);
+    ares_process_fd(w->resolver->channel, in ? w->fd : ARES_SOCKET_BAD,
+                    out ? w->fd : ARES_SOCKET_BAD);
 }
 
 static void on_tick(uv_timer_t *t)
@@ -97,13 +98,16 @@ static void on_state(void *user, ares_socket_t fd, int in, int out)
 int resolver_new(uv_loop_t *loop, const char *servers, struct resolver **ret)
 {
     struct resolver *r = calloc(1, sizeof *r);
-    struct ares_options o = {.sock_state_cb = on_state, .sock_state_cb_data = r, .timeout = TIMEOUT_MS, .tries = TRIES};
+    struct ares_options o = {
+        .sock_state_cb = on_state, .sock_state_cb_data = r, .timeout = TIMEOUT_MS, .tries = TRIES};
     if (!r)
         return -ENOMEM;
     r->loop = loop;
     list_init(&r->sockets);
     if (ares_library_init(ARES_LIB_INIT_ALL) != ARES_SUCCESS ||
-        ares_init_options(&r->channel, &o, ARES_OPT_SOCK_STATE_CB | ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES) != ARES_SUCCESS) {
+        ares_init_options(&r->channel, &o,
+                          ARES_OPT_SOCK_STATE_CB | ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES) !=
+            ARES_SUCCESS) {
         free(r);
         return -ENOMEM;
     }
@@ -140,7 +144,8 @@ static void on_answer(void *user, int status, int timeouts, struct ares_addrinfo
 {
     struct resolution *q = user;
     (void)timeouts;
-    for (struct ares_addrinfo_node *a = found ? found->nodes : NULL; a && q->n < RESOLVED_MAX; a = a->ai_next) {
+    for (struct ares_addrinfo_node *a = found ? found->nodes : NULL; a && q->n < RESOLVED_MAX;
+         a = a->ai_next) {
         if (a->ai_addrlen > sizeof *q->addrs)
             continue;
         memcpy(&q->addrs[q->n], a->ai_addr, a->ai_addrlen);
@@ -153,7 +158,8 @@ static void on_answer(void *user, int status, int timeouts, struct ares_addrinfo
     if (found)
         ares_freeaddrinfo(found);
     q->reason = q->n ? NULL
-                : status == ARES_ENOTFOUND || status == ARES_ENODATA || status == ARES_SUCCESS ? "the name does not exist"
+                : status == ARES_ENOTFOUND || status == ARES_ENODATA || status == ARES_SUCCESS
+                    ? "the name does not exist"
                 : status == ARES_ETIMEOUT ? "name servers do not answer"
                                           : ares_strerror(status);
     if (q->asking)
@@ -162,9 +168,11 @@ static void on_answer(void *user, int status, int timeouts, struct ares_addrinfo
         finish(q);
 }
 
-struct resolution *resolver_ask(struct resolver *r, const char *host, uint16_t port, resolved_fn *done, void *user)
+struct resolution *resolver_ask(struct resolver *r, const char *host, uint16_t port,
+                                resolved_fn *done, void *user)
 {
-    struct ares_addrinfo_hints hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = ARES_AI_NOSORT};
+    struct ares_addrinfo_hints hints = {
+        .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = ARES_AI_NOSORT};
     struct resolution *q = calloc(1, sizeof *q);
     if (!q)
         return NULL;

@@ -22,7 +22,8 @@ struct stream {
     uv_timer_t linger;
     int fd, handles, events;
     SSL *ssl;
-    bool connecting, handshaking, server, paused, eof, closing, lingering, shut, shut_done, full, failed, in_data;
+    bool connecting, handshaking, server, paused, eof, closing, lingering, shut, shut_done, full,
+        failed, in_data;
     bool want_write; /* TLS cannot go on reading before it has written */
     struct buf out;
     size_t out_at;
@@ -44,7 +45,8 @@ static void watch(struct stream *s)
         want |= UV_READABLE;
     if (s->handshaking)
         want |= UV_READABLE;
-    if (s->connecting || s->want_write || (s->out_at < s->out.len && !uv_is_active((uv_handle_t *)&s->flush)))
+    if (s->connecting || s->want_write ||
+        (s->out_at < s->out.len && !uv_is_active((uv_handle_t *)&s->flush)))
         want |= UV_WRITABLE;
     if (want == s->events)
         return;
@@ -55,7 +57,8 @@ static void watch(struct stream *s)
         uv_poll_stop(&s->poll);
 }
 
-struct stream *stream_new(uv_loop_t *loop, int take_fd, bool connecting, const struct stream_ops *ops, void *user)
+struct stream *stream_new(uv_loop_t *loop, int take_fd, bool connecting,
+                          const struct stream_ops *ops, void *user)
 {
     CLEANUP_FD int fd = take_fd;
     int one = 1;
@@ -145,9 +148,11 @@ static void fail_tls(struct stream *s, int ret)
     long verify = SSL_get_verify_result(s->ssl);
     unsigned long queued = ERR_peek_last_error();
     if (s->handshaking && !s->server && verify != X509_V_OK)
-        snprintf(text, sizeof text, "its certificate is not trusted: %s", X509_verify_cert_error_string(verify));
+        snprintf(text, sizeof text, "its certificate is not trusted: %s",
+                 X509_verify_cert_error_string(verify));
     else if (code == SSL_ERROR_SSL && queued)
-        snprintf(text, sizeof text, "TLS: %s", ERR_reason_error_string(queued) ? ERR_reason_error_string(queued) : "error");
+        snprintf(text, sizeof text, "TLS: %s",
+                 ERR_reason_error_string(queued) ? ERR_reason_error_string(queued) : "error");
     else
         snprintf(text, sizeof text, "%s", e ? strerror(e) : "the connection was closed");
     ERR_clear_error();
@@ -237,7 +242,8 @@ int stream_write(struct stream *s, const void *data, size_t len)
         fail(s, "too much is waiting to be sent");
         return STREAM_OK;
     }
-    if (!s->connecting && !s->handshaking && !uv_is_active((uv_handle_t *)&s->flush) && !(s->events & UV_WRITABLE))
+    if (!s->connecting && !s->handshaking && !uv_is_active((uv_handle_t *)&s->flush) &&
+        !(s->events & UV_WRITABLE))
         uv_prepare_start(&s->flush, on_flush);
     if (stream_unsent(s) > STREAM_HIGH)
         s->full = true;
@@ -315,7 +321,8 @@ static bool read_tls(struct stream *s, uint8_t *space)
     int n = 0, code = 0;
     ERR_clear_error();
     errno = 0;
-    while (have < STREAM_READ && (n = SSL_read(s->ssl, space + have, (int)(STREAM_READ - have))) > 0)
+    while (have < STREAM_READ &&
+           (n = SSL_read(s->ssl, space + have, (int)(STREAM_READ - have))) > 0)
         have += (size_t)n;
     int e = errno;
     if (n <= 0)
@@ -327,8 +334,10 @@ static bool read_tls(struct stream *s, uint8_t *space)
         return n > 0;
     if (code == SSL_ERROR_ZERO_RETURN || (code == SSL_ERROR_SYSCALL && e == 0)) {
         at_eof(s);
-    } else if (code == SSL_ERROR_SSL && ERR_GET_REASON(ERR_peek_last_error()) == SSL_R_UNEXPECTED_EOF_WHILE_READING) {
-        ERR_clear_error(); /* many servers end without close_notify; framing above tells a cut from an end */
+    } else if (code == SSL_ERROR_SSL &&
+               ERR_GET_REASON(ERR_peek_last_error()) == SSL_R_UNEXPECTED_EOF_WHILE_READING) {
+        ERR_clear_error(); /* many servers end without close_notify; framing above tells a cut from
+                              an end */
         at_eof(s);
     } else if (code != SSL_ERROR_WANT_READ && code != SSL_ERROR_WANT_WRITE) {
         errno = e;
@@ -341,7 +350,8 @@ static void do_read(struct stream *s)
 {
     static uint8_t space[STREAM_READ];
     bool more = true;
-    for (int i = 0; i < READS_A_TURN && more && !s->paused && !s->closing && !s->failed && !s->eof; i++)
+    for (int i = 0; i < READS_A_TURN && more && !s->paused && !s->closing && !s->failed && !s->eof;
+         i++)
         more = s->ssl ? read_tls(s, space) : read_plain(s, space);
     if (s->closing)
         return;

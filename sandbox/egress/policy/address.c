@@ -121,7 +121,8 @@ static const char *look_up(const struct special *list, size_t n, const uint8_t *
     return NULL;
 }
 
-/* IANA special-purpose registry, and addresses at which clouds serve what only the host should see. */
+/* IANA special-purpose registry, and addresses at which clouds serve what only the host should see.
+ */
 static const char *special4(const uint8_t *bytes)
 {
     static const struct special list[] = {

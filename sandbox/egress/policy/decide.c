@@ -5,10 +5,11 @@
 #include "sandbox/egress/policy/model.h"
 #include "sandbox/egress/policy/path.h"
 
-static void verdict(struct policy_verdict *v, enum policy_action action, const struct policy_rule *rule,
-                    const char *name, const char *reason)
+static void verdict(struct policy_verdict *v, enum policy_action action,
+                    const struct policy_rule *rule, const char *name, const char *reason)
 {
-    *v = (struct policy_verdict){.action = action, .rule = rule, .rule_name = name, .reason = reason};
+    *v = (struct policy_verdict){
+        .action = action, .rule = rule, .rule_name = name, .reason = reason};
 }
 
 /* ---- matching ---- */
@@ -73,15 +74,16 @@ static bool scheme_fits(const struct policy_rule *r, bool https)
     return (!r->http && !r->https) || (https ? r->https : r->http);
 }
 
-static bool fits(const struct policy_rule *r, const struct policy_target *t, const struct http_head *h,
-                 const struct path_forms *f)
+static bool fits(const struct policy_rule *r, const struct policy_target *t,
+                 const struct http_head *h, const struct path_forms *f)
 {
     return scheme_fits(r, h->https) && is_for(r, t) && method_fits(r, h) && path_fits(r, f);
 }
 
 /* ---- decisions ---- */
 
-static const struct handler_choice *choose(const struct handler_choice *list, size_t n, const char *host)
+static const struct handler_choice *choose(const struct handler_choice *list, size_t n,
+                                           const char *host)
 {
     for (size_t i = 0; i < n; i++)
         if (host_glob(list[i].host, host))
@@ -103,13 +105,15 @@ static const struct handler_choice *handler_for(const struct policy *p, const ch
 
 static void by_rule(const struct policy_rule *r, struct policy_verdict *v)
 {
-    verdict(v, (enum policy_action)r->action, r, r->name, r->action == POLICY_DENY ? "a rule denies it" : "");
+    verdict(v, (enum policy_action)r->action, r, r->name,
+            r->action == POLICY_DENY ? "a rule denies it" : "");
     v->handler = r->handler;
     v->params = r->params;
 }
 
 /* What is left when no rule speaks: the lists and the switch. */
-static void by_lists(const struct policy *p, const struct policy_target *t, bool handlers, struct policy_verdict *v)
+static void by_lists(const struct policy *p, const struct policy_target *t, bool handlers,
+                     struct policy_verdict *v)
 {
     const struct handler_choice *c;
     if (p->has_allowed && !hosts_match(&p->allowed, t)) {
@@ -135,8 +139,8 @@ static bool denied(const struct policy *p, const struct policy_target *t, struct
     return true;
 }
 
-void policy_request(const struct policy *p, const struct policy_target *t, const struct http_head *head,
-                    bool from_handler, struct policy_verdict *ret)
+void policy_request(const struct policy *p, const struct policy_target *t,
+                    const struct http_head *head, bool from_handler, struct policy_verdict *ret)
 {
     struct path_forms f;
     if (denied(p, t, ret))
@@ -164,7 +168,8 @@ static bool denies_host(const struct policy_rule *r, const struct policy_target 
     return r->action == POLICY_DENY && !r->methods.n && !r->paths.n && is_for(r, t);
 }
 
-static bool bytes_rule(const struct policy *p, const struct policy_target *t, int action, struct policy_verdict *v)
+static bool bytes_rule(const struct policy *p, const struct policy_target *t, int action,
+                       struct policy_verdict *v)
 {
     for (size_t i = 0; i < p->nrules; i++) {
         const struct policy_rule *r = &p->rules[i];
@@ -176,7 +181,8 @@ static bool bytes_rule(const struct policy *p, const struct policy_target *t, in
     return false;
 }
 
-void policy_connect(const struct policy *p, const struct policy_target *t, struct policy_verdict *ret)
+void policy_connect(const struct policy *p, const struct policy_target *t,
+                    struct policy_verdict *ret)
 {
     if (denied(p, t, ret))
         return;
@@ -204,8 +210,46 @@ bool policy_allows_name(const struct policy *p, const char *host)
     return !denied(p, &t, &v);
 }
 
-bool policy_allows_address(const struct policy *p, const struct policy_target *t, const struct sockaddr *addr,
-                           const char **ret_reason)
+/* Is it in a network that a rule lets through, be it for every host or for this one? */
+static bool rule_holds(const struct policy_rule *r, const struct policy_target *t,
+                       const struct address *a)
+{
+    bool lets = r->action == POLICY_PASS || r->action == POLICY_TCP || r->action == POLICY_SPLICE;
+    return lets && in_ports(r, t->port) && in_networks(r, a) &&
+           (!*t->host || !r->hosts.n || hosts_match(&r->hosts, t));
+}
+
+static bool held(const struct policy *p, const struct policy_target *t, const struct address *a)
+{
+    bool open = hosts_hold(&p->allowed, a, t->port);
+    for (size_t i = 0; i < p->nrules && !open; i++)
+        open = rule_holds(&p->rules[i], t, a);
+    return open;
+}
+
+bool policy_names_network(const struct policy *p, const struct policy_target *t,
+                          const struct sockaddr *addr)
+{
+    struct address a;
+    return address_from(addr, &a) && held(p, t, &a);
+}
+
+/* The first rule about it counts: one that denies its network, or one that lets it through. */
+static bool rule_denies(const struct policy *p, const struct policy_target *t,
+                        const struct sockaddr *addr, const struct address *a)
+{
+    struct policy_target dialled = {.host = "", .addr = addr, .port = t->port};
+    for (size_t i = 0; i < p->nrules; i++) {
+        if (p->rules[i].nnetworks && denies_host(&p->rules[i], &dialled))
+            return true;
+        if (rule_holds(&p->rules[i], t, a))
+            return false;
+    }
+    return false;
+}
+
+bool policy_allows_address(const struct policy *p, const struct policy_target *t,
+                           const struct sockaddr *addr, const char **ret_reason)
 {
     static char reason[160];
     struct address a;
@@ -215,27 +259,20 @@ bool policy_allows_address(const struct policy *p, const struct policy_target *t
         snprintf(reason, sizeof reason, "it has an address of an unknown kind");
         return false;
     }
-    struct policy_target dialled = {.host = "", .addr = addr, .port = t->port};
     address_text(&a, text);
-    bool open = hosts_hold(&p->allowed, &a, t->port);
-    for (size_t i = 0; i < p->nrules && !open; i++) {
-        const struct policy_rule *r = &p->rules[i];
-        if (denies_host(r, &dialled) && r->nnetworks) {
-            snprintf(reason, sizeof reason, "its address %s is in a network that a rule denies", text);
-            return false;
-        }
-        bool lets = r->action == POLICY_PASS || r->action == POLICY_TCP || r->action == POLICY_SPLICE;
-        open = lets && in_ports(r, t->port) && in_networks(r, &a) &&
-               (!*t->host || !r->hosts.n || hosts_match(&r->hosts, t));
-    }
     if (hosts_hold(&p->denied, &a, t->port)) {
         snprintf(reason, sizeof reason, "its address %s is in deniedHosts", text);
         return false;
     }
-    const char *special = open ? NULL : address_special(&a);
+    if (rule_denies(p, t, addr, &a)) {
+        snprintf(reason, sizeof reason, "its address %s is in a network that a rule denies", text);
+        return false;
+    }
+    const char *special = held(p, t, &a) ? NULL : address_special(&a);
     if (!special)
         return true;
-    snprintf(reason, sizeof reason, "its address %s is no public one (%s), and no rule names a network that holds it",
+    snprintf(reason, sizeof reason,
+             "its address %s is no public one (%s), and no rule names a network that holds it",
              text, special);
     return false;
 }
@@ -245,8 +282,8 @@ const struct policy_answer *policy_answer(const struct policy_rule *rule)
     return rule ? &rule->answer : NULL;
 }
 
-size_t policy_injects(const struct policy *p, const struct policy_target *t, const struct http_head *head,
-                      const struct policy_inject **ret, size_t cap)
+size_t policy_injects(const struct policy *p, const struct policy_target *t,
+                      const struct http_head *head, const struct policy_inject **ret, size_t cap)
 {
     struct path_forms f;
     size_t n = 0;

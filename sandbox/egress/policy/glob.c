@@ -3,8 +3,8 @@
 #include <string.h>
 
 /*
- * With `*` as the only wildcard, taking each literal piece at its leftmost place is never worse than
- * any other place, so nothing is tried twice; memmem() is linear.
+ * With `*` as the only wildcard, taking each literal piece at its leftmost place is never worse
+ * than any other place, so nothing is tried twice; memmem() is linear.
  */
 bool policy_glob(const char *pattern, size_t pattern_len, const char *text, size_t len)
 {

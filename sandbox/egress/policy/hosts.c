@@ -17,7 +17,8 @@ static bool read_port(const char *text, uint16_t *ret)
     return true;
 }
 
-static const char *read_glob(struct arena *a, const char *text, size_t len, struct host_pattern *ret)
+static const char *read_glob(struct arena *a, const char *text, size_t len,
+                             struct host_pattern *ret)
 {
     if (len && text[len - 1] == '.')
         len--;

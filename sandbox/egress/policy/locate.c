@@ -1,4 +1,5 @@
-/* Walks a JSON text that has been parsed already along a path, to say in which line an error stands. */
+/* Walks a JSON text that has been parsed already along a path, to say in which line an error
+ * stands. */
 #include <ctype.h>
 #include <string.h>
 
@@ -97,7 +98,8 @@ static bool into_item(struct walk *w, unsigned index)
     return true;
 }
 
-void locate(const char *json, size_t len, const char *path, unsigned *ret_line, unsigned *ret_column)
+void locate(const char *json, size_t len, const char *path, unsigned *ret_line,
+            unsigned *ret_column)
 {
     struct walk w = {json, json + len};
     blanks(&w);

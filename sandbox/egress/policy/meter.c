@@ -72,8 +72,9 @@ static bool take(struct bucket *b, const struct rate *r, uint64_t now_ms, uint64
     return false;
 }
 
-bool policy_meter_request(struct policy_meter *m, const struct policy *p, const struct policy_rule *rule,
-                          uint64_t now_ms, const char **ret_reason, uint64_t *ret_retry_ms)
+bool policy_meter_request(struct policy_meter *m, const struct policy *p,
+                          const struct policy_rule *rule, uint64_t now_ms, const char **ret_reason,
+                          uint64_t *ret_retry_ms)
 {
     struct bucket *b;
     *ret_reason = "the sandbox's rate of requests is exceeded";
@@ -88,7 +89,9 @@ bool policy_meter_request(struct policy_meter *m, const struct policy *p, const 
 
 static bool add(struct bucket *b, const struct quota *q, uint64_t bytes, uint64_t now_ms)
 {
-    uint64_t window = q->window == QUOTA_HOUR ? HOUR_MS : q->window == QUOTA_DAY ? DAY_MS : UINT64_MAX;
+    uint64_t window = q->window == QUOTA_HOUR  ? HOUR_MS
+                      : q->window == QUOTA_DAY ? DAY_MS
+                                               : UINT64_MAX;
     if (now_ms - b->window_from_ms >= window) {
         b->window_from_ms = now_ms;
         b->bytes = 0;
@@ -97,8 +100,8 @@ static bool add(struct bucket *b, const struct quota *q, uint64_t bytes, uint64_
     return b->bytes <= q->bytes;
 }
 
-bool policy_meter_bytes(struct policy_meter *m, const struct policy *p, const struct policy_rule *rule, uint64_t bytes,
-                        uint64_t now_ms)
+bool policy_meter_bytes(struct policy_meter *m, const struct policy *p,
+                        const struct policy_rule *rule, uint64_t bytes, uint64_t now_ms)
 {
     bool ok = p->quota.window == QUOTA_NONE || add(&m->whole, &p->quota, bytes, now_ms);
     if (!rule || rule->quota.window == QUOTA_NONE)

@@ -83,11 +83,13 @@ bool hosts_match(const struct host_list *l, const struct policy_target *t);
 /* Does a network of the list hold it? Patterns with another port do not count. */
 bool hosts_hold(const struct host_list *l, const struct address *a, uint16_t port);
 bool host_glob(const char *pattern, const char *host);
-/* "*.example.com", "example.com:8443", "10.0.0.0/8", "[2001:db8::]/32:443"; NULL, or what is wrong with it. */
+/* "*.example.com", "example.com:8443", "10.0.0.0/8", "[2001:db8::]/32:443"; NULL, or what is wrong
+ * with it. */
 const char *host_pattern_read(struct arena *a, const char *text, struct host_pattern *ret);
 
 /* Line and column of the value at a path ("rules[2].match") of a valid document. */
-void locate(const char *json, size_t len, const char *path, unsigned *ret_line, unsigned *ret_column);
+void locate(const char *json, size_t len, const char *path, unsigned *ret_line,
+            unsigned *ret_column);
 
 /* read.c: what rules.c uses, too. */
 struct reader {
@@ -95,4 +97,5 @@ struct reader {
     struct policy_error *error;
     bool failed, no_memory;
 };
-bool read_fail(struct reader *r, const char *path, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+bool read_fail(struct reader *r, const char *path, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));

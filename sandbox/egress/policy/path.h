@@ -1,12 +1,11 @@
 /*
  * Paths as rules see them. A server may undo an encoding that another leaves alone, so each path is
  * brought into two forms:
- *   plain: percent-encoded unreserved characters decoded (RFC 3986 6.2.2.2), hex digits in upper case,
- *          dot segments removed, runs of / made one. Query and fragment are no part of it.
- *   loose: also every other percent-encoding decoded (again and again), `\` read as `/`, `;parameters`
- *          of segments dropped, control bytes dropped.
- * A rule that denies matches when either form does, any other rule only when both do: whatever the
- * server makes of the path, it gets less, never more.
+ *   plain: percent-encoded unreserved characters decoded (RFC 3986 6.2.2.2), hex digits in upper
+ * case, dot segments removed, runs of / made one. Query and fragment are no part of it. loose: also
+ * every other percent-encoding decoded (again and again), `\` read as `/`, `;parameters` of
+ * segments dropped, control bytes dropped. A rule that denies matches when either form does, any
+ * other rule only when both do: whatever the server makes of the path, it gets less, never more.
  */
 #pragma once
 

@@ -1,14 +1,16 @@
 /*
- * What one box may reach: a JSON document (docs/egress.md) compiled into an immutable rule set, and the
- * decisions taken on it. Pure: no I/O, no clock. Runs in E.
+ * What one box may reach: a JSON document (docs/egress.md) compiled into an immutable rule set, and
+ * the decisions taken on it. Pure: no I/O, no clock. Runs in E.
  *
- * Order of a request's decision: deniedHosts -> rules, first match -> allowedHosts when a list is given
+ * Order of a request's decision: deniedHosts -> rules, first match -> allowedHosts when a list is
+ * given
  * -> outboundByHost set at run time -> static outboundByHost -> outbound set at run time -> static
- * outbound -> fall-back of allowedHosts -> enableInternet -> denied. Injection and header edits of every
- * rule that matches happen when a request passes on to the world, also one that a handler made.
+ * outbound -> fall-back of allowedHosts -> enableInternet -> denied. Injection and header edits of
+ * every rule that matches happen when a request passes on to the world, also one that a handler
+ * made.
  *
- * Globs: `*` is any sequence, `*.example.com` does not match `example.com`; hosts are compared in lower
- * case without a trailing dot. Where a host is asked for, "" means "dialled by address".
+ * Globs: `*` is any sequence, `*.example.com` does not match `example.com`; hosts are compared in
+ * lower case without a trailing dot. Where a host is asked for, "" means "dialled by address".
  */
 #pragma once
 
@@ -48,44 +50,50 @@ enum policy_action {
 struct policy_verdict {
     enum policy_action action;
     const struct policy_rule *rule; /* NULL: none, see reason */
-    const char *rule_name;          /* for the log: the rule's name, or "deniedHosts", "enableInternet"... */
-    const char *reason;             /* one sentence for x-cellbox-egress-reason */
-    const char *handler;            /* POLICY_HANDLER: its name */
-    const char *params;             /* POLICY_HANDLER: JSON text, "null" when there are none */
+    const char *rule_name; /* for the log: the rule's name, or "deniedHosts", "enableInternet"... */
+    const char *reason;    /* one sentence for x-cellbox-egress-reason */
+    const char *handler;   /* POLICY_HANDLER: its name */
+    const char *params;    /* POLICY_HANDLER: JSON text, "null" when there are none */
 };
 
 struct policy_target {
-    const char *host;             /* lower case, "" = by address */
-    const struct sockaddr *addr;  /* what the box dialled when host is "", else NULL */
+    const char *host;            /* lower case, "" = by address */
+    const struct sockaddr *addr; /* what the box dialled when host is "", else NULL */
     uint16_t port;
 };
 
 /* Could any rule let something through to this name? Asked for DNS. */
 bool policy_allows_name(const struct policy *p, const char *host);
-/* A connection before its first byte: DENY only if nothing about it could be allowed, TCP, or INTERCEPT. */
-void policy_connect(const struct policy *p, const struct policy_target *t, struct policy_verdict *ret);
+/* A connection before its first byte: DENY only if nothing about it could be allowed, TCP, or
+ * INTERCEPT. */
+void policy_connect(const struct policy *p, const struct policy_target *t,
+                    struct policy_verdict *ret);
 /* A connection that speaks TLS to that server name: SPLICE, INTERCEPT or DENY. */
 void policy_tls(const struct policy *p, const struct policy_target *t, struct policy_verdict *ret);
 /*
- * One request. from_handler: it was made by a handler, which decides no request twice (the outbound*
- * steps are skipped). Method and target come from the head.
+ * One request. from_handler: it was made by a handler, which decides no request twice (the
+ * outbound* steps are skipped). Method and target come from the head.
  */
-void policy_request(const struct policy *p, const struct policy_target *t, const struct http_head *head,
-                    bool from_handler, struct policy_verdict *ret);
+void policy_request(const struct policy *p, const struct policy_target *t,
+                    const struct http_head *head, bool from_handler, struct policy_verdict *ret);
 /*
- * May an address that the target's host resolved to (or that was dialled) be connected to? Loopback,
- * link-local, private, unique-local, multicast, metadata and the like only if a rule's `cidrs`, or
- * allowedHosts, names a network that holds it. ret_reason gets a sentence when not.
+ * May an address that the target's host resolved to (or that was dialled) be connected to?
+ * Loopback, link-local, private, unique-local, multicast, metadata and the like only if a rule's
+ * `cidrs`, or allowedHosts, names a network that holds it. ret_reason gets a sentence when not.
  */
-bool policy_allows_address(const struct policy *p, const struct policy_target *t, const struct sockaddr *addr,
-                           const char **ret_reason);
+bool policy_allows_address(const struct policy *p, const struct policy_target *t,
+                           const struct sockaddr *addr, const char **ret_reason);
+
+/* Is it in a network that a rule, or allowedHosts, lets through by name of the network? */
+bool policy_names_network(const struct policy *p, const struct policy_target *t,
+                          const struct sockaddr *addr);
 
 /* The fixed answer of a RESPOND rule. */
 struct policy_answer {
     uint16_t status;
     const struct head_pair {
         const char *name, *value;
-    } *fields;
+    } * fields;
     size_t nfields;
     const char *body;
     size_t body_len;
@@ -96,18 +104,28 @@ const struct policy_answer *policy_answer(const struct policy_rule *rule);
  * Everything of this policy that wants to change a request which passes on: header edits and
  * injections of all matching rules, in order.
  */
-enum inject_kind { INJECT_HEADER, INJECT_QUERY, INJECT_BASIC, INJECT_BEARER, INJECT_SIGV4, EDIT_SET, EDIT_REMOVE };
+enum inject_kind {
+    INJECT_HEADER,
+    INJECT_QUERY,
+    INJECT_BASIC,
+    INJECT_BEARER,
+    INJECT_SIGV4,
+    EDIT_SET,
+    EDIT_REMOVE
+};
 struct policy_inject {
     enum inject_kind kind;
     const char *name;   /* header or query parameter */
     const char *secret; /* name of the secret; NULL for edits */
     const char *format; /* "Token {secret}"; NULL = the secret alone; EDIT_SET: the value */
     const char *user;   /* BASIC: user name when the secret is the password alone */
-    const char *region, *service; /* SIGV4; NULL: taken from the host or from the client's own signature */
+    const char *region,
+        *service; /* SIGV4; NULL: taken from the host or from the client's own signature */
 };
-/* Writes at most cap, returns how many there are. Only for https unless the rule says insecure: true. */
-size_t policy_injects(const struct policy *p, const struct policy_target *t, const struct http_head *head,
-                      const struct policy_inject **ret, size_t cap);
+/* Writes at most cap, returns how many there are. Only for https unless the rule says insecure:
+ * true. */
+size_t policy_injects(const struct policy *p, const struct policy_target *t,
+                      const struct http_head *head, const struct policy_inject **ret, size_t cap);
 
 /*
  * Rates and quotas. A meter belongs to a box and outlives its policy: buckets are kept by rule name
@@ -118,8 +136,9 @@ struct policy_meter *policy_meter_new(void);
 void policy_meter_free(struct policy_meter *m);
 /* Counts one request against the rule's and the policy's own rates; false: denied, *ret_reason, and
  * *ret_retry_ms until it would pass (HTTP 429). */
-bool policy_meter_request(struct policy_meter *m, const struct policy *p, const struct policy_rule *rule,
-                          uint64_t now_ms, const char **ret_reason, uint64_t *ret_retry_ms);
+bool policy_meter_request(struct policy_meter *m, const struct policy *p,
+                          const struct policy_rule *rule, uint64_t now_ms, const char **ret_reason,
+                          uint64_t *ret_retry_ms);
 /* Counts bytes (both directions); false: the quota is used up, close. */
-bool policy_meter_bytes(struct policy_meter *m, const struct policy *p, const struct policy_rule *rule, uint64_t bytes,
-                        uint64_t now_ms);
+bool policy_meter_bytes(struct policy_meter *m, const struct policy *p,
+                        const struct policy_rule *rule, uint64_t bytes, uint64_t now_ms);

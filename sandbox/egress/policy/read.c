@@ -37,7 +37,8 @@ static bool fail_at(struct reader *r, const char *path, const char *name, const 
     return read_fail(r, at, "%s", what);
 }
 
-bool read_only_members(struct reader *r, const char *path, const json_t *o, const char *const *names)
+bool read_only_members(struct reader *r, const char *path, const json_t *o,
+                       const char *const *names)
 {
     const char *key;
     json_t *v;
@@ -71,7 +72,8 @@ const char *read_json_text(struct reader *r, const json_t *v)
     return kept;
 }
 
-const char *read_string(struct reader *r, const char *path, const json_t *o, const char *name, bool required)
+const char *read_string(struct reader *r, const char *path, const json_t *o, const char *name,
+                        bool required)
 {
     const json_t *v = json_object_get(o, name);
     if (!v || json_is_null(v)) {
@@ -86,7 +88,8 @@ const char *read_string(struct reader *r, const char *path, const json_t *o, con
     return read_keep(r, json_string_value(v));
 }
 
-bool read_bool(struct reader *r, const char *path, const json_t *o, const char *name, bool otherwise)
+bool read_bool(struct reader *r, const char *path, const json_t *o, const char *name,
+               bool otherwise)
 {
     const json_t *v = json_object_get(o, name);
     if (!v)
@@ -96,7 +99,8 @@ bool read_bool(struct reader *r, const char *path, const json_t *o, const char *
     return json_is_true(v);
 }
 
-double read_number(struct reader *r, const char *path, const json_t *o, const char *name, double min, double max)
+double read_number(struct reader *r, const char *path, const json_t *o, const char *name,
+                   double min, double max)
 {
     const json_t *v = json_object_get(o, name);
     char what[80];
@@ -142,7 +146,8 @@ static void *room(struct reader *r, size_t n, size_t size)
     return p;
 }
 
-void read_hosts(struct reader *r, const char *path, const json_t *o, const char *name, struct host_list *ret)
+void read_hosts(struct reader *r, const char *path, const json_t *o, const char *name,
+                struct host_list *ret)
 {
     char here[PATH_TEXT], at[PATH_TEXT];
     const json_t *a = read_array(r, path, o, name), *v;
@@ -152,7 +157,8 @@ void read_hosts(struct reader *r, const char *path, const json_t *o, const char 
         return;
     json_array_foreach (a, i, v) {
         const char *text = json_string_value(v);
-        const char *wrong = text ? host_pattern_read(&r->p->arena, text, &ret->items[i]) : "it must be a string";
+        const char *wrong =
+            text ? host_pattern_read(&r->p->arena, text, &ret->items[i]) : "it must be a string";
         if (wrong) {
             read_index(at, here, i);
             read_fail(r, at, "%s", wrong);
@@ -162,7 +168,8 @@ void read_hosts(struct reader *r, const char *path, const json_t *o, const char 
     }
 }
 
-void read_texts(struct reader *r, const char *path, const json_t *o, const char *name, struct text_list *ret)
+void read_texts(struct reader *r, const char *path, const json_t *o, const char *name,
+                struct text_list *ret)
 {
     char here[PATH_TEXT], at[PATH_TEXT];
     const json_t *a = read_array(r, path, o, name), *v;
@@ -206,7 +213,9 @@ void read_quota(struct reader *r, const char *path, const json_t *o, struct quot
     if (!json_object_get(o, "bytes"))
         fail_at(r, path, "bytes", "it is missing");
     ret->bytes = (uint64_t)read_number(r, path, o, "bytes", 1, 9e15);
-    ret->window = !per || !strcmp(per, "total") ? QUOTA_TOTAL : !strcmp(per, "hour") ? QUOTA_HOUR : QUOTA_DAY;
+    ret->window = !per || !strcmp(per, "total") ? QUOTA_TOTAL
+                  : !strcmp(per, "hour")        ? QUOTA_HOUR
+                                                : QUOTA_DAY;
     if (per && strcmp(per, "total") && strcmp(per, "hour") && strcmp(per, "day"))
         fail_at(r, path, "per", "it must be hour, day or total");
 }
@@ -218,7 +227,8 @@ bool read_handler_name(const char *name)
     return n > 0 && n <= 128 && !name[n];
 }
 
-static void read_choice(struct reader *r, const char *path, const json_t *v, struct handler_choice *ret)
+static void read_choice(struct reader *r, const char *path, const json_t *v,
+                        struct handler_choice *ret)
 {
     static const char *const names[] = {"name", "params", NULL};
     ret->params = "null";
@@ -236,7 +246,8 @@ static void read_choice(struct reader *r, const char *path, const json_t *v, str
         read_fail(r, path, "that is no name of a handler");
 }
 
-static struct handler_choice *read_by_host(struct reader *r, const char *path, const json_t *o, size_t *ret_n)
+static struct handler_choice *read_by_host(struct reader *r, const char *path, const json_t *o,
+                                           size_t *ret_n)
 {
     char at[PATH_TEXT];
     const char *host;
@@ -260,8 +271,9 @@ static struct handler_choice *read_by_host(struct reader *r, const char *path, c
     return list;
 }
 
-static void read_outbound(struct reader *r, const char *path, const json_t *o, struct handler_choice *all,
-                          struct handler_choice **by_host, size_t *nby_host)
+static void read_outbound(struct reader *r, const char *path, const json_t *o,
+                          struct handler_choice *all, struct handler_choice **by_host,
+                          size_t *nby_host)
 {
     char at[PATH_TEXT];
     const json_t *v = json_object_get(o, "outbound");
@@ -289,8 +301,9 @@ static void read_limits(struct reader *r, const json_t *doc)
 
 static void read_document(struct reader *r, const json_t *doc)
 {
-    static const char *const names[] = {"enableInternet", "allowedHosts", "deniedHosts", "rules", "splice", "outbound",
-                                        "outboundByHost", "runtime", "limits", NULL};
+    static const char *const names[] = {
+        "enableInternet", "allowedHosts",   "deniedHosts", "rules",  "splice",
+        "outbound",       "outboundByHost", "runtime",     "limits", NULL};
     static const char *const runtime_names[] = {"outbound", "outboundByHost", NULL};
     struct policy *p = r->p;
     const json_t *v;
@@ -302,8 +315,10 @@ static void read_document(struct reader *r, const json_t *doc)
     read_hosts(r, "", doc, "deniedHosts", &p->denied);
     read_hosts(r, "", doc, "splice", &p->splice);
     read_outbound(r, "", doc, &p->outbound, &p->by_host, &p->nby_host);
-    if ((v = read_object(r, "", doc, "runtime")) && read_only_members(r, "runtime", v, runtime_names))
-        read_outbound(r, "runtime", v, &p->runtime_outbound, &p->runtime_by_host, &p->nruntime_by_host);
+    if ((v = read_object(r, "", doc, "runtime")) &&
+        read_only_members(r, "runtime", v, runtime_names))
+        read_outbound(r, "runtime", v, &p->runtime_outbound, &p->runtime_by_host,
+                      &p->nruntime_by_host);
     read_limits(r, doc);
     read_rules(r, doc);
 }

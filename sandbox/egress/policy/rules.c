@@ -35,8 +35,9 @@ static bool is_value(const char *s)
 
 static const char *header_name(struct reader *r, const char *path, const char *name)
 {
-    static const char *const framing[] = {"host", "content-length", "transfer-encoding", "connection", "upgrade",
-                                          "te", "trailer", NULL};
+    static const char *const framing[] = {
+        "host", "content-length", "transfer-encoding", "connection", "upgrade", "te", "trailer",
+        NULL};
     char *low = arena_text(&r->p->arena, name, strlen(name));
     if (!low || !is_token(name)) {
         read_fail(r, path, "that is no name of a header");
@@ -52,7 +53,8 @@ static const char *header_name(struct reader *r, const char *path, const char *n
 
 /* ---- match ---- */
 
-static void read_networks(struct reader *r, const char *path, const json_t *o, struct policy_rule *rule)
+static void read_networks(struct reader *r, const char *path, const json_t *o,
+                          struct policy_rule *rule)
 {
     char at[PATH_TEXT], here[PATH_TEXT];
     const json_t *a = read_array(r, path, o, "cidrs"), *v;
@@ -87,7 +89,8 @@ static bool parse_range(const json_t *v, struct port_range *ret)
     return from >= 1 && from <= to && to <= 65535;
 }
 
-static void read_ports(struct reader *r, const char *path, const json_t *o, struct policy_rule *rule)
+static void read_ports(struct reader *r, const char *path, const json_t *o,
+                       struct policy_rule *rule)
 {
     char at[PATH_TEXT], here[PATH_TEXT];
     const json_t *a = read_array(r, path, o, "ports"), *v;
@@ -105,7 +108,8 @@ static void read_ports(struct reader *r, const char *path, const json_t *o, stru
     }
 }
 
-static void read_schemes(struct reader *r, const char *path, const json_t *o, struct policy_rule *rule)
+static void read_schemes(struct reader *r, const char *path, const json_t *o,
+                         struct policy_rule *rule)
 {
     struct text_list l = {0};
     char at[PATH_TEXT];
@@ -119,9 +123,11 @@ static void read_schemes(struct reader *r, const char *path, const json_t *o, st
     }
 }
 
-static void read_match(struct reader *r, const char *path, const json_t *o, struct policy_rule *rule)
+static void read_match(struct reader *r, const char *path, const json_t *o,
+                       struct policy_rule *rule)
 {
-    static const char *const names[] = {"hosts", "cidrs", "ports", "methods", "paths", "schemes", NULL};
+    static const char *const names[] = {"hosts", "cidrs",   "ports", "methods",
+                                        "paths", "schemes", NULL};
     if (!read_only_members(r, path, o, names))
         return;
     read_hosts(r, path, o, "hosts", &rule->hosts);
@@ -140,7 +146,8 @@ static void read_match(struct reader *r, const char *path, const json_t *o, stru
 
 /* ---- what is done ---- */
 
-static void read_answer(struct reader *r, const char *path, const json_t *o, struct policy_answer *ret)
+static void read_answer(struct reader *r, const char *path, const json_t *o,
+                        struct policy_answer *ret)
 {
     static const char *const names[] = {"status", "headers", "body", NULL};
     const char *key;
@@ -172,14 +179,18 @@ static void read_answer(struct reader *r, const char *path, const json_t *o, str
     }
 }
 
-static void read_inject(struct reader *r, const char *path, const json_t *o, struct policy_inject *ret)
+static void read_inject(struct reader *r, const char *path, const json_t *o,
+                        struct policy_inject *ret)
 {
-    static const char *const names[] = {"header", "query", "basic", "bearer", "sigv4", "secret", "format",
-                                        "username", "region", "service", NULL};
+    static const char *const names[] = {"header", "query",   "basic",  "bearer",
+                                        "sigv4",  "secret",  "format", "username",
+                                        "region", "service", NULL};
     if (!read_only_members(r, path, o, names))
         return;
-    const char *header = read_string(r, path, o, "header", false), *query = read_string(r, path, o, "query", false);
-    bool basic = read_bool(r, path, o, "basic", false), bearer = read_bool(r, path, o, "bearer", false),
+    const char *header = read_string(r, path, o, "header", false),
+               *query = read_string(r, path, o, "query", false);
+    bool basic = read_bool(r, path, o, "basic", false),
+         bearer = read_bool(r, path, o, "bearer", false),
          sigv4 = read_bool(r, path, o, "sigv4", false);
     ret->secret = read_string(r, path, o, "secret", true);
     ret->format = read_string(r, path, o, "format", false);
@@ -194,14 +205,20 @@ static void read_inject(struct reader *r, const char *path, const json_t *o, str
     }
     if (ret->format && (!strstr(ret->format, "{secret}") || !is_value(ret->format)))
         read_fail(r, path, "format must hold {secret}, on one line");
-    ret->kind = header ? INJECT_HEADER : query ? INJECT_QUERY : basic ? INJECT_BASIC : bearer ? INJECT_BEARER : INJECT_SIGV4;
+    ret->kind = header   ? INJECT_HEADER
+                : query  ? INJECT_QUERY
+                : basic  ? INJECT_BASIC
+                : bearer ? INJECT_BEARER
+                         : INJECT_SIGV4;
     ret->name = header ? header_name(r, path, header) : query;
 }
 
-static void read_changes(struct reader *r, const char *path, const json_t *o, struct policy_rule *rule)
+static void read_changes(struct reader *r, const char *path, const json_t *o,
+                         struct policy_rule *rule)
 {
     char at[PATH_TEXT], here[PATH_TEXT];
-    const json_t *list = read_array(r, path, o, "inject"), *set = read_object(r, path, o, "setHeaders"), *v;
+    const json_t *list = read_array(r, path, o, "inject"),
+                 *set = read_object(r, path, o, "setHeaders"), *v;
     struct text_list gone = {0};
     const char *key;
     json_t *value;
@@ -209,11 +226,12 @@ static void read_changes(struct reader *r, const char *path, const json_t *o, st
     read_texts(r, path, o, "removeHeaders", &gone);
     if (r->failed)
         return;
-    rule->injects = room(r, json_array_size(list) + json_object_size(set) + gone.n, sizeof *rule->injects);
+    rule->injects =
+        room(r, json_array_size(list) + json_object_size(set) + gone.n, sizeof *rule->injects);
     read_join(here, path, "removeHeaders");
     for (i = 0; i < gone.n && !r->failed; i++)
-        rule->injects[rule->ninjects++] = (struct policy_inject){.kind = EDIT_REMOVE,
-                                                                .name = header_name(r, here, gone.items[i])};
+        rule->injects[rule->ninjects++] = (struct policy_inject){
+            .kind = EDIT_REMOVE, .name = header_name(r, here, gone.items[i])};
     read_join(here, path, "setHeaders");
     json_object_foreach ((json_t *)(uintptr_t)set, key, value) {
         if (r->failed)
@@ -223,8 +241,8 @@ static void read_changes(struct reader *r, const char *path, const json_t *o, st
             return;
         }
         const char *name = header_name(r, here, key);
-        rule->injects[rule->ninjects++] =
-            (struct policy_inject){.kind = EDIT_SET, .name = name, .format = read_keep(r, json_string_value(value))};
+        rule->injects[rule->ninjects++] = (struct policy_inject){
+            .kind = EDIT_SET, .name = name, .format = read_keep(r, json_string_value(value))};
     }
     read_join(here, path, "inject");
     json_array_foreach (list, i, v) {
@@ -238,10 +256,11 @@ static void read_changes(struct reader *r, const char *path, const json_t *o, st
 static const struct {
     const char *name;
     int action;
-} actions[] = {{"allow", POLICY_PASS}, {"deny", POLICY_DENY},       {"respond", POLICY_RESPOND},
-               {"splice", POLICY_SPLICE}, {"tcp", POLICY_TCP}, {"handler", POLICY_HANDLER}};
+} actions[] = {{"allow", POLICY_PASS},    {"deny", POLICY_DENY}, {"respond", POLICY_RESPOND},
+               {"splice", POLICY_SPLICE}, {"tcp", POLICY_TCP},   {"handler", POLICY_HANDLER}};
 
-static void read_action(struct reader *r, const char *path, const json_t *o, struct policy_rule *rule)
+static void read_action(struct reader *r, const char *path, const json_t *o,
+                        struct policy_rule *rule)
 {
     char at[PATH_TEXT];
     const char *action = read_string(r, path, o, "action", false);
@@ -276,10 +295,12 @@ static void read_action(struct reader *r, const char *path, const json_t *o, str
         read_fail(r, path, "action splice needs hosts");
 }
 
-static void read_rule(struct reader *r, const char *path, const json_t *o, size_t index, struct policy_rule *rule)
+static void read_rule(struct reader *r, const char *path, const json_t *o, size_t index,
+                      struct policy_rule *rule)
 {
-    static const char *const names[] = {"name", "match", "action", "respond", "handler", "params", "inject",
-                                        "setHeaders", "removeHeaders", "insecure", "rate", "quota", NULL};
+    static const char *const names[] = {
+        "name",       "match",         "action",   "respond", "handler", "params", "inject",
+        "setHeaders", "removeHeaders", "insecure", "rate",    "quota",   NULL};
     char at[PATH_TEXT], number[32];
     const json_t *v;
     if (!read_only_members(r, path, o, names))

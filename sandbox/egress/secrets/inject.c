@@ -12,8 +12,8 @@
 
 static const char unsigned_payload[] = "UNSIGNED-PAYLOAD";
 
-static const struct secret *find(const struct policy_inject *i, const struct inject_context *ctx, char reason[208],
-                                 int *ret)
+static const struct secret *find(const struct policy_inject *i, const struct inject_context *ctx,
+                                 char reason[208], int *ret)
 {
     const struct secret *s = secrets_find(ctx->secrets, i->secret);
     if (!s) {
@@ -22,7 +22,8 @@ static const struct secret *find(const struct policy_inject *i, const struct inj
         return NULL;
     }
     if (!secret_allows(s, ctx->box_name, ctx->host)) {
-        snprintf(reason, 208, "secret \"%.64s\" may not be sent to %.80s from this sandbox", i->secret, ctx->host);
+        snprintf(reason, 208, "secret \"%.64s\" may not be sent to %.80s from this sandbox",
+                 i->secret, ctx->host);
         *ret = INJECT_E_NOT_ALLOWED;
         return NULL;
     }
@@ -114,9 +115,11 @@ static bool client_scope(const struct http_head *h, char region[64], char servic
     const struct head_field *f = head_find(h, "authorization");
     if (!f)
         return false;
-    snprintf(text, sizeof text, "%.*s", (int)(f->value.len < 511 ? f->value.len : 511), head_at(h, f->value));
+    snprintf(text, sizeof text, "%.*s", (int)(f->value.len < 511 ? f->value.len : 511),
+             head_at(h, f->value));
     const char *at = strstr(text, "Credential=");
-    return at && sscanf(at, "Credential=%*[^/]/%*[^/]/%63[^/]/%63[^/]/aws4_request", region, service) == 2;
+    return at && sscanf(at, "Credential=%*[^/]/%*[^/]/%63[^/]/%63[^/]/aws4_request", region,
+                        service) == 2;
 }
 
 static bool is_hash(const char *s, size_t n)
@@ -195,7 +198,8 @@ static int apply(struct http_head *h, const struct policy_inject *i, const struc
         if (r == 0)
             r = i->kind == INJECT_QUERY
                     ? query(h, i->name, buf_str(&value))
-                    : head_set(h, i->kind == INJECT_BEARER ? "authorization" : i->name, buf_str(&value), value.len);
+                    : head_set(h, i->kind == INJECT_BEARER ? "authorization" : i->name,
+                               buf_str(&value), value.len);
         if (value.data)
             OPENSSL_cleanse(value.data, value.cap);
         return r;
@@ -204,7 +208,8 @@ static int apply(struct http_head *h, const struct policy_inject *i, const struc
 
 /* Signatures come last: they cover what the others have put there. */
 int inject_apply(struct http_head *head, const struct policy_inject *injects, size_t n,
-                 const struct inject_context *ctx, struct buf *ret_used, bool *ret_aws_chunked, char ret_reason[208])
+                 const struct inject_context *ctx, struct buf *ret_used, bool *ret_aws_chunked,
+                 char ret_reason[208])
 {
     for (int pass = 0; pass < 2; pass++) {
         for (size_t k = 0; k < n; k++) {
@@ -216,7 +221,9 @@ int inject_apply(struct http_head *head, const struct policy_inject *injects, si
             if (i->secret && !(s = find(i, ctx, ret_reason, &r)))
                 return r;
             if (s && !fits(i, s)) {
-                snprintf(ret_reason, 208, "secret \"%.64s\" has not the members that this injection needs", i->secret);
+                snprintf(ret_reason, 208,
+                         "secret \"%.64s\" has not the members that this injection needs",
+                         i->secret);
                 return INJECT_E_BAD_SECRET;
             }
             if ((r = apply(head, i, s, ctx, ret_aws_chunked)) < 0)

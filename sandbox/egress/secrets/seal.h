@@ -7,6 +7,8 @@
 enum { SEAL_NONCE = 12, SEAL_TAG = 16 };
 
 /* Appends nonce, text, tag. */
-int seal(const uint8_t key[SECRETS_KEY], const char *name, const void *text, size_t len, struct buf *out);
+int seal(const uint8_t key[SECRETS_KEY], const char *name, const void *text, size_t len,
+         struct buf *out);
 /* -EBADMSG: not sealed under that key and name. */
-int unseal(const uint8_t key[SECRETS_KEY], const char *name, const uint8_t *data, size_t len, struct buf *out);
+int unseal(const uint8_t key[SECRETS_KEY], const char *name, const uint8_t *data, size_t len,
+           struct buf *out);

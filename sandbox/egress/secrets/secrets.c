@@ -65,8 +65,8 @@ static void secret_free(struct secret *s)
 
 /* ---- shape ---- */
 
-static const char *const value_members[] = {"value", "username", "password", "accessKeyId", "secretAccessKey",
-                                            "sessionToken", NULL};
+static const char *const value_members[] = {
+    "value", "username", "password", "accessKeyId", "secretAccessKey", "sessionToken", NULL};
 
 static bool is_one_of(const char *name, const char *const *names)
 {
@@ -132,7 +132,8 @@ static bool check(const json_t *o, char reason[208])
     }
     const char *kind = kind_of(o);
     if (!kind) {
-        snprintf(reason, 208, "it needs value, or username and password, or accessKeyId and secretAccessKey");
+        snprintf(reason, 208,
+                 "it needs value, or username and password, or accessKeyId and secretAccessKey");
         return false;
     }
     if ((!strcmp(kind, "basic") && !json_object_get(o, "username")) ||
@@ -141,7 +142,8 @@ static bool check(const json_t *o, char reason[208])
         return false;
     }
     if (!json_object_get(o, "hosts")) {
-        snprintf(reason, 208, "hosts is missing: the hosts that it may be sent to, [\"*\"] for all");
+        snprintf(reason, 208,
+                 "hosts is missing: the hosts that it may be sent to, [\"*\"] for all");
         return false;
     }
     return true;
@@ -161,12 +163,14 @@ static int store(const struct secrets *s, const char *name, const json_t *body)
     free(text);
     snprintf(file, sizeof file, "%s%s", name, suffix);
     snprintf(temporary, sizeof temporary, ".%s", file);
-    CLEANUP_FD int fd = r < 0 ? -1 : openat(s->dir_fd, temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    CLEANUP_FD int fd =
+        r < 0 ? -1 : openat(s->dir_fd, temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     if (r == 0 && fd < 0)
         r = -errno;
     if (r == 0)
         r = fd_write_all(fd, out.data, out.len);
-    if (r == 0 && (fsync(fd) < 0 || renameat(s->dir_fd, temporary, s->dir_fd, file) < 0 || fsync(s->dir_fd) < 0))
+    if (r == 0 && (fsync(fd) < 0 || renameat(s->dir_fd, temporary, s->dir_fd, file) < 0 ||
+                   fsync(s->dir_fd) < 0))
         r = -errno;
     if (r < 0)
         unlinkat(s->dir_fd, temporary, 0);
@@ -200,7 +204,8 @@ static int load(struct secrets *s, const char *file)
         return -EINVAL;
     snprintf(name, sizeof name, "%.*s", (int)len, file);
     CLEANUP_FD int fd = openat(s->dir_fd, file, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    if (fd < 0 || fstat(fd, &st) < 0 || st.st_size > FILE_MAX || buf_reserve(&sealed, (size_t)st.st_size + 1) < 0)
+    if (fd < 0 || fstat(fd, &st) < 0 || st.st_size > FILE_MAX ||
+        buf_reserve(&sealed, (size_t)st.st_size + 1) < 0)
         return -EIO;
     ssize_t n = read(fd, sealed.data, (size_t)st.st_size);
     if (n < 0)
@@ -230,11 +235,13 @@ int secrets_open(int dir_fd, const uint8_t key[SECRETS_KEY], struct secrets **re
     memcpy(s->key, key, sizeof s->key);
     while ((e = readdir(d))) {
         size_t n = strlen(e->d_name);
-        if (*e->d_name == '.' || n <= strlen(suffix) || strcmp(e->d_name + n - strlen(suffix), suffix))
+        if (*e->d_name == '.' || n <= strlen(suffix) ||
+            strcmp(e->d_name + n - strlen(suffix), suffix))
             continue;
         int r = load(s, e->d_name);
         if (r < 0)
-            log_error("egress", "secret_unreadable", "file=%s reason=%s", log_quote(e->d_name), log_quote(strerror(-r)));
+            log_error("egress", "secret_unreadable", "file=%s reason=%s", log_quote(e->d_name),
+                      log_quote(strerror(-r)));
     }
     closedir(d);
     *ret = s;
@@ -253,7 +260,8 @@ void secrets_close(struct secrets *s)
     free(s);
 }
 
-int secrets_put(struct secrets *s, const char *name, const char *json, size_t len, char ret_reason[208])
+int secrets_put(struct secrets *s, const char *name, const char *json, size_t len,
+                char ret_reason[208])
 {
     json_error_t e;
     if (!name_fits(name)) {
@@ -266,14 +274,16 @@ int secrets_put(struct secrets *s, const char *name, const char *json, size_t le
     json_t *body = json_loadb(json, len, JSON_REJECT_DUPLICATES, &e);
     if (!body || !check(body, ret_reason)) {
         if (!body)
-            snprintf(ret_reason, 208, "%d:%d: it is not valid JSON", e.line, e.column); /* e.text may quote it */
+            snprintf(ret_reason, 208, "%d:%d: it is not valid JSON", e.line,
+                     e.column); /* e.text may quote it */
         if (body)
             wipe(body);
         return SECRETS_E_INVALID;
     }
     json_t *created = old ? json_object_get(old->body, "createdAt") : NULL;
     json_int_t now = (json_int_t)time(NULL) * 1000;
-    json_object_set_new(body, "createdAt", json_integer(created ? json_integer_value(created) : now));
+    json_object_set_new(body, "createdAt",
+                        json_integer(created ? json_integer_value(created) : now));
     json_object_set_new(body, "updatedAt", json_integer(now));
     int r = store(s, name, body);
     if (r < 0) {
@@ -312,7 +322,8 @@ static bool any_glob(const json_t *list, const char *text)
 bool secret_allows(const struct secret *s, const char *box_name, const char *host)
 {
     const json_t *boxes = json_object_get(s->body, "sandboxes");
-    return any_glob(json_object_get(s->body, "hosts"), host) && (!boxes || any_glob(boxes, box_name));
+    return any_glob(json_object_get(s->body, "hosts"), host) &&
+           (!boxes || any_glob(boxes, box_name));
 }
 
 const char *secret_get(const struct secret *s, const char *member)
@@ -326,9 +337,10 @@ int secrets_list(const struct secrets *s, struct buf *out)
     const char *name, *sep = "";
     buf_putc(out, '[');
     for (const struct secret *x; (x = map_next(s->all, &cursor, &name)); sep = ",") {
-        json_t *o = json_pack("{s:s, s:s, s:O, s:O, s:O}", "name", name, "kind", kind_of(x->body), "hosts",
-                              json_object_get(x->body, "hosts"), "createdAt", json_object_get(x->body, "createdAt"),
-                              "updatedAt", json_object_get(x->body, "updatedAt"));
+        json_t *o = json_pack("{s:s, s:s, s:O, s:O, s:O}", "name", name, "kind", kind_of(x->body),
+                              "hosts", json_object_get(x->body, "hosts"), "createdAt",
+                              json_object_get(x->body, "createdAt"), "updatedAt",
+                              json_object_get(x->body, "updatedAt"));
         if (o && json_object_get(x->body, "sandboxes"))
             json_object_set(o, "sandboxes", json_object_get(x->body, "sandboxes"));
         char *text = o ? json_dumps(o, JSON_COMPACT) : NULL;

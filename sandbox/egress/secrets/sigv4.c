@@ -29,8 +29,10 @@ static void put_encoded(struct buf *out, const char *p, size_t n, bool keep_slas
 {
     for (size_t i = 0; i < n; i++) {
         unsigned char c = (unsigned char)p[i];
-        if (c == '%' && i + 2 < n && isxdigit((unsigned char)p[i + 1]) && isxdigit((unsigned char)p[i + 2])) {
-            buf_printf(out, "%%%c%c", toupper((unsigned char)p[i + 1]), toupper((unsigned char)p[i + 2]));
+        if (c == '%' && i + 2 < n && isxdigit((unsigned char)p[i + 1]) &&
+            isxdigit((unsigned char)p[i + 2])) {
+            buf_printf(out, "%%%c%c", toupper((unsigned char)p[i + 1]),
+                       toupper((unsigned char)p[i + 2]));
             i += 2;
         } else if (isalnum(c) || strchr("-._~", c) || (c == '/' && keep_slash)) {
             buf_putc(out, (char)c);
@@ -104,8 +106,8 @@ static int put_query(struct buf *out, const char *query, size_t n)
 static bool is_signed(const struct http_head *h, const struct head_field *f)
 {
     const char *name = head_at(h, f->name);
-    return (f->name.len > 6 && !memcmp(name, "x-amz-", 6)) || head_slice_is(h, f->name, "content-type") ||
-           head_slice_is(h, f->name, "content-md5");
+    return (f->name.len > 6 && !memcmp(name, "x-amz-", 6)) ||
+           head_slice_is(h, f->name, "content-type") || head_slice_is(h, f->name, "content-md5");
 }
 
 static void put_trimmed(struct buf *out, const char *p, size_t n)
@@ -167,7 +169,8 @@ static void signing_key(const struct sigv4 *s, const char date[9], uint8_t out[S
     OPENSSL_cleanse(first, sizeof first);
 }
 
-static int canonical(const struct http_head *h, const struct sigv4 *s, struct buf *out, struct buf *names)
+static int canonical(const struct http_head *h, const struct sigv4 *s, struct buf *out,
+                     struct buf *names)
 {
     CLEANUP_BUF struct buf fields = {0};
     const char *target = head_at(h, h->target);
@@ -212,8 +215,8 @@ int sigv4_sign(struct http_head *h, const struct sigv4 *s)
     hmac(key, SHA, buf_str(&text), text.len, digest);
     OPENSSL_cleanse(key, sizeof key);
     hex(digest, SHA, digest_hex);
-    buf_printf(&header, "AWS4-HMAC-SHA256 Credential=%s/%s, SignedHeaders=%s, Signature=%s", s->key_id, scope,
-               buf_str(&names), digest_hex);
+    buf_printf(&header, "AWS4-HMAC-SHA256 Credential=%s/%s, SignedHeaders=%s, Signature=%s",
+               s->key_id, scope, buf_str(&names), digest_hex);
     return header.err ? header.err : head_set(h, "authorization", buf_str(&header), header.len);
 }
 
@@ -234,8 +237,10 @@ bool sigv4_guess(const char *host, char service[64], char region[64])
         lens[count++] = end - at;
         end = at ? at - 1 : 0;
     }
-    bool has_region = count > 1 && memchr(labels[0], '-', lens[0]) && isdigit((unsigned char)labels[0][lens[0] - 1]);
-    snprintf(region, 64, "%.*s", has_region ? (int)lens[0] : 9, has_region ? labels[0] : "us-east-1");
+    bool has_region = count > 1 && memchr(labels[0], '-', lens[0]) &&
+                      isdigit((unsigned char)labels[0][lens[0] - 1]);
+    snprintf(region, 64, "%.*s", has_region ? (int)lens[0] : 9,
+             has_region ? labels[0] : "us-east-1");
     size_t at = has_region ? 1 : 0;
     snprintf(service, 64, "%.*s", (int)lens[at], labels[at]);
     return true;

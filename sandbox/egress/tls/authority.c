@@ -39,7 +39,8 @@ static int derive(const uint8_t key[32], uint64_t box, uint8_t out[48])
     OSSL_PARAM params[] = {OSSL_PARAM_construct_utf8_string("digest", digest, 0),
                            OSSL_PARAM_construct_octet_string("key", (void *)(uintptr_t)key, 32),
                            OSSL_PARAM_construct_octet_string("salt", &box, sizeof box),
-                           OSSL_PARAM_construct_octet_string("info", info, sizeof info - 1), OSSL_PARAM_construct_end()};
+                           OSSL_PARAM_construct_octet_string("info", info, sizeof info - 1),
+                           OSSL_PARAM_construct_end()};
     int ok = ctx && EVP_KDF_derive(ctx, out, 48, params) == 1;
     EVP_KDF_CTX_free(ctx);
     EVP_KDF_free(kdf);
@@ -55,7 +56,8 @@ static EVP_PKEY *from_scalar(const EC_GROUP *group, const BIGNUM *d)
     OSSL_PARAM *params = NULL;
     EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_name(NULL, "EC", NULL);
     if (point && bld && ctx && EC_POINT_mul(group, point, d, NULL, NULL, NULL) &&
-        EC_POINT_point2oct(group, point, POINT_CONVERSION_UNCOMPRESSED, pub, sizeof pub, NULL) == sizeof pub &&
+        EC_POINT_point2oct(group, point, POINT_CONVERSION_UNCOMPRESSED, pub, sizeof pub, NULL) ==
+            sizeof pub &&
         OSSL_PARAM_BLD_push_utf8_string(bld, OSSL_PKEY_PARAM_GROUP_NAME, "prime256v1", 0) &&
         OSSL_PARAM_BLD_push_BN(bld, OSSL_PKEY_PARAM_PRIV_KEY, d) &&
         OSSL_PARAM_BLD_push_octet_string(bld, OSSL_PKEY_PARAM_PUB_KEY, pub, sizeof pub) &&
@@ -75,9 +77,9 @@ static EVP_PKEY *make_key(const uint8_t secret[32], uint64_t box)
     EC_GROUP *group = EC_GROUP_new_by_curve_name(NID_X9_62_prime256v1);
     BN_CTX *bn = BN_CTX_new();
     BIGNUM *d = BN_new(), *limit = BN_new();
-    if (group && bn && d && limit && derive(secret, box, seed) == 0 && BN_bin2bn(seed, sizeof seed, d) &&
-        BN_copy(limit, EC_GROUP_get0_order(group)) && BN_sub_word(limit, 1) && BN_mod(d, d, limit, bn) &&
-        BN_add_word(d, 1))
+    if (group && bn && d && limit && derive(secret, box, seed) == 0 &&
+        BN_bin2bn(seed, sizeof seed, d) && BN_copy(limit, EC_GROUP_get0_order(group)) &&
+        BN_sub_word(limit, 1) && BN_mod(d, d, limit, bn) && BN_add_word(d, 1))
         key = from_scalar(group, d);
     OPENSSL_cleanse(seed, sizeof seed);
     BN_clear_free(d);
@@ -113,9 +115,11 @@ static X509 *blank(const char *common_name, EVP_PKEY *key)
     X509_time_adj_ex(X509_getm_notBefore(x), 0, -BACKDATE, &now);
     X509_time_adj_ex(X509_getm_notAfter(x), YEARS, 0, &now);
     X509_NAME *name = X509_get_subject_name(x);
-    X509_NAME_add_entry_by_txt(name, "O", MBSTRING_ASC, (const uint8_t *)"Cellbox egress", -1, -1, 0);
+    X509_NAME_add_entry_by_txt(name, "O", MBSTRING_ASC, (const uint8_t *)"Cellbox egress", -1, -1,
+                               0);
     if (strlen(common_name) <= 64)
-        X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC, (const uint8_t *)common_name, -1, -1, 0);
+        X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC, (const uint8_t *)common_name, -1, -1,
+                                   0);
     X509_set_pubkey(x, key);
     return x;
 }
@@ -149,21 +153,22 @@ static X509 *make_leaf(const struct authority *a, const char *host)
         extend(x, a->cert, NID_basic_constraints, "critical,CA:FALSE") &&
         extend(x, a->cert, NID_key_usage, "critical,digitalSignature") &&
         extend(x, a->cert, NID_ext_key_usage, "serverAuth") &&
-        extend(x, a->cert, NID_authority_key_identifier, "keyid") && extend(x, a->cert, NID_subject_alt_name, alt) &&
-        X509_sign(x, a->key, EVP_sha256()))
+        extend(x, a->cert, NID_authority_key_identifier, "keyid") &&
+        extend(x, a->cert, NID_subject_alt_name, alt) && X509_sign(x, a->key, EVP_sha256()))
         return x;
     X509_free(x);
     return NULL;
 }
 
 /* The offer of this connection is in its app data. */
-static int choose(SSL *ssl, const unsigned char **out, unsigned char *out_len, const unsigned char *in,
-                  unsigned in_len, void *arg)
+static int choose(SSL *ssl, const unsigned char **out, unsigned char *out_len,
+                  const unsigned char *in, unsigned in_len, void *arg)
 {
     bool h2 = SSL_get_app_data(ssl) != NULL;
     (void)arg;
     if (SSL_select_next_proto((unsigned char **)(uintptr_t)out, out_len, h2 ? alpn_h2 : alpn_h1,
-                              h2 ? sizeof alpn_h2 - 1 : sizeof alpn_h1 - 1, in, in_len) != OPENSSL_NPN_NEGOTIATED)
+                              h2 ? sizeof alpn_h2 - 1 : sizeof alpn_h1 - 1, in,
+                              in_len) != OPENSSL_NPN_NEGOTIATED)
         return SSL_TLSEXT_ERR_NOACK;
     return SSL_TLSEXT_ERR_OK;
 }
@@ -173,7 +178,8 @@ static SSL_CTX *make_context(const struct authority *a, const char *host)
 {
     SSL_CTX *ctx = SSL_CTX_new(TLS_server_method());
     X509 *leaf = ctx ? make_leaf(a, host) : NULL;
-    bool ok = leaf && SSL_CTX_use_certificate(ctx, leaf) && SSL_CTX_use_PrivateKey(ctx, a->leaf_key);
+    bool ok =
+        leaf && SSL_CTX_use_certificate(ctx, leaf) && SSL_CTX_use_PrivateKey(ctx, a->leaf_key);
     X509_free(leaf);
     if (!ok) {
         SSL_CTX_free(ctx);
@@ -182,8 +188,10 @@ static SSL_CTX *make_context(const struct authority *a, const char *host)
     SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION);
     SSL_CTX_set_mode(ctx, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
                               SSL_MODE_RELEASE_BUFFERS);
-    SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_CIPHER_SERVER_PREFERENCE);
-    SSL_CTX_set_session_id_context(ctx, (const uint8_t *)host, (unsigned)(strlen(host) > 32 ? 32 : strlen(host)));
+    SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION |
+                                 SSL_OP_CIPHER_SERVER_PREFERENCE);
+    SSL_CTX_set_session_id_context(ctx, (const uint8_t *)host,
+                                   (unsigned)(strlen(host) > 32 ? 32 : strlen(host)));
     SSL_CTX_set_num_tickets(ctx, 1);
     SSL_CTX_set_read_ahead(ctx, 1);
     SSL_CTX_set_alpn_select_cb(ctx, choose, NULL);
@@ -210,7 +218,8 @@ static SSL_CTX *leaf_context(struct authority *a, const char *host, uint64_t now
         return ctx;
     if (!may_make(a, now_ms))
         return NULL;
-    if (map_count(a->leaves) >= AUTHORITY_LEAVES_MAX) { /* the oldest goes; open connections keep theirs */
+    if (map_count(a->leaves) >=
+        AUTHORITY_LEAVES_MAX) { /* the oldest goes; open connections keep theirs */
         size_t cursor = 0;
         const char *oldest;
         SSL_CTX *old = map_next(a->leaves, &cursor, &oldest);

@@ -1,7 +1,8 @@
 /*
- * The certificate authority of one box: a P-256 key made from a secret of this run and the box's number
- * (so that a restarted E is the same authority, and nothing is kept), leaves signed on demand and kept, up to
- * a bound, and the server contexts that speak for them. The private key never leaves E.
+ * The certificate authority of one box: a P-256 key made from a secret of this run and the box's
+ * number (so that a restarted E is the same authority, and nothing is kept), leaves signed on
+ * demand and kept, up to a bound, and the server contexts that speak for them. The private key
+ * never leaves E.
  */
 #pragma once
 
@@ -19,7 +20,7 @@ int authority_new(const uint8_t key[32], uint64_t box, struct authority **ret);
 void authority_free(struct authority *a);
 int authority_pem(const struct authority *a, struct buf *out);
 /*
- * A server-side connection that shows a certificate for that name, or for that address. h2: offers it
- * beside HTTP/1.1. NULL: out of memory, or more new names than a box may ask for at a time.
+ * A server-side connection that shows a certificate for that name, or for that address. h2: offers
+ * it beside HTTP/1.1. NULL: out of memory, or more new names than a box may ask for at a time.
  */
 SSL *authority_accept(struct authority *a, const char *host, bool h2, uint64_t now_ms);

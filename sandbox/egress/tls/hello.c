@@ -132,7 +132,8 @@ int hello_parse(const uint8_t *data, size_t len, struct hello *ret)
         struct reader ext = block(&exts, 2);
         if (exts.bad)
             break;
-        if ((type == EXT_SERVER_NAME && !server_name(ext, &h)) || (type == EXT_ALPN && !protocols(ext, &h)))
+        if ((type == EXT_SERVER_NAME && !server_name(ext, &h)) ||
+            (type == EXT_ALPN && !protocols(ext, &h)))
             return HELLO_INVALID;
     }
     if (r.bad || exts.bad)

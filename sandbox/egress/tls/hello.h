@@ -1,4 +1,5 @@
-/* What a TLS ClientHello says before anything is answered (RFC 8446 4.1.2, RFC 6066 3, RFC 7301). Pure. */
+/* What a TLS ClientHello says before anything is answered (RFC 8446 4.1.2, RFC 6066 3, RFC 7301).
+ * Pure. */
 #pragma once
 
 #include <stdbool.h>

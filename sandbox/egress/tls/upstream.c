@@ -23,7 +23,9 @@ static int add_extra(SSL_CTX *ctx, int fd, struct err *err)
     }
     fclose(f);
     ERR_clear_error();
-    return n ? 0 : err_set(err, -EINVAL, "read additional authorities", "the file holds no PEM certificate");
+    return n ? 0
+             : err_set(err, -EINVAL, "read additional authorities",
+                       "the file holds no PEM certificate");
 }
 
 int upstream_context_new(int extra_fd, SSL_CTX **ret, struct err *err)
@@ -35,7 +37,8 @@ int upstream_context_new(int extra_fd, SSL_CTX **ret, struct err *err)
     }
     SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, NULL);
     SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION);
-    SSL_CTX_set_mode(ctx, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS);
+    SSL_CTX_set_mode(ctx, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
+                              SSL_MODE_RELEASE_BUFFERS);
     SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
     SSL_CTX_set_read_ahead(ctx, 1);
     SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
