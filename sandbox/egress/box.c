@@ -112,6 +112,7 @@ int box_set(struct egress_box *b, const char *name, struct policy *take_policy)
     }
     exchanges_check(b);
     relays_check(b);
+    upstreams_check(b);
     return 0;
 }
 

@@ -92,4 +92,5 @@ void exchanges_check(struct egress_box *b);
 void exchanges_close(struct egress_box *b);
 void exchanges_postponed(struct egress *e);
 void upstreams_sweep(struct egress_box *b, uint64_t now_ms);
+void upstreams_check(struct egress_box *b);
 void upstreams_close(struct egress_box *b);

@@ -43,7 +43,7 @@ def test_tokens(server: Any) -> None:
         ("POST", "/v1/sandboxes/b/run", '{"code":"1","language":"cobol"}', 400, "INVALID_LANGUAGE"),
         ("POST", "/v1/sandboxes/B_AD/run", '{"code":"1"}', 400, "SANDBOX_NAME_INVALID"),
         ("PUT", "/v1/sandboxes/-x", "{}", 400, "SANDBOX_NAME_INVALID"),
-        ("PUT", "/v1/sandboxes/x", '{"egress":{}}', 400, "NOT_SUPPORTED"),
+        ("PUT", "/v1/sandboxes/x", '{"egress":{"rules":7}}', 400, "EGRESS_POLICY_INVALID"),
         ("PUT", "/v1/sandboxes/x", '{"env":{"A":1}}', 400, "INVALID_FIELD"),
         ("GET", "/v1/sandboxes/none", None, 404, "SANDBOX_NOT_FOUND"),
         ("DELETE", "/v1/sandboxes/none", None, 404, "SANDBOX_NOT_FOUND"),

@@ -25,6 +25,7 @@ struct h1_server {
     bool request_done, keep_alive, http10, head_request, chunked, close_delimited, responded,
         tunnel, draining;
     bool paused, eof, in_parse, broken;
+    const char *wrong; /* with the request that is being read; NULL: nothing but its syntax may be */
 };
 
 static void next_request(struct h1_server *s);
@@ -332,7 +333,7 @@ static int on_headers_complete(llhttp_t *p)
     if (!why)
         why = authority_origin(s->conn, &s->head, &space, &origin);
     if (why) {
-        llhttp_set_error_reason(p, why);
+        s->wrong = why;
         return -1;
     }
     bool no_body =
@@ -407,14 +408,12 @@ static void parse(struct h1_server *s, const uint8_t *data, size_t len)
     }
     if (e == HPE_OK)
         return;
-    char reason[200];
-    const char *why = llhttp_get_error_reason(&s->parser);
     if (s->collect.err)
         refuse(s, 431, "the head is too large");
-    else {
-        snprintf(reason, sizeof reason, "%s", why ? why : "it is not valid HTTP/1.1");
-        refuse(s, strstr(reason, "another host") ? 421 : 400, reason);
-    }
+    else if (s->wrong)
+        refuse(s, strstr(s->wrong, "another host") ? 421 : 400, s->wrong);
+    else
+        refuse(s, 400, llhttp_get_error_reason(&s->parser));
 }
 
 static void on_data(void *user, const uint8_t *data, size_t len)

@@ -33,6 +33,9 @@ struct upstream {
     bool busy;                  /* h1: carries a request */
     bool reused;                /* has carried one before */
     struct request *repeatable; /* what it carries, while nothing but its head is lost with it */
+    union socket_address addr; /* that it is connected to */
+    uint16_t port;
+    bool by_address;
     char address[64];
     uint64_t deadline;
 };
@@ -272,8 +275,10 @@ static void on_dialled(void *user, int fd, const union socket_address *addr, uin
     static const struct stream_ops ops = {.open = on_open, .failed = on_failed, .eof = on_eof};
     struct upstream *u = user;
     u->dial = NULL;
-    if (addr)
+    if (addr) {
+        u->addr = *addr;
         socket_address_text(addr, u->address);
+    }
     if (fd < 0) {
         give_up(u, status, reason);
         return;
@@ -315,6 +320,8 @@ static struct upstream *make_upstream(struct request *q, const char *key)
     snprintf(u->key, sizeof u->key, "%s", key);
     host_text(q, u->host);
     u->https = q->https;
+    u->port = q->port;
+    u->by_address = q->has_addr;
     u->wants_h2 = q->want_h2 && !q->upgrade;
     list_init(&u->waiting);
     list_append(&q->box->upstreams, &u->link);
@@ -404,6 +411,26 @@ void upstreams_sweep(struct egress_box *b, uint64_t now_ms)
             upstream_free(u);
         else
             give_up(u, 504, "the TLS handshake takes too long");
+    }
+}
+
+/* A pooled connection is no way round a policy that came after it. */
+void upstreams_check(struct egress_box *b)
+{
+    LIST_FOREACH_SAFE (it, &b->upstreams) {
+        struct upstream *u = LIST_ENTRY(it, struct upstream, link);
+        struct policy_target t = {.host = u->by_address ? "" : u->host,
+                                  .addr = u->by_address ? &u->addr.sa : NULL,
+                                  .port = u->port};
+        const char *reason;
+        if (u->state == DIALLING || policy_allows_address(b->policy, &t, &u->addr.sa, &reason))
+            continue;
+        struct exchange *x = u->h1 ? h1_client_take_back(u->h1) : NULL;
+        u->closing = true;
+        if (x)
+            exchange_up_failed(x, 520, reason);
+        fail_waiting(u, 520, reason);
+        upstream_free(u);
     }
 }
 

@@ -27,6 +27,7 @@ struct relay {
     const char *kind;
     struct policy *policy;
     struct policy_verdict verdict;
+    union socket_address addr; /* of the world's side */
     char host[256], upstream[64];
     uint64_t bytes_in, bytes_out, start_ns;
     char reason[256];
@@ -135,6 +136,7 @@ static void on_dialled(void *user, int fd, const union socket_address *addr, uin
         end(r, reason, true);
         return;
     }
+    r->addr = *addr;
     socket_address_text(addr, r->upstream);
     r->world.stream = stream_new(&r->conn->box->egress->loop, fd, false, &ops, &r->world);
     if (!r->world.stream) {
@@ -188,7 +190,9 @@ void relays_check(struct egress_box *b)
         struct policy_verdict v;
         bool tls = !strcmp(r->kind, "tls");
         (tls ? policy_tls : policy_connect)(b->policy, &t, &v);
-        if (v.action == (tls ? POLICY_SPLICE : POLICY_TCP))
+        const char *reason;
+        if (v.action == (tls ? POLICY_SPLICE : POLICY_TCP) &&
+            (!*r->upstream || policy_allows_address(b->policy, &t, &r->addr.sa, &reason)))
             continue;
         r->denied = true;
         end(r, "the policy changed", true);
