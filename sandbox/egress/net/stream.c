@@ -18,7 +18,9 @@ enum { FLUSH_AT = 64 << 10, QUEUE_MAX = 64 << 20, LINGER_MS = 5000, READS_A_TURN
 struct stream {
     uv_poll_t poll;
     uv_prepare_t flush; /* active while something is to be sent this turn */
-    uv_idle_t again;    /* active while TLS holds bytes that no poll would tell of */
+    uv_idle_t awake; /* active with it: what is written while others are flushed must not wait for
+                        an event */
+    uv_idle_t again; /* active while TLS holds bytes that no poll would tell of */
     uv_timer_t linger;
     int fd, handles, events;
     SSL *ssl;
@@ -69,10 +71,11 @@ struct stream *stream_new(uv_loop_t *loop, int take_fd, bool connecting,
     }
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     uv_prepare_init(loop, &s->flush);
+    uv_idle_init(loop, &s->awake);
     uv_idle_init(loop, &s->again);
     uv_timer_init(loop, &s->linger);
-    s->poll.data = s->flush.data = s->again.data = s->linger.data = s;
-    s->handles = 4;
+    s->poll.data = s->flush.data = s->awake.data = s->again.data = s->linger.data = s;
+    s->handles = 5;
     s->fd = STEAL_FD(fd);
     s->connecting = connecting;
     s->paused = true;
@@ -107,6 +110,7 @@ void stream_close(struct stream *s)
     s->closing = true;
     uv_close((uv_handle_t *)&s->poll, on_closed);
     uv_close((uv_handle_t *)&s->flush, on_closed);
+    uv_close((uv_handle_t *)&s->awake, on_closed);
     uv_close((uv_handle_t *)&s->again, on_closed);
     uv_close((uv_handle_t *)&s->linger, on_closed);
 }
@@ -229,8 +233,21 @@ static void do_write(struct stream *s)
 
 static void on_flush(uv_prepare_t *h)
 {
+    struct stream *s = h->data;
     uv_prepare_stop(h);
-    do_write(h->data);
+    uv_idle_stop(&s->awake);
+    do_write(s);
+}
+
+static void on_awake(uv_idle_t *h)
+{
+    (void)h;
+}
+
+static void flush_soon(struct stream *s)
+{
+    uv_prepare_start(&s->flush, on_flush);
+    uv_idle_start(&s->awake, on_awake);
 }
 
 int stream_write(struct stream *s, const void *data, size_t len)
@@ -244,7 +261,7 @@ int stream_write(struct stream *s, const void *data, size_t len)
     }
     if (!s->connecting && !s->handshaking && !uv_is_active((uv_handle_t *)&s->flush) &&
         !(s->events & UV_WRITABLE))
-        uv_prepare_start(&s->flush, on_flush);
+        flush_soon(s);
     if (stream_unsent(s) > STREAM_HIGH)
         s->full = true;
     return s->full ? STREAM_FULL : STREAM_OK;

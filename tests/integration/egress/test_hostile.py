@@ -164,7 +164,7 @@ def test_details_of_http(proxy: Server, sandbox: str) -> None:
     chunked = sh(proxy, sandbox, "echo hello | curl -sS -H 'Transfer-Encoding: chunked' --data-binary @- http://one.test/")
     assert json.loads(chunked)["length"] == 6
     assert json.loads(sh(proxy, sandbox, "curl -sS --http1.0 http://one.test/old"))["path"] == "/old"
-    assert "pins" in failing_reason(proxy, sandbox)
+    assert "pin certificates" in failing_reason(proxy, sandbox)
 
 
 def failing_reason(server: Server, name: str) -> Any:

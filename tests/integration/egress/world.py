@@ -50,7 +50,7 @@ def serve_names() -> None:
             address = "127.0.0.1"
         elif name == "metadata.test":
             address = "169.254.169.254"
-        elif name == "rebind.test":
+        elif name == "rebind.test" and kind == 1:
             REBINDS["n"] += 1
             address = ADDRESS if REBINDS["n"] % 2 else "127.0.0.1"
         if name.startswith("nx") or not name.endswith(".test"):
@@ -118,13 +118,13 @@ class Web(http.server.BaseHTTPRequestHandler):
 
     def read_body(self) -> bytes:
         if "chunked" in self.headers.get("Transfer-Encoding", ""):
-            out = b""
+            parts = []
             while size := int(self.rfile.readline().split(b";")[0], 16):
-                out += self.rfile.read(size)
+                parts.append(self.rfile.read(size))
                 self.rfile.readline()
             while self.rfile.readline().strip():
                 pass
-            return out
+            return b"".join(parts)
         return self.rfile.read(int(self.headers.get("Content-Length", 0)))
 
     def answer(self, status: int, data: bytes, **headers: str) -> None:

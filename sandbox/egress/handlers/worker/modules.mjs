@@ -23,6 +23,22 @@ function globalsFor(name, log) {
   };
 }
 
+/**
+ * Where a module does not parse: V8 keeps that from the error of a SourceTextModule, so lines are taken until the
+ * message is another one than that of a source that merely ends too early.
+ */
+function lineOf(source) {
+  const lines = source.split('\n');
+  for (let n = 1; n <= lines.length; n++) {
+    try {
+      new vm.SourceTextModule(lines.slice(0, n).join('\n'));
+    } catch (error) {
+      if (!/end of input|Unterminated|missing \)/i.test(error.message)) return `line ${n}: `;
+    }
+  }
+  return `line ${lines.length}: `;
+}
+
 /** Compiles a version; throws with a message that names the line. */
 export async function load({ name, version, source, env }, log) {
   const context = vm.createContext(globalsFor(name, log), {
@@ -39,8 +55,7 @@ export async function load({ name, version, source, env }, log) {
       },
     });
   } catch (error) {
-    const line = new RegExp(`^${name}\\.mjs:(\\d+)`).exec(error.stack)?.[1];
-    throw new Error(line ? `line ${line}: ${error.message}` : error.message);
+    throw new Error(`${lineOf(source)}${error.message}`);
   }
   await module.link((specifier) => {
     throw new Error(`a handler imports nothing: ${specifier}`);
