@@ -3,7 +3,7 @@ _cellbox() {
     local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} command=${COMP_WORDS[1]} words=
     COMPREPLY=()
     if ((COMP_CWORD == 1)); then
-        mapfile -t COMPREPLY < <(compgen -W "run exec shell ps logs kill ls rm context cp watch port notebook image kernelspec kernel doctor --help --version" -- "$cur")
+        mapfile -t COMPREPLY < <(compgen -W "run exec shell ps logs kill ls rm context cp watch port egress secret handler notebook image kernelspec kernel doctor --help --version" -- "$cur")
         return
     fi
     case $prev in
@@ -26,6 +26,10 @@ _cellbox() {
         case $command:$COMP_CWORD in
         run:2 | exec:2 | shell:2 | ps:2 | logs:2 | kill:2 | rm:* | watch:2 | port:3 | context:3) words=$(cellbox ls 2>/dev/null | awk 'NR > 1 { print $1 }') ;;
         port:2) words="show ls rm" ;;
+        egress:2) words="get set reset allow deny log" ;;
+        egress:3) words=$(cellbox ls 2>/dev/null | awk 'NR > 1 { print $1 }') ;;
+        secret:2) words="ls set rm" ;;
+        handler:2) words="ls set show rm" ;;
         context:2) words="ls rm restart interrupt" ;;
         context:4) words=$(cellbox context ls "${COMP_WORDS[3]}" 2>/dev/null | awk 'NR > 1 { print $1 }') ;;
         logs:3 | kill:3) words=$(cellbox ps "${COMP_WORDS[2]}" 2>/dev/null | awk '$2 == "process" { print $1 }') ;;
@@ -43,6 +47,9 @@ _cellbox() {
         ls | ps | doctor | context) words+=" --json" ;;
         kernelspec) words+=" --user --prefix --sys-prefix --language --name --display-name --sandbox" ;;
         watch) words+=" --include --exclude --coalesce --json" ;;
+        egress) words+=" --follow --cursor --har --json" ;;
+        secret) words+=" --host --sandbox --username --access-key-id --json" ;;
+        handler) words+=" --env --json" ;;
         port) words+=" --name --token --expires --rotate --json" ;;
         kernel) words+=" --connection-file --sandbox --language" ;;
         esac

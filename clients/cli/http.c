@@ -108,6 +108,21 @@ void http_call(const struct server *s, const char *method, const char *path, con
     http_close(h);
 }
 
+void http_put_text(const struct server *s, const char *path, const char *text, struct reply *ret)
+{
+    struct http_stream *h = prepare(s, "PUT", path, NULL, "application/json", NULL);
+    free(h->body);
+    h->body = must(strdup(text));
+    curl_easy_setopt(h->easy, CURLOPT_POSTFIELDS, h->body);
+    curl_easy_setopt(h->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)strlen(h->body));
+    finish(h, curl_easy_perform(h->easy));
+    *ret = h->reply;
+    if (!h->complete)
+        ret->status = 0;
+    h->reply = (struct reply){0};
+    http_close(h);
+}
+
 int http_check(const struct server *s, const struct reply *r)
 {
     if (r->status >= 200 && r->status < 300)

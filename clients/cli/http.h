@@ -34,6 +34,9 @@ int http_do(const struct server *s, const char *method, const char *path, const 
 /* The server is on this machine: no proxy stands between. */
 bool http_is_local(const char *url);
 
+/* PUT of a text as it is; not checked. */
+void http_put_text(const struct server *s, const char *path, const char *text, struct reply *ret);
+
 struct http_stream;
 typedef void http_data_fn(void *user, const char *data, size_t len);
 

@@ -1,5 +1,6 @@
 /** One sandbox as the other modules see it: its address, and that it is made when it is first needed. */
 import type { Call, Connection } from "./connection.js";
+import type { EgressPolicy } from "./egress.js";
 import { SandboxNotFoundError } from "./errors.js";
 
 /** What a sandbox is made with; docs/api.md, `PUT /v1/sandboxes/{name}`. */
@@ -16,6 +17,8 @@ export interface SandboxOptions {
   sleepAfter?: number | string;
   /** Never sleeps. */
   keepAlive?: boolean;
+  /** What it may reach. */
+  egress?: EgressPolicy;
 }
 
 /** memory in bytes, cpu in CPUs, pids in processes and threads. */
@@ -34,6 +37,8 @@ export interface Usage {
   processes: number;
   /** Since it was started. */
   oomKills: number;
+  /** To and from the world, since it exists. */
+  egressBytes: number;
 }
 
 /** State of a sandbox. */

@@ -22,6 +22,26 @@ export {
 } from "./process.js";
 export type * from "./files.js";
 export type { ExposedPort, ExposePortOptions } from "./ports.js";
+export {
+  deleteHandler,
+  deleteSecret,
+  listHandlers,
+  listSecrets,
+  putHandler,
+  putSecret,
+  type EgressInjection,
+  type EgressLog,
+  type EgressPolicy,
+  type EgressQuota,
+  type EgressRate,
+  type EgressRecord,
+  type EgressRule,
+  type FollowOptions,
+  type HandlerChoice,
+  type HandlerInfo,
+  type Secret,
+  type SecretInfo,
+} from "./egress.js";
 export { Watcher, type WatchEvent, type WatchOptions } from "./watch.js";
 export {
   Terminal,

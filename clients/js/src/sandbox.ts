@@ -3,6 +3,7 @@ import { Box, infoOf, type Limits, type SandboxInfo, type SandboxOptions, type U
 import * as code from "./code.js";
 import * as commands from "./commands.js";
 import { Connection, type ConnectionOptions } from "./connection.js";
+import * as egress from "./egress.js";
 import { NotFoundError, SandboxNotFoundError } from "./errors.js";
 import type { Execution, ExecutionInfo } from "./execution.js";
 import * as files from "./files.js";
@@ -306,6 +307,58 @@ export class Sandbox {
 
   async isPortExposed(port: number): Promise<boolean> {
     return (await this.listPorts()).some((one) => one.port === port && one.status === "active");
+  }
+
+  // ---- egress ----
+
+  /** The policy in force. */
+  getEgress(): Promise<egress.EgressPolicy> {
+    return egress.getEgress(this.#box);
+  }
+
+  /** Another policy, also for open connections. @throws InvalidRequestError: refused whole, with line and column */
+  setEgress(policy: egress.EgressPolicy): Promise<egress.EgressPolicy> {
+    return egress.setEgress(this.#box, policy);
+  }
+
+  /** Changes to the policy: a JSON merge patch (RFC 7396). */
+  updateEgress(changes: Record<string, unknown>): Promise<egress.EgressPolicy> {
+    return egress.updateEgress(this.#box, changes);
+  }
+
+  /** Back to the server's default policy. */
+  resetEgress(): Promise<egress.EgressPolicy> {
+    return egress.resetEgress(this.#box);
+  }
+
+  /** Hosts that it may reach, and no others; null: all. */
+  async setAllowedHosts(hosts: string[] | null): Promise<void> {
+    await egress.updateEgress(this.#box, { allowedHosts: hosts });
+  }
+
+  /** Hosts that it may not reach; null: none. */
+  async setDeniedHosts(hosts: string[] | null): Promise<void> {
+    await egress.updateEgress(this.#box, { deniedHosts: hosts });
+  }
+
+  /** Gives every request to a handler ("module" or "module.handler"); null: to none. */
+  async setOutboundHandler(name: string | null, params?: unknown): Promise<void> {
+    await egress.updateEgress(this.#box, { runtime: { outbound: name === null ? null : { name, params: params ?? null } } });
+  }
+
+  /** Gives requests to a host (a pattern) to a handler; null: to none. */
+  async setOutboundByHost(host: string, name: string | null, params?: unknown): Promise<void> {
+    await egress.updateEgress(this.#box, { runtime: { outboundByHost: { [host]: name === null ? null : { name, params: params ?? null } } } });
+  }
+
+  /** Records from a cursor on ("0": the oldest that is kept). */
+  egressLog(cursor?: string): Promise<egress.EgressLog> {
+    return egress.egressLog(this.#box, cursor);
+  }
+
+  /** Records as they come. */
+  followEgress(options: egress.FollowOptions = {}): AsyncGenerator<egress.EgressRecord, void, undefined> {
+    return egress.followEgress(this.#box, options);
   }
 
   // ---- terminals ----

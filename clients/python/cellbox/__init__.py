@@ -35,12 +35,23 @@ from .errors import (
 )
 from .process import AsyncProcess, AsyncSession, Process, Session
 from .retry import Retry
-from .sandbox import Sandbox, get_sandbox, list_sandboxes
+from .sandbox import (
+    Sandbox,
+    delete_handler,
+    delete_secret,
+    get_sandbox,
+    list_handlers,
+    list_sandboxes,
+    list_secrets,
+    put_handler,
+    put_secret,
+)
 from .terminal import AsyncTerminal, AsyncTerminalConnection, Terminal, TerminalConnection
 from .types import (
     CellDone,
     CodeContext,
     Completion,
+    EgressLog,
     ExecEvent,
     ExecResult,
     Execution,
@@ -92,6 +103,7 @@ __all__ = [
     "ConflictError",
     "ConnectionError",
     "ContextNotFoundError",
+    "EgressLog",
     "ExecEvent",
     "ExecResult",
     "Execution",
@@ -148,6 +160,12 @@ __all__ = [
     "Usage",
     "WatchEvent",
     "Watcher",
+    "delete_handler",
+    "delete_secret",
     "get_sandbox",
+    "list_handlers",
     "list_sandboxes",
+    "list_secrets",
+    "put_handler",
+    "put_secret",
 ]

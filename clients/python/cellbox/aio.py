@@ -23,6 +23,7 @@ from .types import (
     CodeContext,
     Command,
     Completion,
+    EgressLog,
     ExecEvent,
     ExecResult,
     Execution,
@@ -445,6 +446,44 @@ class AsyncSandbox:
         return await AsyncWatcher(
             self._driver, watch_source(self._box, path, recursive, include, exclude, coalesce, user, since)
         ).established()
+
+    # ---- egress ----
+
+    async def get_egress(self) -> dict[str, Any]:
+        """The policy in force; docs/egress-policy.md."""
+        return await self._run(calls.egress(self._box, "GET"))
+
+    async def set_egress(self, policy: Mapping[str, Any]) -> dict[str, Any]:
+        """Another policy, also for open connections. Raises InvalidRequestError with line and column."""
+        return await self._run(calls.egress(self._box, "PUT", policy))
+
+    async def update_egress(self, changes: Mapping[str, Any]) -> dict[str, Any]:
+        """Changes to the policy: a JSON merge patch (RFC 7396)."""
+        return await self._run(calls.egress(self._box, "PATCH", changes))
+
+    async def reset_egress(self) -> dict[str, Any]:
+        """Back to the server's default policy."""
+        return await self._run(calls.egress(self._box, "DELETE"))
+
+    async def set_allowed_hosts(self, hosts: Sequence[str] | None) -> None:
+        """Hosts that it may reach, and no others; None: all."""
+        self.update_egress({"allowedHosts": None if hosts is None else list(hosts)})
+
+    async def set_denied_hosts(self, hosts: Sequence[str] | None) -> None:
+        """Hosts that it may not reach; None: none."""
+        self.update_egress({"deniedHosts": None if hosts is None else list(hosts)})
+
+    async def set_outbound_handler(self, name: str | None, params: Any = None) -> None:
+        """Gives every request to a handler ("module" or "module.handler"); None: to none."""
+        self.update_egress({"runtime": {"outbound": calls.handler_choice(name, params)}})
+
+    async def set_outbound_by_host(self, host: str, name: str | None, params: Any = None) -> None:
+        """Gives requests to a host (a pattern) to a handler; None: to none."""
+        self.update_egress({"runtime": {"outboundByHost": {host: calls.handler_choice(name, params)}}})
+
+    async def egress_log(self, cursor: str = "0") -> EgressLog:
+        """Records from a cursor on ("0": the oldest that is kept)."""
+        return await self._run(calls.egress_log(self._box, cursor))
 
     # ---- ports, terminals ----
 

@@ -28,6 +28,7 @@ from .types import (
     CodeContext,
     Command,
     Completion,
+    EgressLog,
     Execution,
     ExecutionError,
     ExecutionInfo,
@@ -406,6 +407,41 @@ def expose_port(box: Box, port: int, **members: Any) -> Operation[ExposedPort]:
 
 def list_ports(box: Box) -> Operation[list[ExposedPort]]:
     return [decode(ExposedPort, one) for one in (yield from ask(get(f"{box.base}/ports")))["ports"]]
+
+
+# ---- egress ----
+
+
+def egress(box: Box, method: str, document: Mapping[str, Any] | None = None) -> Operation[dict[str, Any]]:
+    policy: dict[str, Any] = yield from ask(Call(method, f"{box.base}/egress", json=document, idempotent=True))
+    return policy
+
+
+def handler_choice(name: str | None, params: Any) -> dict[str, Any] | None:
+    return None if name is None else {"name": name, "params": params}
+
+
+def egress_log(box: Box, cursor: str) -> Operation[EgressLog]:
+    page = yield from ask(get(f"{box.base}/egress/log", cursor=cursor))
+    return EgressLog(page["entries"], page["cursor"], page["lost"])
+
+
+def put_secret(name: str, secret: Mapping[str, Any]) -> Operation[None]:
+    yield Call("PUT", f"/v1/secrets/{quote(name, safe='')}", json=secret, idempotent=True)
+
+
+def list_named(kind: str) -> Operation[list[dict[str, Any]]]:
+    found: list[dict[str, Any]] = (yield from ask(get(f"/v1/{kind}")))[kind]
+    return found
+
+
+def delete_named(kind: str, name: str) -> Operation[None]:
+    yield Call("DELETE", f"/v1/{kind}/{quote(name, safe='')}")
+
+
+def put_handler(name: str, source: str, env: Mapping[str, str] | None) -> Operation[None]:
+    members: dict[str, Any] = {"source": source} if env is None else {"source": source, "env": dict(env)}
+    yield Call("PUT", f"/v1/handlers/{quote(name, safe='')}", json=members, idempotent=True)
 
 
 def known_terminal(box: Box, name: str) -> Operation[TerminalInfo]:

@@ -21,6 +21,7 @@ from .types import (
     CodeContext,
     Command,
     Completion,
+    EgressLog,
     ExecEvent,
     ExecResult,
     Execution,
@@ -433,6 +434,44 @@ class Sandbox:
         """
         return Watcher(self._driver, watch_source(self._box, path, recursive, include, exclude, coalesce, user, since))
 
+    # ---- egress ----
+
+    def get_egress(self) -> dict[str, Any]:
+        """The policy in force; docs/egress-policy.md."""
+        return self._run(calls.egress(self._box, "GET"))
+
+    def set_egress(self, policy: Mapping[str, Any]) -> dict[str, Any]:
+        """Another policy, also for open connections. Raises InvalidRequestError with line and column."""
+        return self._run(calls.egress(self._box, "PUT", policy))
+
+    def update_egress(self, changes: Mapping[str, Any]) -> dict[str, Any]:
+        """Changes to the policy: a JSON merge patch (RFC 7396)."""
+        return self._run(calls.egress(self._box, "PATCH", changes))
+
+    def reset_egress(self) -> dict[str, Any]:
+        """Back to the server's default policy."""
+        return self._run(calls.egress(self._box, "DELETE"))
+
+    def set_allowed_hosts(self, hosts: Sequence[str] | None) -> None:
+        """Hosts that it may reach, and no others; None: all."""
+        self.update_egress({"allowedHosts": None if hosts is None else list(hosts)})
+
+    def set_denied_hosts(self, hosts: Sequence[str] | None) -> None:
+        """Hosts that it may not reach; None: none."""
+        self.update_egress({"deniedHosts": None if hosts is None else list(hosts)})
+
+    def set_outbound_handler(self, name: str | None, params: Any = None) -> None:
+        """Gives every request to a handler ("module" or "module.handler"); None: to none."""
+        self.update_egress({"runtime": {"outbound": calls.handler_choice(name, params)}})
+
+    def set_outbound_by_host(self, host: str, name: str | None, params: Any = None) -> None:
+        """Gives requests to a host (a pattern) to a handler; None: to none."""
+        self.update_egress({"runtime": {"outboundByHost": {host: calls.handler_choice(name, params)}}})
+
+    def egress_log(self, cursor: str = "0") -> EgressLog:
+        """Records from a cursor on ("0": the oldest that is kept)."""
+        return self._run(calls.egress_log(self._box, cursor))
+
     # ---- ports, terminals ----
 
     def expose_port(
@@ -662,5 +701,78 @@ def list_sandboxes(
     driver = Driver(Settings(url, token, retry))
     try:
         return driver.run(calls.list_sandboxes())
+    finally:
+        driver.close()
+
+
+def put_secret(
+    name: str,
+    secret: Mapping[str, Any],
+    *,
+    url: str | None = None,
+    token: str | None = None,
+    retry: Retry | None = None,
+) -> None:
+    """Adds or replaces a secret, which can never be read again: docs/egress.md. Raises InvalidRequestError."""
+    driver = Driver(Settings(url, token, retry))
+    try:
+        driver.run(calls.put_secret(name, secret))
+    finally:
+        driver.close()
+
+
+def list_secrets(
+    *, url: str | None = None, token: str | None = None, retry: Retry | None = None
+) -> list[dict[str, Any]]:
+    """Names, kinds and bounds of the secrets."""
+    driver = Driver(Settings(url, token, retry))
+    try:
+        return driver.run(calls.list_named("secrets"))
+    finally:
+        driver.close()
+
+
+def delete_secret(name: str, *, url: str | None = None, token: str | None = None, retry: Retry | None = None) -> None:
+    """Raises NotFoundError."""
+    driver = Driver(Settings(url, token, retry))
+    try:
+        driver.run(calls.delete_named("secrets", name))
+    finally:
+        driver.close()
+
+
+def put_handler(
+    name: str,
+    source: str,
+    env: Mapping[str, str] | None = None,
+    *,
+    url: str | None = None,
+    token: str | None = None,
+    retry: Retry | None = None,
+) -> None:
+    """Adds or replaces a handler module, if it compiles: docs/egress.md. Raises InvalidRequestError with its line."""
+    driver = Driver(Settings(url, token, retry))
+    try:
+        driver.run(calls.put_handler(name, source, env))
+    finally:
+        driver.close()
+
+
+def list_handlers(
+    *, url: str | None = None, token: str | None = None, retry: Retry | None = None
+) -> list[dict[str, Any]]:
+    """Handler modules."""
+    driver = Driver(Settings(url, token, retry))
+    try:
+        return driver.run(calls.list_named("handlers"))
+    finally:
+        driver.close()
+
+
+def delete_handler(name: str, *, url: str | None = None, token: str | None = None, retry: Retry | None = None) -> None:
+    """Raises NotFoundError."""
+    driver = Driver(Settings(url, token, retry))
+    try:
+        driver.run(calls.delete_named("handlers", name))
     finally:
         driver.close()

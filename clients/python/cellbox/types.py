@@ -37,6 +37,17 @@ class SandboxInfo:
 
 
 @dataclass(frozen=True)
+class EgressLog:
+    """Records of what a sandbox asked of the world; their members: docs/egress.md."""
+
+    entries: list[dict[str, Any]]
+    cursor: str
+    """Where to go on."""
+    lost: int
+    """Bytes that the log has dropped before the first entry."""
+
+
+@dataclass(frozen=True)
 class Usage:
     """What a sandbox uses."""
 
@@ -47,6 +58,8 @@ class Usage:
     processes: int
     oom_kills: int
     """Since it was started."""
+    egress_bytes: int = 0
+    """To and from the world, since it exists."""
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,9 @@ def world() -> Iterator[World]:
 def proxy(world: World) -> Iterator[Server]:
     """A server whose sandboxes' connections go into the world."""
     state = Path(tempfile.mkdtemp(prefix="cellbox-egress-"))
-    s = Server(state, "--egress-resolver", f"{ADDRESS}:53", "--egress-ca", str(world.ca), "--pool", "2", "--pool-node", "1")
+    s = Server(
+        state, "--egress-resolver", f"{ADDRESS}:53", "--egress-ca", str(world.ca), "--pool", "2", "--pool-node", "1"
+    )
     yield s
     s.stop()
     shutil.rmtree(state, ignore_errors=True)
@@ -55,7 +57,10 @@ def policy(server: Server, name: str, document: dict[str, Any], world_too: bool 
 def sh(server: Server, name: str, command: str, timeout: int = 60_000, **body: Any) -> str:
     """Standard output of a command that succeeds."""
     r = server.call(
-        "POST", f"/v1/sandboxes/{name}/exec", json={"command": command, "timeout": timeout, **body}, timeout=timeout / 1000 + 10
+        "POST",
+        f"/v1/sandboxes/{name}/exec",
+        json={"command": command, "timeout": timeout, **body},
+        timeout=timeout / 1000 + 10,
     ).json()
     assert r.get("exitCode") == 0, r
     return str(r["stdout"])

@@ -77,7 +77,8 @@ class World:
         import hashlib
 
         (apt / "Packages").write_text(
-            control + f"Filename: ./greeting_1.0_all.deb\nSize: {len(data)}\nSHA256: {hashlib.sha256(data).hexdigest()}\n"
+            control
+            + f"Filename: ./greeting_1.0_all.deb\nSize: {len(data)}\nSHA256: {hashlib.sha256(data).hexdigest()}\n"
         )
 
     def _network(self) -> None:

@@ -13,7 +13,11 @@ from conftest import Server
 from egress.conftest import log, policy, secret, sh
 
 GIT = {"name": "git", "match": {"hosts": ["git.test"]}, "inject": [{"basic": True, "secret": "git"}]}
-PYPI = {"name": "pypi", "match": {"hosts": ["pypi.test"]}, "inject": [{"basic": True, "secret": "pypi", "username": "robot"}]}
+PYPI = {
+    "name": "pypi",
+    "match": {"hosts": ["pypi.test"]},
+    "inject": [{"basic": True, "secret": "pypi", "username": "robot"}],
+}
 NPM = {"name": "npm", "match": {"hosts": ["npm.test"]}, "inject": [{"bearer": True, "secret": "npm"}]}
 S3 = {"name": "s3", "match": {"hosts": ["s3.test"]}, "inject": [{"sigv4": True, "secret": "s3", "service": "s3"}]}
 
@@ -106,11 +110,15 @@ def test_npm_installs_from_a_private_registry(proxy: Server, sandbox: str) -> No
 
 
 def test_apt_updates_and_downloads(proxy: Server, sandbox: str) -> None:
-    options = "-o Dir::State=/tmp/apt -o Dir::Cache=/tmp/apt -o Dir::Etc::sourcelist=/tmp/apt/list -o Dir::Etc::sourceparts=-"
+    options = (
+        "-o Dir::State=/tmp/apt -o Dir::Cache=/tmp/apt -o Dir::Etc::sourcelist=/tmp/apt/list -o Dir::Etc::sourceparts=-"
+    )
     sh(proxy, sandbox, "mkdir -p /tmp/apt/lists/partial /tmp/apt/archives/partial")
     sh(proxy, sandbox, "echo 'deb [trusted=yes] https://apt.test/ ./' > /tmp/apt/list")
     sh(proxy, sandbox, f"cd /tmp && apt-get {options} -q update && apt-get {options} -q download greeting")
-    assert "hello" in sh(proxy, sandbox, "cd /tmp && dpkg-deb -x greeting_1.0_all.deb x && cat x/usr/share/greeting/text")
+    assert "hello" in sh(
+        proxy, sandbox, "cd /tmp && dpkg-deb -x greeting_1.0_all.deb x && cat x/usr/share/greeting/text"
+    )
 
 
 def test_object_store_with_dummy_credentials(proxy: Server, sandbox: str) -> None:

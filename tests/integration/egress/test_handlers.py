@@ -60,7 +60,11 @@ def test_what_a_handler_sees(proxy: Server, module: str) -> None:
 
 
 def test_set_at_run_time(proxy: Server, module: str) -> None:
-    r = proxy.call("PATCH", f"/v1/sandboxes/{module}/egress", json={"runtime": {"outboundByHost": {"one.test": {"name": "m", "params": 7}}}})
+    r = proxy.call(
+        "PATCH",
+        f"/v1/sandboxes/{module}/egress",
+        json={"runtime": {"outboundByHost": {"one.test": {"name": "m", "params": 7}}}},
+    )
     assert r.status_code == 200, r.text
     assert json.loads(sh(proxy, module, "curl -sS https://one.test/"))["params"] == 7
     proxy.call("PATCH", f"/v1/sandboxes/{module}/egress", json={"runtime": None})
@@ -69,9 +73,14 @@ def test_set_at_run_time(proxy: Server, module: str) -> None:
 
 def test_passing_on(proxy: Server, module: str) -> None:
     use(proxy, module, "m.pass")
-    assert json.loads(sh(proxy, module, "head -c 3000000 /dev/zero | curl -sS -T - https://handled.test/up"))["length"] == 3_000_000
+    assert (
+        json.loads(sh(proxy, module, "head -c 3000000 /dev/zero | curl -sS -T - https://handled.test/up"))["length"]
+        == 3_000_000
+    )
     assert sh(proxy, module, "curl -sS https://handled.test/bytes/30000000 | wc -c").strip() == "30000000"
-    assert "location: https://two.test/" in sh(proxy, module, "curl -sSi 'https://handled.test/redirect/302?to=https://two.test/'")
+    assert "location: https://two.test/" in sh(
+        proxy, module, "curl -sSi 'https://handled.test/redirect/302?to=https://two.test/'"
+    )
     use(proxy, module, "m.change")
     assert '"PATH": "/C"' in sh(proxy, module, "curl -sS https://handled.test/c")
     use(proxy, module, "m.count")
@@ -125,7 +134,11 @@ def test_a_crash_hurts_only_what_was_under_way(proxy: Server, module: str) -> No
 def test_modules_are_kept_and_checked(proxy: Server, module: str) -> None:
     bad = proxy.call("PUT", "/v1/handlers/m", json={"source": "export default {\n  outbound: (\n"})
     assert bad.status_code == 400 and "line 3" in bad.json()["error"]["message"], bad.text
-    for source in ("import fs from 'node:fs'; export default () => {};", "export default 7;", "throw new Error('at load')"):
+    for source in (
+        "import fs from 'node:fs'; export default () => {};",
+        "export default 7;",
+        "throw new Error('at load')",
+    ):
         assert proxy.call("PUT", "/v1/handlers/other", json={"source": source}).status_code == 400
     assert proxy.call("GET", "/v1/handlers/m").json()["source"] == MODULE
     use(proxy, module, "m.globals")

@@ -33,7 +33,9 @@ sys.stdout.write(base64.b64encode(got).decode())
 """
 
 
-def talk(server: Server, name: str, data: bytes, host: str = "one.test", port: int = 443, tls: bool = True, wait: float = 20) -> bytes:
+def talk(
+    server: Server, name: str, data: bytes, host: str = "one.test", port: int = 443, tls: bool = True, wait: float = 20
+) -> bytes:
     """What the program in the box gets back."""
     argument = json.dumps([host, port, tls, base64.b64encode(data).decode(), wait])
     sh(server, name, "cat > /tmp/talk.py", stdin=TALK)
@@ -53,7 +55,8 @@ HEAD = b"POST /x HTTP/1.1\r\nHost: one.test\r\n"
 @pytest.mark.parametrize(
     "request_",
     [
-        HEAD + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: one.test\r\n\r\n",
+        HEAD
+        + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: one.test\r\n\r\n",
         HEAD + b"Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n0\r\n\r\n",
         HEAD + b"Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
         HEAD + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello!",
@@ -84,7 +87,10 @@ def test_requests_that_are_refused(proxy: Server, sandbox: str, request_: bytes)
 def test_pipelining_and_bodies_stay_apart(proxy: Server, sandbox: str) -> None:
     two = b"".join(HEAD + b"Content-Length: %d\r\n\r\n%s" % (n, b"x" * n) for n in (3, 0, 70000))
     got = talk(proxy, sandbox, two + b"GET /last HTTP/1.1\r\nHost: one.test\r\nConnection: close\r\n\r\n")
-    lengths = [json.loads(part.split(b"\r\n\r\n", 1)[1].split(b"HTTP/1.1")[0])["length"] for part in got.split(b"HTTP/1.1 200")[1:]]
+    lengths = [
+        json.loads(part.split(b"\r\n\r\n", 1)[1].split(b"HTTP/1.1")[0])["length"]
+        for part in got.split(b"HTTP/1.1 200")[1:]
+    ]
     assert lengths == [3, 0, 70000, 0]
 
 
@@ -146,9 +152,15 @@ def test_large_bodies_in_constant_memory(proxy: Server, sandbox: str) -> None:
     for version in ("--http1.1", "--http2"):
         got = sh(proxy, sandbox, f"curl -sS {version} https://one.test/bytes/500000000 | wc -c", timeout=120_000)
         assert got.strip() == "500000000"
-    up = json.loads(sh(proxy, sandbox, "head -c 300000000 /dev/zero | curl -sS -T - https://one.test/up", timeout=120_000))
+    up = json.loads(
+        sh(proxy, sandbox, "head -c 300000000 /dev/zero | curl -sS -T - https://one.test/up", timeout=120_000)
+    )
     assert up["length"] == 300_000_000
-    sh(proxy, sandbox, "timeout 3 sh -c 'curl -sS https://one.test/bytes/900000000 | (read -r -n 10 x; sleep 9)' || true")
+    sh(
+        proxy,
+        sandbox,
+        "timeout 3 sh -c 'curl -sS https://one.test/bytes/900000000 | (read -r -n 10 x; sleep 9)' || true",
+    )
     assert egress.memory_info().rss - before < 40 << 20
 
 
@@ -156,12 +168,24 @@ def test_details_of_http(proxy: Server, sandbox: str) -> None:
     head = sh(proxy, sandbox, "curl -sSI https://one.test/bytes/1234")
     assert "content-length: 1234" in head.lower()
     assert "alt-svc" not in sh(proxy, sandbox, "curl -sSi https://one.test/").lower()
-    expect = sh(proxy, sandbox, "head -c 100000 /dev/zero | curl -sS --http1.1 -H 'Expect: 100-continue' --data-binary @- https://one.test/")
+    expect = sh(
+        proxy,
+        sandbox,
+        "head -c 100000 /dev/zero | curl -sS --http1.1 -H 'Expect: 100-continue' --data-binary @- https://one.test/",
+    )
     assert json.loads(expect)["length"] == 100000
-    r = json.loads(sh(proxy, sandbox, "echo body | curl -sSL --data-binary @- 'https://one.test/redirect/307?to=https://two.test/'"))
+    r = json.loads(
+        sh(
+            proxy,
+            sandbox,
+            "echo body | curl -sSL --data-binary @- 'https://one.test/redirect/307?to=https://two.test/'",
+        )
+    )
     assert (r["method"], r["length"]) == ("POST", 5)
     assert sh(proxy, sandbox, "curl -sS -o /dev/null -w '%{http_code}' https://one.test/status/204") == "204"
-    chunked = sh(proxy, sandbox, "echo hello | curl -sS -H 'Transfer-Encoding: chunked' --data-binary @- http://one.test/")
+    chunked = sh(
+        proxy, sandbox, "echo hello | curl -sS -H 'Transfer-Encoding: chunked' --data-binary @- http://one.test/"
+    )
     assert json.loads(chunked)["length"] == 6
     assert json.loads(sh(proxy, sandbox, "curl -sS --http1.0 http://one.test/old"))["path"] == "/old"
     assert "pin certificates" in failing_reason(proxy, sandbox)
@@ -169,6 +193,8 @@ def test_details_of_http(proxy: Server, sandbox: str) -> None:
 
 def failing_reason(server: Server, name: str) -> Any:
     """A client that trusts nobody ends the handshake; the log says what to do."""
-    r = server.call("POST", f"/v1/sandboxes/{name}/exec", json={"command": "curl -sS --cacert /dev/null https://one.test/"}).json()
+    r = server.call(
+        "POST", f"/v1/sandboxes/{name}/exec", json={"command": "curl -sS --cacert /dev/null https://one.test/"}
+    ).json()
     assert r["exitCode"] != 0
     return log(server, name, "tls")[-1]["reason"]

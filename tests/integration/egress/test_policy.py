@@ -107,7 +107,11 @@ def wait_for(condition: Any, seconds: float = 20) -> None:
 
 
 def test_a_stream_ends_when_it_is_denied(proxy: Server, sandbox: str) -> None:
-    sh(proxy, sandbox, "(curl -sSN https://one.test/events > /tmp/out 2> /tmp/err; echo done >> /tmp/out) > /dev/null 2>&1 &")
+    sh(
+        proxy,
+        sandbox,
+        "(curl -sSN https://one.test/events > /tmp/out 2> /tmp/err; echo done >> /tmp/out) > /dev/null 2>&1 &",
+    )
     wait_for(lambda: "data: one" in sh(proxy, sandbox, "cat /tmp/out 2>/dev/null || true"))
     policy(proxy, sandbox, {"deniedHosts": ["one.test"]})
     wait_for(lambda: "done" in sh(proxy, sandbox, "cat /tmp/out"))
@@ -115,7 +119,11 @@ def test_a_stream_ends_when_it_is_denied(proxy: Server, sandbox: str) -> None:
 
 def test_tcp_only_by_a_rule(proxy: Server, sandbox: str) -> None:
     talk = "import socket; s = socket.create_connection(('mail.test', 2525), 10); print(s.recv(100)); s.sendall(b'hi'); print(s.recv(10))"
-    rule = {"name": "mail", "match": {"hosts": ["mail.test"], "cidrs": ["10.66.0.0/24"], "ports": [2525]}, "action": "tcp"}
+    rule = {
+        "name": "mail",
+        "match": {"hosts": ["mail.test"], "cidrs": ["10.66.0.0/24"], "ports": [2525]},
+        "action": "tcp",
+    }
     policy(proxy, sandbox, {"rules": [rule]})
     assert sh(proxy, sandbox, f"python3 -c {shlex.quote(talk)}") == "b'220 mail.test\\r\\n'\nb'hi'\n"
     assert log(proxy, sandbox, "tcp")[-1]["rule"] == "mail"
@@ -137,12 +145,19 @@ def test_spliced_hosts_show_their_own_certificate(proxy: Server, sandbox: str, w
 
 
 def test_rates_and_quotas(proxy: Server, sandbox: str) -> None:
-    rule = {"name": "slow", "match": {"hosts": ["one.test"]}, "action": "allow", "rate": {"requestsPerMinute": 1, "burst": 2}}
+    rule = {
+        "name": "slow",
+        "match": {"hosts": ["one.test"]},
+        "action": "allow",
+        "rate": {"requestsPerMinute": 1, "burst": 2},
+    }
     policy(proxy, sandbox, {"rules": [rule]})
     codes = sh(proxy, sandbox, f"for i in 1 2 3; do {STATUS} https://one.test/; echo; done").split()
     assert codes == ["200", "200", "429"]
     policy(proxy, sandbox, {"limits": {"quota": {"bytes": 100_000}}})
-    r = proxy.call("POST", f"/v1/sandboxes/{sandbox}/exec", json={"command": "curl -sS https://two.test/bytes/1000000 | wc -c"}).json()
+    r = proxy.call(
+        "POST", f"/v1/sandboxes/{sandbox}/exec", json={"command": "curl -sS https://two.test/bytes/1000000 | wc -c"}
+    ).json()
     assert int(r["stdout"]) < 1_000_000
     assert status(proxy, sandbox, "https://two.test/") == "429"
 
@@ -206,7 +221,16 @@ def test_secrets_are_write_only_and_bound(proxy: Server, sandbox: str) -> None:
     assert proxy.call("DELETE", "/v1/secrets/bound").status_code == 404
 
 
-@pytest.mark.parametrize("body", [{"value": "x"}, {"hosts": ["*"]}, {"value": "a\nb", "hosts": ["*"]}, {"value": 1, "hosts": ["*"]}, {"value": "x", "hosts": []}])
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"value": "x"},
+        {"hosts": ["*"]},
+        {"value": "a\nb", "hosts": ["*"]},
+        {"value": 1, "hosts": ["*"]},
+        {"value": "x", "hosts": []},
+    ],
+)
 def test_bad_secrets(proxy: Server, body: dict[str, Any]) -> None:
     r = proxy.call("PUT", "/v1/secrets/bad", json=body)
     assert r.status_code == 400 and r.json()["error"]["code"] == "INVALID_FIELD", r.text
@@ -231,7 +255,12 @@ def test_injection_kinds(proxy: Server, sandbox: str) -> None:
 def test_the_log_follows_and_exports(proxy: Server, sandbox: str) -> None:
     sh(proxy, sandbox, "curl -sS https://one.test/first?token=abc")
     r = proxy.call("GET", f"/v1/sandboxes/{sandbox}/egress/log").json()
-    stream = proxy.call("GET", f"/v1/sandboxes/{sandbox}/egress/log?cursor={r['cursor']}", headers={"Accept": "text/event-stream"}, stream=True)
+    stream = proxy.call(
+        "GET",
+        f"/v1/sandboxes/{sandbox}/egress/log?cursor={r['cursor']}",
+        headers={"Accept": "text/event-stream"},
+        stream=True,
+    )
     sh(proxy, sandbox, "curl -sS https://one.test/second")
     for line in stream.iter_lines():
         if line.startswith(b"data:") and b"/second" in line:

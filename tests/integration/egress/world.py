@@ -99,9 +99,7 @@ def signature_of(method: str, target: str, headers: Any, key: str) -> str:
     payload = headers["x-amz-content-sha256"]
     canonical = "\n".join([method, path, "&".join(pairs), fields, parts["SignedHeaders"], payload])
     scope = f"{date}/{region}/{service}/aws4_request"
-    text = "\n".join(
-        ["AWS4-HMAC-SHA256", headers["x-amz-date"], scope, hashlib.sha256(canonical.encode()).hexdigest()]
-    )
+    text = "\n".join(["AWS4-HMAC-SHA256", headers["x-amz-date"], scope, hashlib.sha256(canonical.encode()).hexdigest()])
     k = ("AWS4" + key).encode()
     for step in (date, region, service, "aws4_request"):
         k = hmac.new(k, step.encode(), hashlib.sha256).digest()
@@ -264,7 +262,9 @@ class Web(http.server.BaseHTTPRequestHandler):
             version = {"name": "greeting", "version": "1.0.0", "dist": dist}
             self.answer(
                 200,
-                json.dumps({"name": "greeting", "dist-tags": {"latest": "1.0.0"}, "versions": {"1.0.0": version}}).encode(),
+                json.dumps(
+                    {"name": "greeting", "dist-tags": {"latest": "1.0.0"}, "versions": {"1.0.0": version}}
+                ).encode(),
                 Content_Type="application/json",
             )
         else:
