@@ -103,8 +103,9 @@ static int page(const struct server *s, const char *path, const struct egress_op
         return status;
     if (o->har)
         print_json(r.json);
-    json_array_foreach (json_object_get(r.json, "entries"), i, e)
+    json_array_foreach (json_object_get(r.json, "entries"), i, e) {
         show_record(e, o->json);
+    }
     return 0;
 }
 

@@ -70,8 +70,9 @@ static char *joined(const json_t *list)
     struct str all = {0};
     size_t i;
     json_t *v;
-    json_array_foreach (list, i, v)
+    json_array_foreach (list, i, v) {
         str_addf(&all, "%s%s", i ? " " : "", json_string_value(v));
+    }
     return str_take(&all);
 }
 

@@ -40,7 +40,7 @@ struct egress {
     int log_dir, usage_dir;
     uint64_t next_id;
     uv_signal_t term, interrupt;
-    uv_prepare_t turn;    /* records are written before the loop sleeps */
+    uv_prepare_t turn;     /* records are written before the loop sleeps */
     uv_timer_t sweep;      /* deadlines of everything, and what is written now and then */
     uv_idle_t later;       /* active while `postponed` holds something */
     struct list postponed; /* struct exchange */

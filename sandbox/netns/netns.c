@@ -31,7 +31,7 @@ static void leave(int own)
 
 int netns_configure(int netns_fd, int ret_fds[NETNS_LISTENERS], struct err *err)
 {
-    int own;
+    int own = -1;
     int r = enter(netns_fd, &own, err);
     if (r < 0)
         return r;
@@ -48,7 +48,7 @@ int netns_configure(int netns_fd, int ret_fds[NETNS_LISTENERS], struct err *err)
 int netns_sockets(int netns_fd, int ret_fds[2], struct err *err)
 {
     enum { TYPE = SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK };
-    int own;
+    int own = -1;
     int r = enter(netns_fd, &own, err);
     if (r < 0)
         return r;

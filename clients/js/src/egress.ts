@@ -167,7 +167,7 @@ export async function listSecrets(options: ConnectionOptions = {}): Promise<Secr
 
 /** @throws NotFoundError */
 export async function deleteSecret(name: string, options: ConnectionOptions = {}): Promise<void> {
-  await new Connection(options).done({ method: "DELETE", path: `/v1/secrets/${encodeURIComponent(name)}` });
+  await new Connection(options).done({ method: "DELETE", path: `/v1/secrets/${encodeURIComponent(name)}`, idempotent: false });
 }
 
 export interface HandlerInfo {
@@ -191,5 +191,5 @@ export async function listHandlers(options: ConnectionOptions = {}): Promise<Han
 
 /** @throws NotFoundError */
 export async function deleteHandler(name: string, options: ConnectionOptions = {}): Promise<void> {
-  await new Connection(options).done({ method: "DELETE", path: `/v1/handlers/${encodeURIComponent(name)}` });
+  await new Connection(options).done({ method: "DELETE", path: `/v1/handlers/${encodeURIComponent(name)}`, idempotent: false });
 }

@@ -454,19 +454,23 @@ class Sandbox:
 
     def set_allowed_hosts(self, hosts: Sequence[str] | None) -> None:
         """Hosts that it may reach, and no others; None: all."""
-        self.update_egress({"allowedHosts": None if hosts is None else list(hosts)})
+        self._run(calls.egress(self._box, "PATCH", {"allowedHosts": None if hosts is None else list(hosts)}))
 
     def set_denied_hosts(self, hosts: Sequence[str] | None) -> None:
         """Hosts that it may not reach; None: none."""
-        self.update_egress({"deniedHosts": None if hosts is None else list(hosts)})
+        self._run(calls.egress(self._box, "PATCH", {"deniedHosts": None if hosts is None else list(hosts)}))
 
     def set_outbound_handler(self, name: str | None, params: Any = None) -> None:
         """Gives every request to a handler ("module" or "module.handler"); None: to none."""
-        self.update_egress({"runtime": {"outbound": calls.handler_choice(name, params)}})
+        self._run(calls.egress(self._box, "PATCH", {"runtime": {"outbound": calls.handler_choice(name, params)}}))
 
     def set_outbound_by_host(self, host: str, name: str | None, params: Any = None) -> None:
         """Gives requests to a host (a pattern) to a handler; None: to none."""
-        self.update_egress({"runtime": {"outboundByHost": {host: calls.handler_choice(name, params)}}})
+        self._run(
+            calls.egress(
+                self._box, "PATCH", {"runtime": {"outboundByHost": {host: calls.handler_choice(name, params)}}}
+            )
+        )
 
     def egress_log(self, cursor: str = "0") -> EgressLog:
         """Records from a cursor on ("0": the oldest that is kept)."""

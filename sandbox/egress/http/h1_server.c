@@ -25,7 +25,8 @@ struct h1_server {
     bool request_done, keep_alive, http10, head_request, chunked, close_delimited, responded,
         tunnel, draining;
     bool paused, eof, in_parse, broken;
-    const char *wrong; /* with the request that is being read; NULL: nothing but its syntax may be */
+    const char
+        *wrong; /* with the request that is being read; NULL: nothing but its syntax may be */
 };
 
 static void next_request(struct h1_server *s);

@@ -33,7 +33,7 @@ struct upstream {
     bool busy;                  /* h1: carries a request */
     bool reused;                /* has carried one before */
     struct request *repeatable; /* what it carries, while nothing but its head is lost with it */
-    union socket_address addr; /* that it is connected to */
+    union socket_address addr;  /* that it is connected to */
     uint16_t port;
     bool by_address;
     char address[64];

@@ -23,7 +23,9 @@ struct listener {
 static void accept_some(struct listener *l)
 {
     for (int i = 0; i < ACCEPTS_A_TURN && l->box->nconns < BOX_CONNECTIONS_MAX; i++) {
-        int fd = accept4(l->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+        struct sockaddr_storage from;
+        socklen_t len = sizeof from;
+        int fd = accept4(l->fd, (struct sockaddr *)&from, &len, SOCK_CLOEXEC | SOCK_NONBLOCK);
         if (fd < 0)
             return;
         conn_accept(l->box, fd);

@@ -187,9 +187,12 @@ void relays_check(struct egress_box *b)
     LIST_FOREACH_SAFE (it, &b->relays) {
         struct relay *r = LIST_ENTRY(it, struct relay, link);
         struct policy_target t = conn_target(r->conn);
-        struct policy_verdict v;
+        struct policy_verdict v = {0};
         bool tls = !strcmp(r->kind, "tls");
-        (tls ? policy_tls : policy_connect)(b->policy, &t, &v);
+        if (tls)
+            policy_tls(b->policy, &t, &v);
+        else
+            policy_connect(b->policy, &t, &v);
         const char *reason;
         if (v.action == (tls ? POLICY_SPLICE : POLICY_TCP) &&
             (!*r->upstream || policy_allows_address(b->policy, &t, &r->addr.sa, &reason)))

@@ -70,7 +70,7 @@ static int by_text(const void *a, const void *b)
 static int put_query(struct buf *out, const char *query, size_t n)
 {
     enum { PARAMETERS_MAX = 256 };
-    char *items[PARAMETERS_MAX];
+    char *items[PARAMETERS_MAX] = {NULL};
     size_t count = 0;
     int r = 0;
     for (size_t i = 0; i < n;) {
