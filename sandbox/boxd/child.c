@@ -277,6 +277,11 @@ struct child *child_start(uv_loop_t *loop, const struct child_config *config, st
     return c;
 }
 
+pid_t child_pid(const struct child *c)
+{
+    return c ? c->pid : -1;
+}
+
 bool child_reaped(struct child *c, pid_t pid, int status)
 {
     if (!c || c->pid != pid)

@@ -35,6 +35,7 @@ struct child_config {
 struct child *child_start(uv_loop_t *loop, const struct child_config *config, struct err *err);
 void child_stop(struct child *c); /* SIGTERM, and no start after it; NULL is fine */
 /* Some child of B ended; true: it was this one. */
+pid_t child_pid(const struct child *c); /* -1: does not run; NULL is fine */
 bool child_reaped(struct child *c, pid_t pid, int status);
 /* fds are borrowed. -ENOTCONN while it is being started again. */
 int child_send(struct child *c, const void *msg, size_t len, const int *fds, size_t nfds);

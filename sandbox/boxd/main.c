@@ -212,6 +212,25 @@ static void on_signal(uv_signal_t *h, int signum)
     stop(h->data);
 }
 
+/*
+ * A zygote that was killed while it cloned a box leaves a child of ours (CLONE_PARENT) that stands
+ * in no list yet: it waits for what will never come, and so would we.
+ */
+static void kill_strays(const struct server *s)
+{
+    char path[64], pids[65536];
+    snprintf(path, sizeof path, "/proc/self/task/%d/children", (int)getpid());
+    if (fd_read_file_at(AT_FDCWD, path, pids, sizeof pids) <= 0)
+        return;
+    for (char *p = pids, *end; *p; p = end) {
+        pid_t pid = (pid_t)strtol(p, &end, 10);
+        if (end == p)
+            break;
+        if (pid != child_pid(s->gateway) && pid != child_pid(s->egress))
+            kill(pid, SIGKILL);
+    }
+}
+
 /* Boxes are dead by SIGKILL; their cgroups can go once they are reaped. */
 static void wind_up(struct server *s)
 {
@@ -221,8 +240,9 @@ static void wind_up(struct server *s)
     unmount_state(s->gateway_state);
     unmount_state(s->egress_state);
     unmount_state(s->handlers);
-    while (waitpid(-1, NULL, 0) > 0 || errno == EINTR)
-        ;
+    do
+        kill_strays(s);
+    while (waitpid(-1, NULL, 0) > 0 || errno == EINTR);
     cgroup_root_close(s->cgroups);
 }
 
