@@ -34,13 +34,15 @@ static const struct exchange_ops asking_ops = {.closed = on_gone};
 static void refuse(struct gateway *gw, struct exchange *x, const struct err *e, const char *missing)
 {
     CLEANUP_BUF struct buf b = {0};
-    unsigned line = 0, column = 0;
+    char *colon, *end = NULL;
+    unsigned long line = strtoul(e->step, &colon, 10); /* "line:column", of a document */
+    unsigned long column = *colon == ':' ? strtoul(colon + 1, &end, 10) : 0;
     if (e->code == EGRESS_E_NOT_FOUND) {
         api_error(gw, x, 404, missing, "%s", e->text);
-    } else if (e->code == EGRESS_E_INVALID && sscanf(e->step, "%u:%u", &line, &column) == 2) {
+    } else if (e->code == EGRESS_E_INVALID && end && !*end) {
         buf_puts(&b, "{\"error\":{\"code\":\"EGRESS_POLICY_INVALID\",\"message\":");
         json_put_cstring(&b, e->text);
-        buf_printf(&b, ",\"details\":{\"line\":%u,\"column\":%u}}}", line, column);
+        buf_printf(&b, ",\"details\":{\"line\":%lu,\"column\":%lu}}}", line, column);
         api_json(gw, x, 400, &b);
     } else if (e->code == EGRESS_E_INVALID) {
         api_error(gw, x, 400, "INVALID_FIELD", "%s", e->text);

@@ -31,7 +31,7 @@ class Cellbox:
     token = TOKEN
     kernel = "python"
 
-    def __init__(self, pool: int) -> None:
+    def __init__(self, pool: int, *options: str) -> None:
         self.state = tempfile.TemporaryDirectory(prefix="cellbox-bench-")
         self.log = (Path(self.state.name) / "log").open("w+b")
         self.process = subprocess.Popen(
@@ -41,6 +41,7 @@ class Cellbox:
                 f"--token={TOKEN}",
                 f"--state-dir={self.state.name}/state",
                 f"--pool={pool}",
+                *options,
             ],
             stdout=subprocess.PIPE,
             stderr=self.log,

@@ -17,6 +17,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 
 import computer_figures
+import egress_figures
 import javascript_figures
 import program_figures
 import python_figures
@@ -29,6 +30,7 @@ HEADS: dict[str, tuple[str, ...]] = {
     "Programs": ("bubblewrap; a local terminal",),
     "Files, previews, sleep": (),
     "JavaScript and TypeScript": ("tslab", "deno jupyter", "Node's own start"),
+    "Egress": ("nginx as a proxy, mitmproxy",),
 }
 PARTS = (
     "start",
@@ -39,6 +41,7 @@ PARTS = (
     "websocket",
     "crowd",
     "programs",
+    "egress",
     "computer",
     "javascript",
 )
@@ -118,6 +121,7 @@ def main() -> int:
     part("programs", lambda: program_figures.measure(args.quick), "Programs")
     part("computer", lambda: computer_figures.measure(args.quick), "Files, previews, sleep")
     part("javascript", lambda: javascript_figures.measure(args.quick), "JavaScript and TypeScript")
+    part("egress", lambda: egress_figures.measure(args.quick), "Egress")
     if not args.only and not args.quick:
         write_tables(tables, time.monotonic() - began, args.output)
     (ROOT / "build" / "bench.json").write_text(json.dumps(tables, indent=1))

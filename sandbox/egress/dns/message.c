@@ -138,19 +138,26 @@ size_t dns_answer(uint8_t *out, size_t cap, const uint8_t *message, const struct
     return (size_t)(p - out);
 }
 
+/* "4.3.2.1.in-addr.arpa" */
+static bool reverse4(const char *name, uint8_t out[4])
+{
+    for (int i = 3; i >= 0; i--) {
+        char *end;
+        if (!isdigit((unsigned char)*name))
+            return false;
+        unsigned long byte = strtoul(name, &end, 10);
+        if (end - name > 3 || byte > 255 || *end != '.')
+            return false;
+        out[i] = (uint8_t)byte;
+        name = end + 1;
+    }
+    return !strcmp(name, "in-addr.arpa");
+}
+
 size_t dns_reverse(const char *name, uint8_t out[16])
 {
-    unsigned b[4];
-    int end = 0;
-    if (sscanf(name, "%3u.%3u.%3u.%3u.in-addr.arpa%n", &b[3], &b[2], &b[1], &b[0], &end) == 4 &&
-        end && !name[end]) {
-        for (int i = 0; i < 4; i++) {
-            if (b[i] > 255)
-                return 0;
-            out[i] = (uint8_t)b[i];
-        }
+    if (reverse4(name, out))
         return 4;
-    }
     if (strlen(name) != 64 + strlen("ip6.arpa") || strcasecmp(name + 64, "ip6.arpa") != 0)
         return 0;
     for (int i = 0; i < 32; i++) {

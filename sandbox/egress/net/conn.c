@@ -184,7 +184,8 @@ static void intercept(struct conn *c, const struct hello *hello)
 static void on_hello(struct conn *c, const struct hello *hello)
 {
     struct policy_verdict v;
-    if (*hello->server_name)
+    struct in_addr literal; /* which no server name may be (RFC 6066 3), but some clients send */
+    if (*hello->server_name && inet_pton(AF_INET, hello->server_name, &literal) != 1)
         snprintf(c->host, sizeof c->host, "%s", hello->server_name);
     struct policy_target t = conn_target(c);
     policy_tls(c->box->policy, &t, &v);

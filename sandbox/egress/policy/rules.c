@@ -73,20 +73,26 @@ static void read_networks(struct reader *r, const char *path, const json_t *o,
     }
 }
 
+static bool parse_port(const char *p, char **ret_end, uint16_t *ret)
+{
+    if (!isdigit((unsigned char)*p))
+        return false;
+    unsigned long v = strtoul(p, ret_end, 10);
+    *ret = (uint16_t)v;
+    return v >= 1 && v <= 65535 && *ret_end - p <= 5;
+}
+
 static bool parse_range(const json_t *v, struct port_range *ret)
 {
-    unsigned from = 0, to = 0;
-    int end = 0;
+    char *end;
     if (json_is_integer(v)) {
         json_int_t n = json_integer_value(v);
         *ret = (struct port_range){(uint16_t)n, (uint16_t)n};
         return n >= 1 && n <= 65535;
     }
     const char *text = json_string_value(v);
-    if (!text || sscanf(text, "%5u-%5u%n", &from, &to, &end) != 2 || !end || text[end])
-        return false;
-    *ret = (struct port_range){(uint16_t)from, (uint16_t)to};
-    return from >= 1 && from <= to && to <= 65535;
+    return text && parse_port(text, &end, &ret->from) && *end == '-' &&
+           parse_port(end + 1, &end, &ret->to) && !*end && ret->from <= ret->to;
 }
 
 static void read_ports(struct reader *r, const char *path, const json_t *o,

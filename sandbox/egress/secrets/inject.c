@@ -94,7 +94,7 @@ static int query(struct http_head *h, const char *name, const char *value)
         const char *amp = memchr(p, '&', (size_t)(end - p)), *stop = amp ? amp : end;
         const char *eq = memchr(p, '=', (size_t)(stop - p));
         size_t n = (size_t)((eq ? eq : stop) - p);
-        if (n != want.len || memcmp(p, want.data, n)) {
+        if (n != want.len || (n && want.data && memcmp(p, want.data, n))) {
             buf_putc(&out, sep);
             buf_put(&out, p, (size_t)(stop - p));
             sep = '&';
