@@ -118,8 +118,6 @@ int box_set(struct egress_box *b, const char *name, struct policy *take_policy)
 
 void box_accept_again(struct egress_box *b)
 {
-    listener_enable(b->listeners[NETNS_TCP4], false);
-    listener_enable(b->listeners[NETNS_TCP6], false);
     listener_enable(b->listeners[NETNS_TCP4], true);
     listener_enable(b->listeners[NETNS_TCP6], true);
 }

@@ -112,7 +112,9 @@ void conn_deny(struct conn *c, const char *kind, const char *rule, const char *r
 
 static int make_stream(struct conn *c)
 {
+    int one = 1;
     stop_looking(c);
+    setsockopt(c->fd, SOL_SOCKET, SO_RCVLOWAT, &one, sizeof one); /* see on_bytes */
     c->stream = stream_new(&c->box->egress->loop, STEAL_FD(c->fd), false, NULL, NULL);
     return c->stream ? 0 : -ENOMEM;
 }

@@ -30,6 +30,8 @@ static void accept_some(struct listener *l)
             return;
         conn_accept(l->box, fd);
     }
+    if (l->box->nconns >= BOX_CONNECTIONS_MAX) /* the others wait until one is gone */
+        listener_enable(l, false);
 }
 
 /* The answer leaves from the address that was asked: the packet info goes back as it came. */

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -23,6 +24,8 @@ class World:
     """Servers for every name under .test at ADDRESS; `ca` is the authority that signed for them."""
 
     def __init__(self) -> None:
+        self.lock = Path("/run/lock/cellbox-world").open("w")  # one at a time on a machine: they share addresses
+        fcntl.flock(self.lock, fcntl.LOCK_EX)
         self.folder = Path(tempfile.mkdtemp(prefix="cellbox-world-"))
         self.name = f"cbw{os.getpid()}"
         self.processes: list[subprocess.Popen[str]] = []
@@ -112,3 +115,4 @@ class World:
             p.wait(20)
         run("ip", "netns", "del", self.name)
         shutil.rmtree(self.folder, ignore_errors=True)
+        self.lock.close()

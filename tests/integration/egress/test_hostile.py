@@ -198,3 +198,46 @@ def failing_reason(server: Server, name: str) -> Any:
     ).json()
     assert r["exitCode"] != 0
     return log(server, name, "tls")[-1]["reason"]
+
+
+def test_a_hello_in_pieces(proxy: Server, sandbox: str) -> None:
+    """The look at the first bytes leaves nothing behind on the connection: short records later still arrive."""
+    code = (
+        "import socket, ssl, time\n"
+        "c = ssl.create_default_context(); i, o = ssl.MemoryBIO(), ssl.MemoryBIO(); t = c.wrap_bio(i, o, server_hostname='one.test')\n"
+        "s = socket.create_connection(('one.test', 443), 10); s.settimeout(10); s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)\n"
+        "first = True\n"
+        "def flush():\n"
+        "    global first\n"
+        "    data = o.read()\n"
+        "    if first and data:\n"
+        "        s.sendall(data[:1]); time.sleep(0.2); s.sendall(data[1:-1]); time.sleep(0.2); s.sendall(data[-1:]); first = False\n"
+        "    elif data: s.sendall(data)\n"
+        "def run(f):\n"
+        "    while True:\n"
+        "        try: r = f(); flush(); return r\n"
+        "        except ssl.SSLWantReadError: flush(); i.write(s.recv(65536))\n"
+        "run(t.do_handshake)\n"
+        "for piece in (b'G', b'ET /pieces HTT', b'P/1.1\\r\\nHost: one.test\\r\\n\\r', b'\\n'):\n"
+        "    run(lambda: t.write(piece)); time.sleep(0.05)\n"
+        "print(run(lambda: t.read(65536)).decode().split()[1])"
+    )
+    assert sh(proxy, sandbox, "python3 -", stdin=code) == "200\n"
+
+
+def test_more_connections_than_a_box_may_have(proxy: Server, sandbox: str) -> None:
+    """Those beyond wait in the kernel; the proxy does not spin, and goes on when some are gone."""
+    [egress] = [c for c in psutil.Process(proxy.process.pid).children() if c.name() == "cbx-egress"]
+    code = (
+        "import resource, socket, time\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (4096, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))\n"
+        "s = [socket.create_connection(('1.1.1.1', 443)) for _ in range(1500)]\n"
+        "open('/tmp/full', 'w'); time.sleep(4)"
+    )
+    sh(proxy, sandbox, "cat > /tmp/fill.py", stdin=code)
+    sh(proxy, sandbox, "(python3 /tmp/fill.py > /dev/null 2>&1 &); until [ -e /tmp/full ]; do sleep 0.1; done")
+    before = sum(egress.cpu_times()[:2])
+    sh(proxy, sandbox, "sleep 2")
+    assert sum(egress.cpu_times()[:2]) - before < 0.5
+    sh(proxy, sandbox, "sleep 3")
+    alive(proxy, sandbox)
