@@ -24,7 +24,7 @@ class World:
     """Servers for every name under .test at ADDRESS; `ca` is the authority that signed for them."""
 
     def __init__(self) -> None:
-        self.lock = Path("/run/lock/cellbox-world").open("w")  # one at a time on a machine: they share addresses
+        self.lock = os.open("/run/lock/cellbox-world", os.O_RDWR | os.O_CREAT)  # one at a time: they share addresses
         fcntl.flock(self.lock, fcntl.LOCK_EX)
         self.folder = Path(tempfile.mkdtemp(prefix="cellbox-world-"))
         self.name = f"cbw{os.getpid()}"
@@ -115,4 +115,4 @@ class World:
             p.wait(20)
         run("ip", "netns", "del", self.name)
         shutil.rmtree(self.folder, ignore_errors=True)
-        self.lock.close()
+        os.close(self.lock)

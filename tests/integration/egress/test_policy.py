@@ -197,6 +197,23 @@ def test_policies_outlive_sleep_and_processes(proxy: Server, sandbox: str) -> No
     assert status(proxy, sandbox, "https://one.test/") == "520"
 
 
+def test_the_servers_default(own_server: Any, tmp_path: Any) -> None:
+    file = tmp_path / "default.json"
+    file.write_text('{"enableInternet": false}')
+    server = own_server("--egress-policy", str(file), "--pool", "1", "--pool-node", "0")
+    assert status(server, "plain", "https://one.test/") == "520"
+    assert server.call("GET", "/v1/sandboxes/plain/egress").json() == {"enableInternet": False}
+    policy(
+        server,
+        "own",
+        {"rules": [{"match": {"hosts": ["one.test"]}, "action": "respond", "respond": {"status": 201}}]},
+        world_too=False,
+    )
+    assert status(server, "own", "https://one.test/") == "201"
+    assert server.call("DELETE", "/v1/sandboxes/own/egress").status_code == 200
+    assert status(server, "own", "https://one.test/") == "520"
+
+
 def test_created_with_a_policy(proxy: Server, sandbox: str) -> None:
     proxy.call("DELETE", f"/v1/sandboxes/{sandbox}")
     r = proxy.call("PUT", f"/v1/sandboxes/{sandbox}", json={"egress": {"enableInternet": False}})
