@@ -52,10 +52,11 @@ int authority_split(const char *text, size_t len, bool https, char host[256], ui
             return -EINVAL;
         host[i] = (char)tolower(ch);
     }
-    if (host[n - 1] == '.' && n > 1)
+    if (host[n - 1] == '.')
         n--;
     host[n] = 0;
-    return 0;
+    /* "example.com.." would be another name to the policy and the same to a resolver */
+    return n == 0 || host[0] == '.' || host[n - 1] == '.' || strstr(host, "..") ? -EINVAL : 0;
 }
 
 static bool is_address(const char *host, union socket_address *ret)

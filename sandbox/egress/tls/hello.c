@@ -92,6 +92,10 @@ static bool server_name(struct reader ext, struct hello *ret)
         if (ret->server_name[n - 1] == '.')
             n--;
         ret->server_name[n] = 0;
+        /* "example.com.." would be another name to the policy and the same to a resolver */
+        if (n == 0 || ret->server_name[0] == '.' || ret->server_name[n - 1] == '.' ||
+            strstr(ret->server_name, ".."))
+            return false;
     }
     return !list.bad;
 }

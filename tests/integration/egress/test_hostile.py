@@ -84,6 +84,16 @@ def test_requests_that_are_refused(proxy: Server, sandbox: str, request_: bytes)
     alive(proxy, sandbox)
 
 
+@pytest.mark.parametrize("host", ["two.test", "TWO.test.", "two.test..", ".two.test", "two..test"])
+def test_no_spelling_of_a_denied_host_passes(proxy: Server, sandbox: str, host: str) -> None:
+    policy(proxy, sandbox, {"deniedHosts": ["two.test"]})
+    got = talk(
+        proxy, sandbox, f"GET / HTTP/1.1\r\nHost: {host}\r\n\r\n".encode(), "93.184.216.34", 80, tls=False, wait=5
+    )
+    assert got == b"" or got.split(b" ")[1] in (b"400", b"421", b"520"), got[:300]
+    assert not [e for e in log(proxy, sandbox) if e["decision"] == "allow"]
+
+
 def test_pipelining_and_bodies_stay_apart(proxy: Server, sandbox: str) -> None:
     two = b"".join(HEAD + b"Content-Length: %d\r\n\r\n%s" % (n, b"x" * n) for n in (3, 0, 70000))
     got = talk(proxy, sandbox, two + b"GET /last HTTP/1.1\r\nHost: one.test\r\nConnection: close\r\n\r\n")
