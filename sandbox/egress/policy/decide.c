@@ -1,5 +1,6 @@
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #include "sandbox/egress/policy/glob.h"
 #include "sandbox/egress/policy/model.h"
@@ -41,32 +42,38 @@ static bool is_for(const struct policy_rule *r, const struct policy_target *t)
     return host || network || (!r->hosts.n && !r->nnetworks);
 }
 
+/* Methods have case, but servers are known that do not look at it. */
 static bool method_fits(const struct policy_rule *r, const struct http_head *h)
 {
     for (size_t i = 0; i < r->methods.n; i++)
-        if (head_slice_is(h, h->method, r->methods.items[i]))
+        if (h->method.len == strlen(r->methods.items[i]) &&
+            !strncasecmp(head_at(h, h->method), r->methods.items[i], h->method.len))
             return true;
     return r->methods.n == 0;
 }
 
-static bool in_paths(const struct policy_rule *r, const char *path, size_t len)
+/* A pattern is compared with each form of the path in that form of its own. */
+static bool in_paths(const struct policy_rule *r, const struct path_forms *f, bool loose)
 {
-    for (size_t i = 0; i < r->paths.n; i++)
-        if (policy_glob(r->paths.items[i], strlen(r->paths.items[i]), path, len))
+    const char *path = loose ? f->loose : f->plain;
+    size_t len = loose ? f->loose_len : f->plain_len;
+    for (size_t i = 0; i < r->npaths; i++) {
+        const char *pattern = loose ? r->paths[i].loose : r->paths[i].plain;
+        if (policy_glob(pattern, strlen(pattern), path, len))
             return true;
+    }
     return false;
 }
 
 /* Both forms of the path for what lets through, either for what denies: see path.h. */
 static bool path_fits(const struct policy_rule *r, const struct path_forms *f)
 {
-    if (!r->paths.n)
+    if (!r->npaths)
         return true;
-    bool plain = in_paths(r, f->plain, f->plain_len);
-    if (f->loose == f->plain)
-        return plain;
-    bool loose = in_paths(r, f->loose, f->loose_len);
-    return r->action == POLICY_DENY ? plain || loose : plain && loose;
+    bool plain = in_paths(r, f, false);
+    if (r->action == POLICY_DENY)
+        return plain || in_paths(r, f, true);
+    return plain && in_paths(r, f, true);
 }
 
 static bool scheme_fits(const struct policy_rule *r, bool https)
@@ -82,9 +89,13 @@ static bool fits(const struct policy_rule *r, const struct policy_target *t,
 
 /* ---- decisions ---- */
 
+/* A host that is named goes before patterns. */
 static const struct handler_choice *choose(const struct handler_choice *list, size_t n,
                                            const char *host)
 {
+    for (size_t i = 0; i < n; i++)
+        if (!strcmp(list[i].host, host))
+            return &list[i];
     for (size_t i = 0; i < n; i++)
         if (host_glob(list[i].host, host))
             return &list[i];
@@ -162,21 +173,50 @@ void policy_request(const struct policy *p, const struct policy_target *t,
     by_lists(p, t, !from_handler, ret);
 }
 
-/* A rule that denies the whole host, before any that lets bytes through. */
-static bool denies_host(const struct policy_rule *r, const struct policy_target *t)
+/* Could it speak of a request on that connection? scheme: NULL = not known yet. */
+static bool may_decide(const struct policy_rule *r, const struct policy_target *t,
+                       const char *scheme)
 {
-    return r->action == POLICY_DENY && !r->methods.n && !r->paths.n && is_for(r, t);
+    return r->action != ACTION_NONE && (!scheme || scheme_fits(r, !strcmp(scheme, "https"))) &&
+           is_for(r, t);
 }
 
-static bool bytes_rule(const struct policy *p, const struct policy_target *t, int action,
-                       struct policy_verdict *v)
+/* Of every one, whatever it asks for? */
+static bool decides_all(const struct policy_rule *r, const char *scheme)
 {
+    return !r->methods.n && !r->npaths && (scheme || r->http == r->https);
+}
+
+/*
+ * The rule that lets the connection's bytes through unseen, or denies all of it. Rules that want to
+ * see requests do not keep bytes from a later one, but what one of them may let through no later
+ * rule denies as a whole. *ret_first: the action of the first that decides every request, else
+ * ACTION_NONE.
+ */
+static bool bytes_rule(const struct policy *p, const struct policy_target *t, int action,
+                       const char *scheme, struct policy_verdict *v, int *ret_first)
+{
+    bool shielded = false;
+    *ret_first = ACTION_NONE;
     for (size_t i = 0; i < p->nrules; i++) {
         const struct policy_rule *r = &p->rules[i];
-        if (denies_host(r, t) || (r->action == action && is_for(r, t))) {
+        if (!may_decide(r, t, scheme)) {
+            /* who dials an address may name any host later */
+            shielded |= !*t->host && r->hosts.n && r->action > POLICY_DENY && in_ports(r, t->port);
+            continue;
+        }
+        bool all = decides_all(r, scheme);
+        if (r->action == action || (r->action == POLICY_DENY && all && !shielded)) {
             by_rule(r, v);
             return true;
         }
+        if (r->action == POLICY_DENY && all)
+            return false;
+        if (r->action == POLICY_DENY || r->action == POLICY_TCP || r->action == POLICY_SPLICE)
+            continue;
+        if (all && *ret_first == ACTION_NONE)
+            *ret_first = r->action;
+        shielded = true;
     }
     return false;
 }
@@ -184,22 +224,24 @@ static bool bytes_rule(const struct policy *p, const struct policy_target *t, in
 void policy_connect(const struct policy *p, const struct policy_target *t,
                     struct policy_verdict *ret)
 {
-    if (denied(p, t, ret))
-        return;
-    if (!bytes_rule(p, t, POLICY_TCP, ret))
+    int first;
+    if (!denied(p, t, ret) && !bytes_rule(p, t, POLICY_TCP, NULL, ret, &first))
         verdict(ret, POLICY_INTERCEPT, NULL, "", "");
 }
 
 void policy_tls(const struct policy *p, const struct policy_target *t, struct policy_verdict *ret)
 {
-    if (denied(p, t, ret) || bytes_rule(p, t, POLICY_SPLICE, ret))
+    int first;
+    if (denied(p, t, ret) || bytes_rule(p, t, POLICY_SPLICE, "https", ret, &first))
         return;
-    if (!*t->host || !hosts_match(&p->splice, t)) {
+    if (!*t->host || !hosts_match(&p->splice, t) ||
+        (first != ACTION_NONE && first != POLICY_PASS)) {
         verdict(ret, POLICY_INTERCEPT, NULL, "", "");
         return;
     }
-    by_lists(p, t, false, ret);
-    if (ret->action == POLICY_PASS)
+    if (first == ACTION_NONE)
+        by_lists(p, t, false, ret);
+    if (first == POLICY_PASS || ret->action == POLICY_PASS)
         verdict(ret, POLICY_SPLICE, NULL, "splice", "");
 }
 
@@ -238,9 +280,11 @@ bool policy_names_network(const struct policy *p, const struct policy_target *t,
 static bool rule_denies(const struct policy *p, const struct policy_target *t,
                         const struct sockaddr *addr, const struct address *a)
 {
-    struct policy_target dialled = {.host = "", .addr = addr, .port = t->port};
+    const struct policy_target dialled = {.host = "", .addr = addr, .port = t->port};
     for (size_t i = 0; i < p->nrules; i++) {
-        if (p->rules[i].nnetworks && denies_host(&p->rules[i], &dialled))
+        const struct policy_rule *r = &p->rules[i];
+        if (r->action == POLICY_DENY && r->nnetworks && !r->methods.n && !r->npaths &&
+            is_for(r, &dialled))
             return true;
         if (rule_holds(&p->rules[i], t, a))
             return false;
@@ -293,7 +337,7 @@ size_t policy_injects(const struct policy *p, const struct policy_target *t,
         if (!r->ninjects)
             continue;
         if (!ready && path_forms_init(&f, head_at(head, head->target), head->target.len) < 0)
-            return 0;
+            return SIZE_MAX; /* more than any cap: nothing may pass unchanged */
         ready = true;
         if (!fits(r, t, head, &f))
             continue;

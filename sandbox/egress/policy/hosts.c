@@ -35,7 +35,9 @@ static const char *read_glob(struct arena *a, const char *text, size_t len,
     }
     ret->glob = copy;
     ret->len = len;
-    ret->plain = !memchr(copy, '*', len);
+    const char *star = memrchr(copy, '*', len);
+    ret->plain = !star;
+    ret->tail = star ? (size_t)(copy + len - star - 1) : len;
     return NULL;
 }
 
@@ -84,16 +86,20 @@ static bool matches(const struct host_pattern *h, const struct policy_target *t,
         return has_address && network_holds(&h->network, a);
     if (!host_len)
         return h->len == 1 && *h->glob == '*';
-    if (h->plain)
-        return h->len == host_len && !memcmp(h->glob, t->host, host_len);
-    return policy_glob(h->glob, h->len, t->host, host_len);
+    /* most patterns of a policy end in another way than the host */
+    if (host_len < h->tail || (h->plain && host_len != h->len) ||
+        memcmp(t->host + host_len - h->tail, h->glob + h->len - h->tail, h->tail) != 0)
+        return false;
+    return h->plain || policy_glob(h->glob, h->len, t->host, host_len);
 }
 
 bool hosts_match(const struct host_list *l, const struct policy_target *t)
 {
     size_t host_len = strlen(t->host);
     struct address a;
-    bool has_address = t->addr && address_from(t->addr, &a);
+    while (host_len && t->host[host_len - 1] == '.')
+        host_len--;
+    bool has_address = l->n && t->addr && address_from(t->addr, &a);
     for (size_t i = 0; i < l->n; i++)
         if (matches(&l->items[i], t, host_len, &a, has_address))
             return true;

@@ -40,12 +40,35 @@ void policy_meter_free(struct policy_meter *m)
     free(m);
 }
 
-/* NULL: out of memory, or of patience with ever new names. */
-static struct bucket *bucket_of(struct policy_meter *m, const struct policy_rule *rule)
+static bool is_of(const struct policy *p, const char *name)
+{
+    for (size_t i = 0; i < p->nrules; i++)
+        if (!strcmp(p->rules[i].name, name))
+            return true;
+    return false;
+}
+
+/* Of ever new names only those of the policy stay: it has fewer than there may be buckets. */
+static void forget(struct policy_meter *m, const struct policy *p)
+{
+    size_t cursor = 0;
+    const char *name;
+    for (struct bucket *b; (b = map_next(m->rules, &cursor, &name));)
+        if (!is_of(p, name)) {
+            map_remove(m->rules, name);
+            free(b);
+        }
+}
+
+/* NULL: out of memory. */
+static struct bucket *bucket_of(struct policy_meter *m, const struct policy *p,
+                                const struct policy_rule *rule)
 {
     struct bucket *b = map_get(m->rules, rule->name);
-    if (b || map_count(m->rules) >= BUCKETS_MAX)
+    if (b)
         return b;
+    if (map_count(m->rules) >= BUCKETS_MAX)
+        forget(m, p);
     b = calloc(1, sizeof *b);
     if (b && map_add(m->rules, rule->name, b) < 0) {
         free(b);
@@ -77,13 +100,14 @@ bool policy_meter_request(struct policy_meter *m, const struct policy *p,
                           uint64_t *ret_retry_ms)
 {
     struct bucket *b;
+    *ret_retry_ms = 1000; /* if memory is short */
     *ret_reason = "the sandbox's rate of requests is exceeded";
     if (p->rate.per_ms > 0 && !take(&m->whole, &p->rate, now_ms, ret_retry_ms))
         return false;
     if (!rule || rule->rate.per_ms <= 0)
         return true;
     *ret_reason = "the rule's rate of requests is exceeded";
-    b = bucket_of(m, rule);
+    b = bucket_of(m, p, rule);
     return b && take(b, &rule->rate, now_ms, ret_retry_ms);
 }
 
@@ -106,6 +130,6 @@ bool policy_meter_bytes(struct policy_meter *m, const struct policy *p,
     bool ok = p->quota.window == QUOTA_NONE || add(&m->whole, &p->quota, bytes, now_ms);
     if (!rule || rule->quota.window == QUOTA_NONE)
         return ok;
-    struct bucket *b = bucket_of(m, rule);
+    struct bucket *b = bucket_of(m, p, rule);
     return b && add(b, &rule->quota, bytes, now_ms) && ok;
 }

@@ -11,7 +11,8 @@ enum { ACTION_NONE = -1 }; /* a rule that only edits */
 struct host_pattern {
     const char *glob; /* NULL: network */
     size_t len;
-    bool plain; /* no wildcard */
+    size_t tail; /* bytes behind the last wildcard; all when there is none */
+    bool plain;  /* no wildcard */
     struct network network;
     uint16_t port;
 };
@@ -28,6 +29,11 @@ struct port_range {
 struct text_list {
     const char **items;
     size_t n;
+};
+
+/* In both forms of path.h. */
+struct path_pattern {
+    const char *plain, *loose;
 };
 
 struct rate {
@@ -50,7 +56,9 @@ struct policy_rule {
     size_t nnetworks;
     struct port_range *ports;
     size_t nports;
-    struct text_list methods, paths;
+    struct text_list methods;
+    struct path_pattern *paths;
+    size_t npaths;
     bool http, https; /* schemes; both false: any */
     struct policy_answer answer;
     const char *handler, *params;

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "sandbox/egress/policy/path.h"
 #include "sandbox/egress/policy/reader.h"
 
 enum { RULES_MAX = 1000, BODY_MAX = 65536 };
@@ -129,6 +130,32 @@ static void read_schemes(struct reader *r, const char *path, const json_t *o,
     }
 }
 
+static void read_paths(struct reader *r, const char *path, const json_t *o,
+                       struct policy_rule *rule)
+{
+    struct text_list l = {0};
+    char at[PATH_TEXT], here[PATH_TEXT];
+    read_texts(r, path, o, "paths", &l);
+    read_join(here, path, "paths");
+    if (r->failed || !l.n || !(rule->paths = room(r, l.n, sizeof *rule->paths)))
+        return;
+    for (size_t i = 0; i < l.n; i++) {
+        const char *text = l.items[i];
+        size_t len = strlen(text);
+        char *plain = room(r, len + 2, 1), *loose = room(r, len + 2, 1);
+        if (!plain || !loose)
+            return;
+        read_index(at, here, i);
+        if ((*text != '/' && *text != '*') || strpbrk(text, "?#")) {
+            read_fail(r, at, "a path begins with / or *, and has no query: \"%.60s\"", text);
+            return;
+        }
+        plain[path_plain(text, len, plain)] = 0;
+        loose[path_loose(text, len, loose)] = 0;
+        rule->paths[rule->npaths++] = (struct path_pattern){plain, loose};
+    }
+}
+
 static void read_match(struct reader *r, const char *path, const json_t *o,
                        struct policy_rule *rule)
 {
@@ -140,14 +167,11 @@ static void read_match(struct reader *r, const char *path, const json_t *o,
     read_networks(r, path, o, rule);
     read_ports(r, path, o, rule);
     read_texts(r, path, o, "methods", &rule->methods);
-    read_texts(r, path, o, "paths", &rule->paths);
+    read_paths(r, path, o, rule);
     read_schemes(r, path, o, rule);
     for (size_t i = 0; i < rule->methods.n && !r->failed; i++)
         if (!is_token(rule->methods.items[i]))
             read_fail(r, path, "\"%s\" is no method", rule->methods.items[i]);
-    for (size_t i = 0; i < rule->paths.n && !r->failed; i++)
-        if (*rule->paths.items[i] != '/' && *rule->paths.items[i] != '*')
-            read_fail(r, path, "a path begins with / or *: \"%.60s\"", rule->paths.items[i]);
 }
 
 /* ---- what is done ---- */
@@ -293,7 +317,7 @@ static void read_action(struct reader *r, const char *path, const json_t *o,
             read_fail(r, path, "\"%.60s\" is no name of a handler", rule->handler);
     }
     bool bytes = rule->action == POLICY_TCP || rule->action == POLICY_SPLICE;
-    if (bytes && (rule->methods.n || rule->paths.n))
+    if (bytes && (rule->methods.n || rule->npaths))
         read_fail(r, path, "what is not looked into has no methods and no paths");
     if (rule->action == POLICY_TCP && ((!rule->hosts.n && !rule->nnetworks) || !rule->nports))
         read_fail(r, path, "action tcp needs hosts or cidrs, and ports");
