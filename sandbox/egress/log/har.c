@@ -7,6 +7,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "sandbox/base/json.h"
+
 static const char *text(const json_t *o, const char *name)
 {
     const char *s = json_string_value(json_object_get(o, name));
@@ -29,8 +31,11 @@ static json_t *entry(const json_t *r)
     char number_text[8] = "";
     if (!usual)
         snprintf(number_text, sizeof number_text, ":%u", port);
-    snprintf(url, sizeof url, "%s://%.255s%s%.1500s", scheme, text(r, "host"), number_text,
-             text(r, "path"));
+    int n = snprintf(url, sizeof url, "%s://%.255s%s%.1500s", scheme, text(r, "host"), number_text,
+                     text(r, "path"));
+    /* a character cut in two would make the whole document invalid */
+    if (n > 0 && (size_t)n < sizeof url)
+        url[(size_t)n - utf8_incomplete_tail(url, (size_t)n)] = 0;
     snprintf(when, sizeof when, "%.39s", text(r, "time"));
     json_t *request =
         json_pack("{s:s,s:s,s:s,s:[],s:[],s:[],s:i,s:I}", "method", text(r, "method"), "url", url,

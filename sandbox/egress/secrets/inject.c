@@ -81,6 +81,27 @@ static void put_percent(struct buf *out, const char *p)
     }
 }
 
+static int hex_digit(char c)
+{
+    return isdigit((unsigned char)c) ? c - '0' : tolower((unsigned char)c) - 'a' + 10;
+}
+
+/* Is that the name, however the box has encoded it? */
+static bool is_name(const char *p, size_t n, const char *name)
+{
+    for (size_t i = 0; i < n; i++) {
+        char c = p[i] == '+' ? ' ' : p[i];
+        if (c == '%' && i + 2 < n && isxdigit((unsigned char)p[i + 1]) &&
+            isxdigit((unsigned char)p[i + 2])) {
+            c = (char)(hex_digit(p[i + 1]) << 4 | hex_digit(p[i + 2]));
+            i += 2;
+        }
+        if (!c || c != *name++)
+            return false;
+    }
+    return !*name;
+}
+
 /* A parameter of that name which the box has put there goes. */
 static int query(struct http_head *h, const char *name, const char *value)
 {
@@ -94,7 +115,7 @@ static int query(struct http_head *h, const char *name, const char *value)
         const char *amp = memchr(p, '&', (size_t)(end - p)), *stop = amp ? amp : end;
         const char *eq = memchr(p, '=', (size_t)(stop - p));
         size_t n = (size_t)((eq ? eq : stop) - p);
-        if (n != want.len || (n && want.data && memcmp(p, want.data, n))) {
+        if (!is_name(p, n, name)) {
             buf_putc(&out, sep);
             buf_put(&out, p, (size_t)(stop - p));
             sep = '&';
@@ -105,7 +126,8 @@ static int query(struct http_head *h, const char *name, const char *value)
     buf_put(&out, want.data, want.len);
     buf_putc(&out, '=');
     put_percent(&out, value);
-    return out.err ? out.err : head_put(h, buf_str(&out), out.len, &h->target);
+    int r = want.err ? want.err : out.err;
+    return r < 0 ? r : head_put(h, buf_str(&out), out.len, &h->target);
 }
 
 /* The scope that the client signed for, "Credential=ID/date/region/service/aws4_request". */

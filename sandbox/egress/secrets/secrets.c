@@ -301,7 +301,9 @@ int secrets_remove(struct secrets *s, const char *name)
         return SECRETS_E_NOT_FOUND;
     secret_free(old);
     snprintf(file, sizeof file, "%s%s", name, suffix);
-    return unlinkat(s->dir_fd, file, 0) < 0 && errno != ENOENT ? -errno : 0;
+    if (unlinkat(s->dir_fd, file, 0) < 0 && errno != ENOENT)
+        return -errno;
+    return fsync(s->dir_fd) < 0 ? -errno : 0; /* gone for good, not until the next power cut */
 }
 
 const struct secret *secrets_find(const struct secrets *s, const char *name)

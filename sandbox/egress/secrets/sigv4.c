@@ -62,9 +62,26 @@ static void put_path(struct buf *out, const char *path, size_t n, bool s3)
     }
 }
 
-static int by_text(const void *a, const void *b)
+/* "name<end>value", by name and then by value: "a-b:" comes behind "a:", though - is before :. */
+static int by_name(const char *a, const char *b, char end)
 {
-    return strcmp(*(char *const *)a, *(char *const *)b);
+    while (*a && *a == *b && *a != end)
+        a++, b++;
+    if (*a == *b)
+        return strcmp(a, b);
+    if (*a == end || *b == end)
+        return *a == end ? -1 : 1;
+    return (unsigned char)*a - (unsigned char)*b;
+}
+
+static int by_parameter(const void *a, const void *b)
+{
+    return by_name(*(char *const *)a, *(char *const *)b, '=');
+}
+
+static int by_field(const void *a, const void *b)
+{
+    return by_name(*(char *const *)a, *(char *const *)b, ':');
 }
 
 static int put_query(struct buf *out, const char *query, size_t n)
@@ -93,7 +110,7 @@ static int put_query(struct buf *out, const char *query, size_t n)
         }
         i = end + 1;
     }
-    qsort(items, count, sizeof *items, by_text);
+    qsort(items, count, sizeof *items, by_parameter);
     for (size_t i = 0; i < count; i++) {
         if (i)
             buf_putc(out, '&');
@@ -146,7 +163,7 @@ static int put_fields(const struct http_head *h, struct buf *fields, struct buf 
         if (!one.err)
             lines[n++] = (char *)buf_steal(&one, NULL);
     }
-    qsort(lines, n, sizeof *lines, by_text);
+    qsort(lines, n, sizeof *lines, by_field);
     for (size_t i = 0; i < n; i++) {
         buf_puts(fields, lines[i]);
         buf_putc(fields, '\n');
