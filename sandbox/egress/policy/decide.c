@@ -124,7 +124,7 @@ static void by_rule(const struct policy_rule *r, struct policy_verdict *v)
 
 /* What is left when no rule speaks: the lists and the switch. */
 static void by_lists(const struct policy *p, const struct policy_target *t, bool handlers,
-                     struct policy_verdict *v)
+                     bool from_handler, struct policy_verdict *v)
 {
     const struct handler_choice *c;
     if (p->has_allowed && !hosts_match(&p->allowed, t)) {
@@ -135,7 +135,7 @@ static void by_lists(const struct policy *p, const struct policy_target *t, bool
         v->params = c->params;
     } else if (p->has_allowed) {
         verdict(v, POLICY_PASS, NULL, "allowedHosts", "");
-    } else if (p->internet) {
+    } else if (p->internet || from_handler) { /* a handler is how a box without internet gets any */
         verdict(v, POLICY_PASS, NULL, "enableInternet", "");
     } else {
         verdict(v, POLICY_DENY, NULL, "enableInternet", "this sandbox has no internet");
@@ -170,7 +170,7 @@ void policy_request(const struct policy *p, const struct policy_target *t,
         return;
     }
     path_forms_deinit(&f);
-    by_lists(p, t, !from_handler, ret);
+    by_lists(p, t, !from_handler, from_handler, ret);
 }
 
 /* Could it speak of a request on that connection? scheme: NULL = not known yet. */
@@ -240,7 +240,7 @@ void policy_tls(const struct policy *p, const struct policy_target *t, struct po
         return;
     }
     if (first == ACTION_NONE)
-        by_lists(p, t, false, ret);
+        by_lists(p, t, false, false, ret);
     if (first == POLICY_PASS || ret->action == POLICY_PASS)
         verdict(ret, POLICY_SPLICE, NULL, "splice", "");
 }

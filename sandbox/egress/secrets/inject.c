@@ -152,6 +152,26 @@ static bool is_hash(const char *s, size_t n)
     return n == 64;
 }
 
+/* "aws-chunked,gzip": what else the body is encoded with stays. */
+static int drop_aws_chunked(struct http_head *h)
+{
+    CLEANUP_BUF struct buf rest = {0};
+    const struct head_field *f = head_find(h, "content-encoding");
+    const char *p = f ? head_at(h, f->value) : NULL;
+    for (size_t i = 0, n; f && i < f->value.len; i += n + 1) {
+        n = 0;
+        while (i + n < f->value.len && p[i + n] != ',')
+            n++;
+        if (memmem(p + i, n, "aws-chunked", 11))
+            continue;
+        if (rest.len)
+            buf_putc(&rest, ',');
+        buf_put(&rest, p + i, n);
+    }
+    head_remove(h, "content-encoding");
+    return rest.len ? head_set(h, "content-encoding", buf_str(&rest), rest.len) : rest.err;
+}
+
 static int aws(struct http_head *h, const struct policy_inject *i, const struct secret *secret,
                const struct inject_context *ctx, bool *ret_chunked)
 {
@@ -169,10 +189,10 @@ static int aws(struct http_head *h, const struct policy_inject *i, const struct 
     int r = 0;
     if (*ret_chunked) { /* the framing goes, and with it what speaks of it */
         head_remove(h, "x-amz-trailer");
-        head_remove(h, "content-encoding");
+        r = drop_aws_chunked(h);
     }
     const char *wanted = i->service ? i->service : service;
-    if (f || !strcmp(wanted, "s3"))
+    if (r == 0 && (f || !strcmp(wanted, "s3")))
         r = head_set(h, "x-amz-content-sha256", payload, strlen(payload));
     else if (!f)
         snprintf(payload, sizeof payload, "%s", unsigned_payload);

@@ -90,6 +90,9 @@ def test_passing_on(proxy: Server, module: str) -> None:
 def test_the_policy_counts_for_handlers(proxy: Server, module: str) -> None:
     use(proxy, module, "m.denied", deniedHosts=["denied.test"])
     assert sh(proxy, module, "curl -sS https://handled.test/") == "the host is in deniedHosts"
+    use(proxy, module, "m.pass", enableInternet=False)
+    assert json.loads(sh(proxy, module, "curl -sS https://handled.test/inside"))["path"] == "/inside"
+    assert sh(proxy, module, "curl -sS -o /dev/null -w '%{http_code}' https://one.test/") == "520"
     use(proxy, module, "m.follow")
     assert sh(proxy, module, "curl -sS https://handled.test/") == "https://two.test/there"
 

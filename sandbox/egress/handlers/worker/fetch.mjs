@@ -98,7 +98,9 @@ function redirectedRequest(request, status, location) {
 export function makeFetch(socket, call, incoming) {
   return async function fetch(input, init) {
     const passOn = input === incoming && init?.redirect === undefined;
-    const source = new Request(input, input === incoming && input.body ? { ...init, duplex: 'half' } : init);
+    // a second Request of the same costs more than the rest of this function
+    const asIs = input === incoming && init === undefined && !input.bodyUsed;
+    const source = asIs ? input : new Request(input, input === incoming && input.body ? { ...init, duplex: 'half' } : init);
     const mode = passOn ? 'manual' : (init?.redirect ?? source.redirect);
     let request = { method: source.method, url: source.url, headers: source.headers, signal: source.signal };
     let { body } = source;

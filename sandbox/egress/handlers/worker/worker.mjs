@@ -53,10 +53,10 @@ async function answer(id, call, response) {
 async function onCall(id, o) {
   const aborter = new AbortController();
   const call = { outgoing: new Outgoing(socket, id), aborter };
-  call.incoming = new Incoming(socket, id, () => {});
+  if (o.method !== 'GET' && o.method !== 'HEAD') call.incoming = new Incoming(socket, id, () => {});
   calls.set(id, call);
   try {
-    const request = makeRequest(o, call.incoming.stream, aborter.signal);
+    const request = makeRequest(o, call.incoming?.stream, aborter.signal);
     call.fetch = makeFetch(socket, id, request);
     const { handler, env } = find(o.handler, o.url);
     const ctx = {
@@ -81,7 +81,7 @@ function onCancel(id) {
   const reason = new DOMException('the request was given up', 'AbortError');
   call.aborter.abort(reason);
   call.outgoing.cancel(reason);
-  call.incoming.fail(reason);
+  call.incoming?.fail(reason);
 }
 
 function onFrame(type, id, payload) {
@@ -110,7 +110,7 @@ function onFrame(type, id, payload) {
       (call?.incoming ?? { push: fetching?.data ?? (() => {}) }).push(payload);
       break;
     case END:
-      if (call) call.incoming.end();
+      if (call) call.incoming?.end();
       else fetching?.end();
       break;
     case ERROR:
