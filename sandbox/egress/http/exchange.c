@@ -634,6 +634,7 @@ void exchanges_check(struct egress_box *b)
             drop_up(x);
             answer_later(x, BLOCKED, "deny", v.reason);
         }
+        it_n = b->exchanges.next; /* a handler's fetches have ended with its call */
     }
 }
 
