@@ -1,5 +1,5 @@
 /* Requests to handlers, and the requests that handlers make. */
-#include <arpa/inet.h>
+#include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,7 +8,6 @@
 #include "sandbox/base/fd.h"
 #include "sandbox/egress/egress.h"
 #include "sandbox/egress/handlers/private.h"
-#include "sandbox/egress/http/authority.h"
 
 static struct handler_stream *find(struct handlers *h, uint32_t id)
 {
@@ -20,11 +19,24 @@ static struct handler_stream *find(struct handlers *h, uint32_t id)
     return NULL;
 }
 
-static struct handler_stream *stream_make(struct handlers *h, uint32_t id, bool is_call)
+/* One box may not take what all share. */
+static bool has_room(const struct handlers *h, uint64_t box)
 {
-    struct handler_stream *s = h->nstreams < STREAMS_MAX ? calloc(1, sizeof *s) : NULL;
+    unsigned n = 0;
+    LIST_FOREACH (it, &h->streams)
+        n += LIST_ENTRY(it, struct handler_stream, link)->box == box;
+    return h->nstreams < STREAMS_MAX && n < STREAMS_OF_BOX_MAX;
+}
+
+static struct handler_stream *stream_make(struct handlers *h, uint32_t id, bool is_call,
+                                          const struct egress_box *b)
+{
+    struct handler_stream *s = has_room(h, b->number) ? calloc(1, sizeof *s) : NULL;
     if (!s)
         return NULL;
+    s->box = b->number;
+    s->egress = b->egress;
+    s->left = -1;
     s->h = h;
     s->id = id;
     s->is_call = is_call;
@@ -46,75 +58,36 @@ static void send_error(struct handlers *h, uint32_t id, const char *message)
     worker_send_json(h, HANDLER_ERROR, id, json_pack("{s:s}", "message", message));
 }
 
-/* ---- heads ---- */
+/* ---- bodies, the same both ways ---- */
 
-/* A field's bytes are the characters that JavaScript sees (a ByteString). */
-static json_t *to_json(const char *p, size_t n)
+/* A body that is not as long as its head says would make its rest the next message. -EINVAL: what
+ * it says is no length. */
+static int expect_length(struct handler_stream *s, const struct http_head *h)
 {
-    CLEANUP_BUF struct buf b = {0};
-    for (size_t i = 0; i < n; i++) {
-        unsigned char c = (unsigned char)p[i];
-        if (c >= 0x80)
-            buf_putc(&b, (char)(0xc0 | c >> 6));
-        buf_putc(&b, (char)(c >= 0x80 ? 0x80 | (c & 0x3f) : c));
-    }
-    return json_stringn(buf_str(&b), b.len);
-}
-
-static int from_json(const char *p, size_t n, struct buf *out)
-{
-    buf_reset(out);
-    for (size_t i = 0; i < n; i++) {
-        unsigned char c = (unsigned char)p[i];
-        if (c < 0x80) {
-            if (c == '\r' || c == '\n' || c == 0)
-                return -EINVAL;
-            buf_putc(out, (char)c);
-        } else if ((c & 0xfc) == 0xc0 && i + 1 < n) {
-            buf_putc(out, (char)(c << 6 | (p[++i] & 0x3f)));
-        } else {
+    const struct head_field *f = head_find(h, "content-length");
+    if (!f)
+        return 0;
+    const char *p = head_at(h, f->value);
+    if (f->value.len == 0 || f->value.len > 18)
+        return -EINVAL;
+    s->left = 0;
+    for (uint32_t i = 0; i < f->value.len; i++) {
+        if (!isdigit((unsigned char)p[i]))
             return -EINVAL;
-        }
+        s->left = s->left * 10 + (p[i] - '0');
     }
-    return out->err;
-}
-
-static json_t *fields_to_json(const struct http_head *h)
-{
-    json_t *list = json_array();
-    for (uint16_t i = 0; i < h->nfields; i++) {
-        const struct head_field *f = &h->fields[i];
-        json_t *pair = json_array();
-        json_array_append_new(pair, json_stringn(head_at(h, f->name), f->name.len));
-        json_array_append_new(pair, to_json(head_at(h, f->value), f->value.len));
-        json_array_append_new(list, pair);
-    }
-    return list;
-}
-
-static int fields_from_json(const json_t *list, struct http_head *h)
-{
-    CLEANUP_BUF struct buf name = {0}, value = {0};
-    size_t i;
-    json_t *pair;
-    json_array_foreach (list, i, pair) {
-        const json_t *n = json_array_get(pair, 0), *v = json_array_get(pair, 1);
-        if (!json_is_string(n) || !json_is_string(v) ||
-            from_json(json_string_value(n), json_string_length(n), &name) < 0 ||
-            from_json(json_string_value(v), json_string_length(v), &value) < 0)
-            return -EINVAL;
-        int r = head_add(h, buf_str(&name), name.len, buf_str(&value), value.len);
-        if (r < 0)
-            return r;
-    }
-    static const char *const hop[] = {"connection", "keep-alive", "transfer-encoding",
-                                      "upgrade",    "host",       "te"};
-    for (i = 0; i < sizeof hop / sizeof *hop; i++)
-        head_remove(h, hop[i]);
     return 0;
 }
 
-/* ---- bodies, the same both ways ---- */
+static bool fits_length(struct handler_stream *s, size_t len, bool end)
+{
+    if (s->left < 0)
+        return true;
+    if ((int64_t)len > s->left)
+        return false;
+    s->left -= (int64_t)len;
+    return !end || s->left == 0;
+}
 
 static int send_body(struct handler_stream *s, const uint8_t *data, size_t len)
 {
@@ -212,7 +185,7 @@ int handlers_start(struct handlers *h, struct exchange *x, const char *name, con
         return -EAGAIN;
     }
     h->next_call += 2;
-    struct handler_stream *s = stream_make(h, h->next_call, true);
+    struct handler_stream *s = stream_make(h, h->next_call, true, b);
     if (!s) {
         snprintf(ret_reason, 208, "too many requests wait for handlers");
         return -ENOBUFS;
@@ -220,17 +193,16 @@ int handlers_start(struct handlers *h, struct exchange *x, const char *name, con
     s->x = x;
     s->deadline = uv_now(h->loop) + h->config.deadline_ms;
     snprintf(s->handler, sizeof s->handler, "%s", name);
-    CLEANUP_BUF struct buf url = {0};
-    buf_puts(&url, head->https ? "https://" : "http://");
-    buf_put(&url, head_at(head, head->authority), head->authority.len);
-    buf_put(&url, head_at(head, head->target), head->target.len);
     json_t *p = json_loads(params, JSON_DECODE_ANY, NULL);
-    json_t *o =
-        json_pack("{s:s, s:o, s:s%, s:o, s:o, s:{s:s, s:s}}", "handler", name, "params",
-                  p ? p : json_null(), "method", head_at(head, head->method),
-                  (size_t)head->method.len, "url", to_json(buf_str(&url), url.len), "headers",
-                  fields_to_json(head), "sandbox", "name", b->name, "id", b->disk);
-    worker_send_json(h, HANDLER_CALL, s->id, o);
+    json_t *o = json_pack("{s:s, s:o, s:s%, s:o, s:o, s:{s:s, s:s}}", "handler", name, "params",
+                          p ? p : json_null(), "method", head_at(head, head->method),
+                          (size_t)head->method.len, "url", url_to_json(head), "headers",
+                          fields_to_json(head), "sandbox", "name", b->name, "id", b->disk);
+    if (worker_send_json(h, HANDLER_CALL, s->id, o) < 0) {
+        stream_free(s);
+        snprintf(ret_reason, 208, "the request cannot be described to the handler");
+        return -EINVAL;
+    }
     *ret_ops = &call_ops;
     *ret_up = s;
     return 0;
@@ -277,36 +249,6 @@ static void fetch_pause(void *down, bool paused)
 static const struct exchange_down_ops fetch_ops = {fetch_respond, fetch_body,  fetch_end,
                                                    fetch_abort,   fetch_pause, NULL};
 
-/* "https://host:port/path?query" into head and origin. */
-static int set_url(const char *url, struct http_head *head, struct exchange_origin *o,
-                   char host[256], union socket_address *addr)
-{
-    size_t scheme = !strncmp(url, "https://", 8) ? 8 : !strncmp(url, "http://", 7) ? 7 : 0;
-    if (!scheme)
-        return -EINVAL;
-    const char *authority = url + scheme, *path = authority + strcspn(authority, "/?#");
-    size_t len = strcspn(path, "#");
-    head->https = o->https = scheme == 8;
-    if (authority_split(authority, (size_t)(path - authority), o->https, host, &o->port) < 0 ||
-        head_put(head, authority, (size_t)(path - authority), &head->authority) < 0)
-        return -EINVAL;
-    o->host = host;
-    memset(addr, 0, sizeof *addr);
-    if (inet_pton(AF_INET, host, &addr->v4.sin_addr) == 1)
-        addr->sa.sa_family = AF_INET;
-    else if (inet_pton(AF_INET6, host, &addr->v6.sin6_addr) == 1)
-        addr->sa.sa_family = AF_INET6;
-    o->by_address = addr->sa.sa_family != 0;
-    o->addr = o->by_address ? &addr->sa : NULL;
-    if (*path != '/') {
-        CLEANUP_BUF struct buf b = {0};
-        buf_putc(&b, '/');
-        buf_put(&b, path, len);
-        return head_put(head, buf_str(&b), b.len, &head->target);
-    }
-    return head_put(head, path, len, &head->target);
-}
-
 static const char *begin_fetch(struct handlers *h, uint32_t id, const json_t *o)
 {
     struct handler_stream *call = find(h, (uint32_t)json_integer_value(json_object_get(o, "call")));
@@ -315,29 +257,36 @@ static const char *begin_fetch(struct handlers *h, uint32_t id, const json_t *o)
     bool body = json_is_true(json_object_get(o, "body"));
     char host[256];
     union socket_address addr;
-    if (!call || !call->is_call || !call->x)
+    struct egress_box *b = call && call->is_call && (call->x || call->lingers)
+                               ? box_find(call->egress, call->box)
+                               : NULL;
+    if (!b)
         return "the request that made this fetch is over";
-    struct exchange_origin origin = {
-        .box = exchange_box(call->x), .protocol = "HTTP/1.1", .from_handler = true};
+    struct exchange_origin origin = {.box = b, .protocol = "HTTP/1.1", .from_handler = true};
     struct http_head head;
     head_init(&head);
     const char *wrong = NULL;
-    if (!url || !method || head_put(&head, method, strlen(method), &head.method) < 0 ||
-        set_url(url, &head, &origin, host, &addr) < 0)
+    if (!url || !method || !is_token(method, strlen(method)) ||
+        head_put(&head, method, strlen(method), &head.method) < 0 ||
+        url_split(url, &head, &origin, host, &addr) < 0)
         wrong = "that URL cannot be fetched";
     else if (fields_from_json(json_object_get(o, "headers"), &head) < 0)
         wrong = "its headers cannot be sent";
-    struct handler_stream *s = wrong ? NULL : stream_make(h, id, false);
+    struct handler_stream *s = wrong ? NULL : stream_make(h, id, false, b);
     if (!wrong && !s)
         wrong = "too many requests are under way";
-    if (s) {
+    if (s && body && expect_length(s, &head) < 0)
+        wrong = "its Content-Length is none";
+    if (!body)
+        head_remove(&head, "content-length");
+    if (s && !wrong) {
         s->call = call->id;
         s->x = exchange_new(&origin, &head, !body, &fetch_ops, s);
-        if (!s->x) {
-            stream_free(s);
+        if (!s->x)
             wrong = "out of memory";
-        }
     }
+    if (s && wrong)
+        stream_free(s);
     head_deinit(&head);
     return wrong;
 }
@@ -350,8 +299,10 @@ static void on_head(struct handler_stream *s, const json_t *o)
     json_int_t status = json_integer_value(json_object_get(o, "status"));
     head_init(&head);
     head.status = (uint16_t)status;
+    bool end = json_is_true(json_object_get(o, "end"));
     if (status < 200 || status > 599 ||
-        fields_from_json(json_object_get(o, "headers"), &head) < 0) {
+        fields_from_json(json_object_get(o, "headers"), &head) < 0 ||
+        (!end && expect_length(s, &head) < 0)) {
         head_deinit(&head);
         worker_send(s->h, HANDLER_CANCEL, s->id, NULL, 0);
         call_fail(s, 502, "the handler's response cannot be sent");
@@ -359,14 +310,34 @@ static void on_head(struct handler_stream *s, const json_t *o)
     }
     s->deadline = 0;
     s->answered = true;
-    exchange_up_head(s->x, &head, json_is_true(json_object_get(o, "end")));
+    exchange_up_head(s->x, &head, end);
     head_deinit(&head);
+}
+
+/* It ends on both sides. */
+static void break_off(struct handler_stream *s, const char *reason)
+{
+    struct handlers *h = s->h;
+    uint32_t id = s->id;
+    if (s->is_call) {
+        worker_send(h, HANDLER_CANCEL, id, NULL, 0);
+        call_fail(s, 502, reason);
+        return;
+    }
+    struct exchange *x = STEAL_PTR(s->x);
+    stream_free(s);
+    send_error(h, id, reason);
+    exchange_down_gone(x);
 }
 
 static void on_body(struct handler_stream *s, const uint8_t *data, size_t len)
 {
     struct handlers *h = s->h;
     uint32_t id = s->id;
+    if (!fits_length(s, len, false)) {
+        break_off(s, "the body is longer than its Content-Length");
+        return;
+    }
     bool full = s->is_call ? exchange_up_body(s->x, data, len) == EXCHANGE_FULL
                            : exchange_request_body(s->x, data, len) == EXCHANGE_FULL;
     if ((s = find(h, id)) == NULL)
@@ -378,17 +349,36 @@ static void on_body(struct handler_stream *s, const uint8_t *data, size_t len)
         open_window(s, (uint32_t)len);
 }
 
-static void on_end(struct handler_stream *s)
+static void on_end(struct handler_stream *s, bool lingers)
 {
     struct handlers *h = s->h;
     uint32_t id = s->id;
     struct exchange *x = s->x;
+    if (!fits_length(s, 0, true)) {
+        break_off(s, "the body is shorter than its Content-Length");
+        return;
+    }
     if (!s->is_call) {
         exchange_request_end(x, NULL);
         return;
     }
-    stream_free(s);
+    if (lingers) {
+        s->x = NULL;
+        s->lingers = true;
+        s->deadline = uv_now(h->loop) + h->config.deadline_ms;
+    } else {
+        stream_free(s);
+    }
     exchange_up_end(x, NULL);
+    if (!lingers)
+        drop_fetches(h, id);
+}
+
+static void on_done(struct handler_stream *s)
+{
+    struct handlers *h = s->h;
+    uint32_t id = s->id;
+    stream_free(s);
     drop_fetches(h, id);
 }
 
@@ -434,6 +424,9 @@ void calls_frame(struct handlers *h, const struct handler_frame *f)
         wrong = !o || s || !(f->stream & 1) ? "malformed" : begin_fetch(h, f->stream, o);
         if (wrong)
             send_error(h, f->stream, wrong);
+    } else if (f->type == HANDLER_DONE) {
+        if (s && s->lingers)
+            on_done(s);
     } else if (s && s->x) { /* else it has ended on our side meanwhile */
         switch (f->type) {
         case HANDLER_HEAD:
@@ -446,7 +439,7 @@ void calls_frame(struct handlers *h, const struct handler_frame *f)
             break;
         case HANDLER_END:
             if (!s->is_call || s->answered)
-                on_end(s);
+                on_end(s, f->len == 1 && f->data[0] == 1);
             break;
         case HANDLER_ERROR:
         case HANDLER_CANCEL:
@@ -484,7 +477,10 @@ void calls_sweep(struct handlers *h, uint64_t now)
         if (!s->deadline || now < s->deadline)
             continue;
         worker_send(h, HANDLER_CANCEL, s->id, NULL, 0);
-        call_fail(s, 504, "the handler has not answered in time");
+        if (s->lingers)
+            on_done(s);
+        else
+            call_fail(s, 504, "the handler has not answered in time");
         it_n = h->streams.next;
     }
 }

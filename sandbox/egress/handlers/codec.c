@@ -31,7 +31,7 @@ int handler_frame_take(const uint8_t *in, size_t len, struct handler_frame *ret,
     if (len < HANDLER_FRAME_HEAD)
         return 0;
     uint32_t size = get32(in);
-    if (size > HANDLER_PAYLOAD_MAX || in[4] < HANDLER_LOAD || in[4] > HANDLER_LOG || in[5] ||
+    if (size > HANDLER_PAYLOAD_MAX || in[4] < HANDLER_LOAD || in[4] > HANDLER_DONE || in[5] ||
         in[6] || in[7])
         return -EPROTO;
     if (len - HANDLER_FRAME_HEAD < size)

@@ -19,14 +19,15 @@ enum handler_frame_type {
     HANDLER_CALL,     /* E: {handler, params, method, url, headers, body, sandbox} */
     HANDLER_HEAD,     /* both: answer to a call or a fetch: {status, headers} */
     HANDLER_DATA,     /* both: bytes of a body */
-    HANDLER_END,      /* both: end of a body */
+    HANDLER_END,      /* both: end of a body; W, of a call: a byte 1: the call goes on (DONE) */
     HANDLER_ERROR,    /* both: {message}: the stream is over */
     HANDLER_CANCEL,   /* both: the stream is wanted no more */
     HANDLER_WINDOW,   /* both */
     HANDLER_FETCH,    /* W: {call, method, url, headers, body} */
     HANDLER_PING,     /* E */
     HANDLER_PONG,     /* W */
-    HANDLER_LOG,      /* W: {text} */
+    HANDLER_LOG,      /* W: text */
+    HANDLER_DONE,     /* W: what a call's waitUntil waited for is over, too */
 };
 
 enum { HANDLER_FRAME_HEAD = 12, HANDLER_PAYLOAD_MAX = 4 << 20, HANDLER_BODY_WINDOW = 256 << 10 };

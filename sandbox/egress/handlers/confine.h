@@ -1,5 +1,7 @@
-/* No way out but the socket it has: a filter on top of E's own for the worker. Private to the
- * module. */
+/*
+ * A system call filter on top of E's own for the worker: no way out but the socket it has, no new
+ * process, nothing done to processes of the same uid. Private to the module.
+ */
 #pragma once
 
-int confine_network(void); /* the calling process; -errno */
+int confine_worker(void); /* the calling process; -errno */

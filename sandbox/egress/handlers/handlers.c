@@ -36,24 +36,13 @@ static json_t *environment(const struct handlers *h, const char *options)
     return env;
 }
 
-static void send_load(struct handlers *h, const char *name, uint32_t version, const char *source,
-                      const char *options)
+static int send_load(struct handlers *h, const char *name, uint32_t version, const char *source,
+                     const char *options)
 {
-    worker_send_json(h, HANDLER_LOAD, 0,
-                     json_pack("{s:s, s:I, s:s, s:o}", "name", name, "version", (json_int_t)version,
-                               "source", source, "env", environment(h, options)));
-}
-
-void modules_load(struct handlers *h)
-{
-    size_t cursor = 0;
-    for (struct module *m; (m = map_next(h->modules, &cursor, NULL));) {
-        m->loaded = false;
-        if (m->source)
-            send_load(h, m->name, m->version, m->source, m->options);
-        if (m->new_source)
-            send_load(h, m->name, m->new_version, m->new_source, m->new_options);
-    }
+    return worker_send_json(h, HANDLER_LOAD, 0,
+                            json_pack("{s:s, s:I, s:s, s:o}", "name", name, "version",
+                                      (json_int_t)version, "source", source, "env",
+                                      environment(h, options)));
 }
 
 static void answer_put(struct handlers *h, struct module *m, int result, const char *text)
@@ -80,6 +69,24 @@ static void answer_put(struct handlers *h, struct module *m, int result, const c
     }
     if (done)
         done(arg, result, text);
+}
+
+static void load_new(struct handlers *h, struct module *m)
+{
+    if (send_load(h, m->name, m->new_version, m->new_source, m->new_options) < 0)
+        answer_put(h, m, HANDLERS_E_INVALID, "the source is not UTF-8, or too large as JSON");
+}
+
+void modules_load(struct handlers *h)
+{
+    size_t cursor = 0;
+    for (struct module *m; (m = map_next(h->modules, &cursor, NULL));) {
+        m->loaded = false;
+        if (m->source && send_load(h, m->name, m->version, m->source, m->options) < 0)
+            log_warn("handler", "not_loaded", "name=%s reason=unsendable", log_quote(m->name));
+        if (m->new_source)
+            load_new(h, m);
+    }
 }
 
 void modules_loaded(struct handlers *h, const json_t *o)
@@ -166,7 +173,7 @@ void handlers_put(struct handlers *h, const char *name, const char *source, size
                    r == -ENOENT ? "handlers need Node on the server's host"
                                 : "the worker cannot be started");
     else if (running)
-        send_load(h, name, m->new_version, m->new_source, m->new_options);
+        load_new(h, m);
 }
 
 int handlers_remove(struct handlers *h, const char *name)

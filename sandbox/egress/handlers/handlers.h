@@ -1,9 +1,10 @@
 /*
  * JavaScript handlers: Node workers outside the boxes, which answer requests as the up side of an
  * exchange and make requests of their own (fetch) as the down side of another. One worker process
- * serves all handler modules of the server; it cannot open a socket, read no file but its own and
- * knows no secret but those that a module's `env` names. A crash or an endless loop fails its
- * requests closed (502 / 504) and the worker is started again.
+ * serves all handler modules of the server; it cannot open a socket, start or signal a process,
+ * read no file but its own and knows no secret but those that a module's `env` names. A crash or an
+ * endless loop fails its requests closed (502 / 504) and the worker is started again. Modules are
+ * not kept from each other: they are their owner's code, and no box's code runs there.
  *
  * A module is ES module source: export default { outbound?, outboundByHost?, outboundHandlers? },
  * or a function; each handler is (request, env, ctx) => Response | Promise<Response>.
@@ -28,7 +29,7 @@ enum {
 struct handlers_config {
     const char *node;     /* path of the Node executable on the host */
     const char *worker;   /* path of worker.mjs */
-    uint32_t deadline_ms; /* until a handler's response head; default 30000 */
+    uint32_t deadline_ms; /* until a handler's response head, and again for its waitUntil */
     int dir_fd;           /* where module sources are kept, borrowed */
     const struct secrets *secrets;
 };

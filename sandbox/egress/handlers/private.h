@@ -5,12 +5,14 @@
 
 #include "sandbox/base/list.h"
 #include "sandbox/base/map.h"
+#include "sandbox/egress/egress.h"
 #include "sandbox/egress/handlers/codec.h"
 #include "sandbox/egress/handlers/handlers.h"
 #include "sandbox/egress/net/stream.h"
 
 enum {
     STREAMS_MAX = 1024,
+    STREAMS_OF_BOX_MAX = 256,
     PING_MS = 1000,
     PATIENCE_MS = 5000,
     RESTART_MIN_MS = 100,
@@ -38,10 +40,13 @@ struct handler_stream {
     bool is_call;
     struct exchange *x; /* call: we are its up side; fetch: its down side */
     uint32_t call;      /* fetch: of which call */
-    int64_t credit;     /* bytes that may still be sent */
-    uint32_t owed;      /* bytes that came while the other side was full */
-    bool paused, full, answered;
-    uint64_t deadline; /* call: until its head; 0: none */
+    uint64_t box;       /* its number: a call may outlive its exchange (waitUntil) */
+    struct egress *egress;
+    int64_t left;   /* bytes of its body that Content-Length still promises; -1: not said */
+    int64_t credit; /* bytes that may still be sent */
+    uint32_t owed;  /* bytes that came while the other side was full */
+    bool paused, full, answered, lingers;
+    uint64_t deadline; /* call: until its head, then of waitUntil; 0: none */
     char handler[140];
 };
 
@@ -54,7 +59,8 @@ struct handlers {
     unsigned nstreams;
     uint32_t next_call, next_version;
     /* the worker process */
-    pid_t pid;
+    pid_t pid, corpse; /* corpse: killed, not reaped yet; 0: none */
+    bool broken;       /* the socket failed: the worker is killed on the next turn */
     struct stream *stream;
     struct buf in;
     uv_timer_t timer; /* pings, deadlines */
@@ -64,18 +70,27 @@ struct handlers {
     unsigned backoff_ms;
 };
 
-/* worker.c */
+/* worker.c. No send ends anything at once: what breaks is dealt with on the next turn. */
 int worker_start(struct handlers *h); /* if it does not run; modules follow */
 void worker_kill(struct handlers *h, uint16_t status,
                  const char *reason); /* everything under way fails so */
-void worker_send(struct handlers *h, enum handler_frame_type type, uint32_t stream,
-                 const void *data, size_t len);
-void worker_send_json(struct handlers *h, enum handler_frame_type type, uint32_t stream,
-                      json_t *take);
+/* -EMSGSIZE, -ENOMEM: nothing was sent. */
+int worker_send(struct handlers *h, enum handler_frame_type type, uint32_t stream, const void *data,
+                size_t len);
+int worker_send_json(struct handlers *h, enum handler_frame_type type, uint32_t stream,
+                     json_t *take);
 /* calls.c */
 void calls_frame(struct handlers *h, const struct handler_frame *f);
 void calls_fail(struct handlers *h, uint16_t status, const char *reason);
 void calls_sweep(struct handlers *h, uint64_t now);
+/* heads.c. -EINVAL: it can be no head. */
+bool is_token(const char *p, size_t n);
+json_t *fields_to_json(const struct http_head *h);
+int fields_from_json(const json_t *list, struct http_head *h);
+json_t *url_to_json(const struct http_head *h);
+/* "https://host:port/path?query" into head and origin, which points to host and addr. */
+int url_split(const char *url, struct http_head *head, struct exchange_origin *o, char host[256],
+              union socket_address *addr);
 /* handlers.c */
 void modules_load(struct handlers *h);
 void modules_loaded(struct handlers *h, const json_t *o);

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -17,11 +18,15 @@
 #include "sandbox/egress/handlers/confine.h"
 #include "sandbox/egress/handlers/private.h"
 
-enum { WORKER_FD = 3, IN_MAX = 2 * HANDLER_PAYLOAD_MAX + STREAM_READ };
+enum { WORKER_FD = 3, LOG_FD = 4, DATA_MAX = 1 << 30 };
 
-static void on_restart(uv_timer_t *t)
+static void on_restart(uv_timer_t *t);
+
+static void log_console(const struct handler_frame *f)
 {
-    worker_start(t->data);
+    char text[501];
+    snprintf(text, sizeof text, "%.*s", (int)(f->len < 500 ? f->len : 500), (const char *)f->data);
+    log_debug("handler", "console", "text=%s", log_quote(text));
 }
 
 static void dispatch(struct handlers *h, const struct handler_frame *f)
@@ -38,8 +43,7 @@ static void dispatch(struct handlers *h, const struct handler_frame *f)
         json_decref(o);
         break;
     case HANDLER_LOG:
-        log_debug("handler", "console", "text=%.*s", (int)(f->len < 500 ? f->len : 500),
-                  (const char *)f->data);
+        log_console(f);
         break;
     default:
         calls_frame(h, f);
@@ -69,10 +73,38 @@ static void on_eof(void *user)
     worker_kill(user, 502, "the handler's worker has crashed");
 }
 
+static void on_timer(uv_timer_t *t);
+
+/* It may come from within a write, whose callers still hold what the end of the worker frees. */
 static void on_failed(void *user, const char *reason)
 {
+    struct handlers *h = user;
     (void)reason;
-    on_eof(user);
+    h->broken = true;
+    uv_timer_start(&h->timer, on_timer, 0, PING_MS);
+}
+
+/* SIGKILL takes a moment when much memory is to be given back: nobody waits for it here. */
+static void bury(struct handlers *h)
+{
+    if (h->corpse && waitpid(h->corpse, NULL, WNOHANG) != 0)
+        h->corpse = 0;
+}
+
+static void restart_later(struct handlers *h)
+{
+    h->backoff_ms = h->backoff_ms ? h->backoff_ms * 2 : RESTART_MIN_MS;
+    if (h->backoff_ms > RESTART_MAX_MS)
+        h->backoff_ms = RESTART_MAX_MS;
+    uv_timer_start(&h->restart, on_restart, h->backoff_ms, 0);
+}
+
+static void on_restart(uv_timer_t *t)
+{
+    struct handlers *h = t->data;
+    bury(h);
+    if (h->corpse || (map_count(h->modules) && worker_start(h) < 0))
+        restart_later(h);
 }
 
 void worker_kill(struct handlers *h, uint16_t status, const char *reason)
@@ -81,25 +113,29 @@ void worker_kill(struct handlers *h, uint16_t status, const char *reason)
         return;
     log_warn("handler", "worker_ended", "pid=%d reason=%s", (int)h->pid, log_quote(reason));
     kill(h->pid, SIGKILL);
-    waitpid(h->pid, NULL, 0);
+    bury(h);
+    if (h->corpse)
+        waitpid(h->corpse, NULL, 0);
+    h->corpse = h->pid;
     h->pid = -1;
+    h->broken = false;
     stream_close(STEAL_PTR(h->stream));
     buf_reset(&h->in);
     uv_timer_stop(&h->timer);
     calls_fail(h, status, reason);
     modules_failed(h, reason);
-    if (!map_count(h->modules))
-        return;
-    h->backoff_ms = h->backoff_ms ? h->backoff_ms * 2 : RESTART_MIN_MS;
-    if (h->backoff_ms > RESTART_MAX_MS)
-        h->backoff_ms = RESTART_MAX_MS;
-    uv_timer_start(&h->restart, on_restart, h->backoff_ms, 0);
+    if (!h->stream) /* else somebody who was told has started it */
+        restart_later(h);
 }
 
 static void on_timer(uv_timer_t *t)
 {
     struct handlers *h = t->data;
     uint64_t now = uv_now(h->loop);
+    if (h->broken) {
+        worker_kill(h, 502, "the handler's worker has crashed");
+        return;
+    }
     calls_sweep(h, now);
     if (!h->stream)
         return;
@@ -114,6 +150,12 @@ static void on_timer(uv_timer_t *t)
     }
 }
 
+static void limit(int what, rlim_t max)
+{
+    struct rlimit l = {max, max};
+    setrlimit(what, &l);
+}
+
 static _Noreturn void run(const struct handlers *h, int fd)
 {
     struct sigaction usual = {.sa_handler = SIG_DFL};
@@ -126,20 +168,27 @@ static _Noreturn void run(const struct handlers *h, int fd)
                     read_right,
                     (char *)"--experimental-vm-modules",
                     (char *)"--no-warnings",
+                    (char *)"--disallow-code-generation-from-strings",
                     (char *)"--max-old-space-size=256",
                     h->worker,
                     NULL};
     char *env[] = {(char *)"PATH=/usr/bin:/bin", (char *)"LANG=C.UTF-8", NULL};
-    int high = fcntl(fd, F_DUPFD, 16), null = open("/dev/null", O_RDWR);
+    int high = fcntl(fd, F_DUPFD, 16), log = fcntl(2, F_DUPFD, 16),
+        null = open("/dev/null", O_RDWR);
     dup2(null, 0);
     dup2(null, 1);
+    dup2(null, 2); /* what Node says of a crash quotes the module's source */
     dup2(high, WORKER_FD);
-    syscall(SYS_close_range, WORKER_FD + 1, ~0u, 0);
+    dup3(log, LOG_FD, O_CLOEXEC);
+    syscall(SYS_close_range, LOG_FD + 1, ~0u, 0);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     sigaction(SIGPIPE, &usual, NULL);
-    if (confine_network() == 0)
+    limit(RLIMIT_CORE, 0); /* secrets are in there */
+    limit(RLIMIT_FSIZE, 0);
+    limit(RLIMIT_DATA, DATA_MAX);
+    if (confine_worker() == 0)
         execve(h->node, argv, env);
-    dprintf(2, "cbx-egress: cannot start %s: %s\n", h->node, strerror(errno));
+    dprintf(LOG_FD, "cbx-egress: cannot start %s: %s\n", h->node, strerror(errno));
     _exit(127);
 }
 
@@ -165,31 +214,35 @@ int worker_start(struct handlers *h)
     if (!h->stream) {
         kill(h->pid, SIGKILL);
         waitpid(h->pid, NULL, 0);
+        h->pid = -1;
         return -ENOMEM;
     }
+    uv_timer_stop(&h->restart);
     stream_pause(h->stream, false);
-    h->pinging = false;
+    h->pinging = h->broken = false;
     uv_timer_start(&h->timer, on_timer, PING_MS, PING_MS);
     modules_load(h);
     return 0;
 }
 
-void worker_send(struct handlers *h, enum handler_frame_type type, uint32_t stream,
-                 const void *data, size_t len)
+int worker_send(struct handlers *h, enum handler_frame_type type, uint32_t stream, const void *data,
+                size_t len)
 {
     CLEANUP_BUF struct buf out = {0};
-    if (h->stream && handler_frame_put(&out, type, stream, data, len) == 0)
+    int r = handler_frame_put(&out, type, stream, data, len);
+    if (r == 0 && h->stream)
         stream_write(h->stream, out.data, out.len);
+    return r;
 }
 
-void worker_send_json(struct handlers *h, enum handler_frame_type type, uint32_t stream,
-                      json_t *take)
+int worker_send_json(struct handlers *h, enum handler_frame_type type, uint32_t stream,
+                     json_t *take)
 {
     char *text = take ? json_dumps(take, JSON_COMPACT) : NULL;
-    if (text) {
-        worker_send(h, type, stream, text, strlen(text));
+    int r = text ? worker_send(h, type, stream, text, strlen(text)) : -ENOMEM;
+    if (text)
         explicit_bzero(text, strlen(text)); /* LOAD carries secrets */
-    }
     free(text);
     json_decref(take);
+    return r;
 }

@@ -31,6 +31,17 @@ export default {
     exit() { setTimeout.constructor('return process')().exit(3); },
     never: () => new Promise(() => {}),
     nothing() {},
+    hold: async () => new Response(await (await fetch('https://one.test/events')).text()),
+    async later(request, env, ctx) {
+      ctx.waitUntil(new Promise((f) => setTimeout(f, 100)).then(() => fetch('https://two.test/afterwards')));
+      return new Response('at once');
+    },
+    unpack: async (request) => new Response((await (await fetch(request)).text()).slice(0, 7)),
+    escape: (request) => new Response(String([fetch, Request, setTimeout, request.signal].map((o) => {
+      try { return typeof o.constructor.constructor('return process')(); } catch (e) { return e.name; }
+    }))),
+    longer: (request) => fetch('https://one.test/x', { method: 'POST', headers: { 'content-length': '2' }, duplex: 'half',
+      body: new ReadableStream({ start(c) { c.enqueue(new Uint8Array([65, 66, 67])); c.close(); } }) }),
     globals: () => Response.json({ process: typeof process, require: typeof require, Buffer: typeof Buffer }),
     count: () => new Response(new ReadableStream({ async start(c) { for (let i = 0; i < 3; i++) c.enqueue(new TextEncoder().encode(i + '\\n')); c.close(); } })),
   },
@@ -104,6 +115,7 @@ def test_the_policy_counts_for_handlers(proxy: Server, module: str) -> None:
         ("m.nothing", "502", "returned no Response"),
         ("m.missing", "502", "has no missing"),
         ("nowhere", "502", "no handler"),
+        ("m.exit", "502", "Code generation from strings disallowed"),
         ("m.loop", "504", "endless loop"),
     ],
 )
@@ -116,6 +128,51 @@ def test_failures_are_closed(proxy: Server, module: str, which: str, status: str
     while sh(proxy, module, "curl -sS https://handled.test/") != "0\n1\n2\n":
         assert time.monotonic() < end, "the worker does not come back"
         time.sleep(0.1)
+
+
+def test_encodings_and_lengths(proxy: Server, module: str) -> None:
+    use(proxy, module, "m.pass")
+    head = sh(proxy, module, "curl -sS -o /tmp/got -D- --http1.1 -H 'accept-encoding: gzip' https://handled.test/gzip")
+    assert "content-encoding: gzip" in head.lower() and "content-length: " in head.lower()
+    assert sh(proxy, module, "gunzip < /tmp/got | sort -u") == "packed\n"
+    sent = json.loads(sh(proxy, module, "curl -sS --http1.1 -d hello https://handled.test/up"))
+    assert sent["headers"]["content-length"] == "5" and "transfer-encoding" not in sent["headers"]
+    assert sh(proxy, module, "curl -sSI https://handled.test/bytes/1000").lower().count("content-length: 1000") == 1
+    use(proxy, module, "m.unpack")
+    assert sh(proxy, module, "curl -sS https://handled.test/gzip") == "packed\n"
+    use(proxy, module, "m.longer")
+    assert json.loads(sh(proxy, module, "curl -sS https://handled.test/"))["length"] == 3
+
+
+def test_wait_until(proxy: Server, module: str) -> None:
+    use(proxy, module, "m.later")
+    assert sh(proxy, module, "curl -sS https://handled.test/") == "at once"
+    end = time.monotonic() + 20
+    while [e["status"] for e in log(proxy, module) if e["path"] == "/afterwards"] != [200]:
+        assert time.monotonic() < end, log(proxy, module)
+        time.sleep(0.05)
+
+
+def test_no_way_to_the_process(proxy: Server, module: str) -> None:
+    use(proxy, module, "m.escape")
+    assert sh(proxy, module, "curl -sS https://handled.test/") == ",".join(["EvalError"] * 4)
+
+
+def test_a_policy_ends_what_it_denies(proxy: Server, module: str) -> None:
+    use(proxy, module, "m.hold")
+    sh(proxy, module, "(curl -sS -o /dev/null -w '%{http_code}' https://handled.test/ > /tmp/code) > /dev/null 2>&1 &")
+    end = time.monotonic() + 20
+    while proxy.call("GET", f"/v1/sandboxes/{module}/egress/log").json()["entries"][-1:] == []:
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    time.sleep(0.5)
+    use(proxy, module, "m.hold", deniedHosts=["handled.test"])
+    while (code := sh(proxy, module, "cat /tmp/code")) == "":
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    assert code == "520"
+    use(proxy, module, "m.count")
+    assert sh(proxy, module, "curl -sS https://handled.test/") == "0\n1\n2\n"
 
 
 def test_a_crash_hurts_only_what_was_under_way(proxy: Server, module: str) -> None:

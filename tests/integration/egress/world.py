@@ -6,6 +6,7 @@ world.py ADDRESS FOLDER: serves on ADDRESS; FOLDER holds server.pem, server.key 
 from __future__ import annotations
 
 import base64
+import gzip
 import hashlib
 import hmac
 import http.server
@@ -171,6 +172,8 @@ class Web(http.server.BaseHTTPRequestHandler):
             self.wfile.write(b"data: one\n\n")
             self.wfile.flush()
             self.rfile.read(1)  # until the client goes
+        elif parts[0] == "gzip":
+            self.answer(200, gzip.compress(b"packed\n" * 100, mtime=0), Content_Encoding="gzip")
         elif parts[0] == "once":
             self.close_connection = True
             self.answer(200, b"", Connection="close")

@@ -1,6 +1,15 @@
 /** Bodies that stream over the socket, each way with a window. */
 import { BODY_WINDOW, CHUNK, DATA, END, WINDOW, send } from './frames.mjs';
 
+const YES = Buffer.of(1);
+
+/** A chunk as a Buffer: modules have a Uint8Array of their own realm. */
+function bytesOf(value) {
+  if (typeof value === 'string') return Buffer.from(value);
+  if (!ArrayBuffer.isView(value)) throw new TypeError('a body is made of Uint8Arrays');
+  return Buffer.from(value.buffer, value.byteOffset, value.byteLength);
+}
+
 /** A body that comes in: a ReadableStream to hand on, fed by `push`, `end` and `fail`. */
 export class Incoming {
   #socket;
@@ -37,7 +46,7 @@ export class Incoming {
   }
 
   push(payload) {
-    if (this.#over) return;
+    if (this.#over || !payload.length) return; // a byte stream takes no empty chunk
     this.#owed += payload.length;
     this.#controller.enqueue(new Uint8Array(payload));
     if (this.#controller.desiredSize > 0) this.#grant();
@@ -65,6 +74,7 @@ export class Outgoing {
   #wake = null;
   #cancelled = false;
   #reader = null;
+  #reason;
 
   constructor(socket, id) {
     this.#socket = socket;
@@ -78,6 +88,7 @@ export class Outgoing {
 
   cancel(reason) {
     this.#cancelled = true;
+    this.#reason = reason;
     this.#wake?.();
     this.#reader?.cancel(reason).catch(() => {});
   }
@@ -91,14 +102,21 @@ export class Outgoing {
     }
   }
 
-  /** Resolves once the end is sent; rejects when the stream fails. */
-  async run(stream) {
+  /**
+   * Resolves once the end is sent or nobody wants it any more; rejects when the stream fails. goesOn: whether more
+   * belongs to the call than its answer, asked at the end.
+   */
+  async run(stream, goesOn = () => false) {
     this.#reader = stream.getReader();
+    if (this.#cancelled) {
+      this.cancel(this.#reason);
+      return;
+    }
     for (;;) {
       const { done, value } = await this.#reader.read();
       if (this.#cancelled) return;
       if (done) break;
-      const bytes = typeof value === 'string' ? Buffer.from(value) : value;
+      const bytes = bytesOf(value);
       for (let at = 0; at < bytes.length; at += CHUNK) {
         await this.#room();
         if (this.#cancelled) return;
@@ -107,6 +125,6 @@ export class Outgoing {
         send(this.#socket, DATA, this.#id, piece);
       }
     }
-    send(this.#socket, END, this.#id);
+    send(this.#socket, END, this.#id, goesOn() ? YES : undefined);
   }
 }

@@ -14,6 +14,7 @@ export const FETCH = 11;
 export const PING = 12;
 export const PONG = 13;
 export const LOG = 14;
+export const DONE = 15;
 
 const HEAD_BYTES = 12;
 export const BODY_WINDOW = 256 * 1024;
