@@ -49,7 +49,7 @@ function once(socket, call, request, body) {
       data: (payload) => entry.incoming?.push(payload),
       end() {
         entry.incoming?.end();
-        over(new TypeError('the answer was complete before the request'));
+        over(outgoing ? new TypeError('the answer was complete before the request') : undefined);
       },
       error: (message) => broken(new TypeError(`fetch failed: ${message}`)),
       window: (bytes) => outgoing?.window(bytes),
@@ -106,8 +106,8 @@ function setLength(headers, length) {
  * {request, bytes, stream}: what is sent. A body that was given whole is kept, so that its length is known and a
  * redirect may send it again.
  */
-async function prepare(source, init, known) {
-  const request = { method: source.method, url: source.url, headers: source.headers, signal: source.signal };
+async function prepare(source, init, known, signal) {
+  const request = { method: source.method, url: source.url, headers: source.headers, signal };
   const { body } = source;
   if (!body) {
     if (request.headers.has('content-length')) setLength((request.headers = new Headers(request.headers)), undefined);
@@ -129,14 +129,14 @@ export function makeFetch(socket, call, incoming) {
   const length = incoming?.body ? lengthOf(incoming.body) : undefined;
   return async function fetch(input, init) {
     const passOn = input === incoming && init?.redirect === undefined;
-    // a second Request of the same costs more than the rest of this function
+    // a second Request costs more than the rest of this function; egress itself ends the fetches of a call that ends
     const asIs = input === incoming && init === undefined && !input.bodyUsed;
     const source = asIs ? input : new Request(input, input === incoming && input.body ? { ...init, duplex: 'half' } : init);
     const mode = passOn ? 'manual' : (init?.redirect ?? source.redirect);
     if (source.headers.get('upgrade'))
       return new Response('Handlers do not pass on WebSockets: let the policy allow this host past them.\n', { status: 501 });
     const sameBody = input === incoming && (init?.body ?? undefined) === undefined;
-    const prepared = await prepare(source, init, sameBody ? length : undefined);
+    const prepared = await prepare(source, init, sameBody ? length : undefined, asIs ? undefined : source.signal);
     let { request, bytes, stream } = prepared;
     for (let hops = 0; ; hops++) {
       const answer = await once(socket, call, request, stream ?? (bytes && new Blob([bytes]).stream()));

@@ -33,6 +33,10 @@ export function send(socket, type, stream, payload) {
   head.writeUInt32LE(body.length, 0);
   head[4] = type;
   head.writeUInt32LE(stream, 8);
+  if (socket.writableCorked === 0) {
+    socket.cork(); // what one turn sends leaves in one system call
+    process.nextTick(() => socket.uncork());
+  }
   if (body.length < 4096) {
     socket.write(Buffer.concat([head, body]));
   } else {

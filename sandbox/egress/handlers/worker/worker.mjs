@@ -50,17 +50,25 @@ async function onLoad(o) {
   }
 }
 
-function makeRequest(o, body, signal) {
+function signalOf(call) {
+  call.aborter ??= new AbortController();
+  if (call.cancelled) call.aborter.abort(call.cancelled);
+  return call.aborter.signal;
+}
+
+function makeRequest(o, body, call) {
   const bare = o.method === 'GET' || o.method === 'HEAD';
   if (body) keepLength(o.headers, body);
-  return new Request(o.url, {
+  const request = new Request(o.url, {
     method: o.method,
     headers: o.headers,
     body: bare ? undefined : body,
     duplex: 'half',
     redirect: 'manual',
-    signal,
   });
+  // made when somebody asks: it costs as much as the rest of the request
+  Object.defineProperty(request, 'signal', { get: () => signalOf(call) });
+  return request;
 }
 
 /** A call is over when its answer is and what it said to wait for. */
@@ -108,12 +116,11 @@ function contextOf(id, call, o) {
 }
 
 async function onCall(id, o) {
-  const aborter = new AbortController();
-  const call = { outgoing: new Outgoing(socket, id), aborter, waits: 0, lingers: false };
+  const call = { outgoing: new Outgoing(socket, id), aborter: null, cancelled: null, waits: 0, lingers: false };
   if (o.method !== 'GET' && o.method !== 'HEAD') call.incoming = new Incoming(socket, id, () => {});
   calls.set(id, call);
   try {
-    const request = makeRequest(o, call.incoming?.stream, aborter.signal);
+    const request = makeRequest(o, call.incoming?.stream, call);
     call.fetch = makeFetch(socket, id, request);
     const { handler, env } = await find(o.handler, o.url);
     const response = await current.run(call, () => handler(request, env, contextOf(id, call, o)));
@@ -131,7 +138,8 @@ function onCancel(id) {
   if (!call) return;
   calls.delete(id);
   const reason = new DOMException('the request was given up', 'AbortError');
-  call.aborter.abort(reason);
+  call.cancelled = reason;
+  call.aborter?.abort(reason);
   call.outgoing.cancel(reason);
   call.incoming?.fail(reason);
 }
