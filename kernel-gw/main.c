@@ -158,11 +158,18 @@ static void on_message(void *user, const struct wire_message *m)
     }
 }
 
-static void on_gone(void *user, uint64_t box, int status)
+static void on_gone(void *user, const struct wire_gone *m)
 {
     struct gateway *gw = user;
     if (gw->manager)
-        manager_box_gone(gw->manager, box, status);
+        manager_box_gone(gw->manager, m);
+}
+
+static void on_used(void *user, const struct wire_gone *m)
+{
+    struct gateway *gw = user;
+    if (gw->manager)
+        manager_box_used(gw->manager, m);
 }
 
 static void on_closed(void *user)
@@ -177,12 +184,14 @@ static void on_closed(void *user)
 /* The server stops: what changed in the last moments goes to the registry first. */
 static void on_sigterm(uv_signal_t *h, int signum)
 {
+    struct gateway *gw = h->data;
     (void)signum;
-    on_closed(h->data);
+    boxes_drain(gw->boxes);
+    on_closed(gw);
 }
 
 static const struct boxes_ops boxes_ops = {
-    .gone = on_gone, .message = on_message, .closed = on_closed};
+    .gone = on_gone, .used = on_used, .message = on_message, .closed = on_closed};
 
 static void prepare_process(void)
 {

@@ -198,11 +198,23 @@ static void probe_pidfd(struct probe *p)
         close((int)fd);
 }
 
+static void probe_disk_limits(struct probe *p)
+{
+    bool loop = access("/dev/loop-control", F_OK) == 0;
+    bool make = access("/sbin/mke2fs", X_OK) == 0;
+    FOUND(p, loop && make ? "yes" : loop ? "no mke2fs" : "no loop devices");
+    verdict(
+        p, loop && make, PROBE_DEGRADED,
+        "sandboxes with a disk limit cannot be made; they need loop devices (modprobe loop) and "
+        "the package e2fsprogs");
+}
+
 void probe_machine(struct probe *p)
 {
     static const char *const names[PROBE_MACHINE_COUNT] = {
-        "privilege", "namespaces", "time namespaces", "id-mapped mounts", "overlayfs",
-        "erofs",     "cgroups",    "seccomp",         "landlock",         "pidfd"};
+        "privilege", "namespaces", "time namespaces", "id-mapped mounts",
+        "overlayfs", "erofs",      "cgroups",         "seccomp",
+        "landlock",  "pidfd",      "disk limits"};
     for (int i = 0; i < PROBE_MACHINE_COUNT; i++)
         p[i] = (struct probe){.name = names[i]};
     probe_root(&p[0]);
@@ -217,4 +229,5 @@ void probe_machine(struct probe *p)
     probe_seccomp(&p[7]);
     probe_landlock(&p[8]);
     probe_pidfd(&p[9]);
+    probe_disk_limits(&p[10]);
 }

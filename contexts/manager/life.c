@@ -1,8 +1,8 @@
 /*
  * Sleep: a box in which nothing has been going on for as long as its owner said ends, its disk
- * stays, and the next request starts it again. Nothing: no request, no cell that runs or waits, and
- * no hold, which is how everything else (an upload, a preview, a process that matters) says that it
- * is at work.
+ * stays, and the next request starts it again. Nothing: no request, no cell that runs or waits, no
+ * process that is marked as work, and no hold, which is how everything else (an upload, a preview)
+ * says that it is at work.
  */
 #include <errno.h>
 #include <string.h>
@@ -10,7 +10,7 @@
 #include "contexts/manager/private.h"
 #include "sandbox/base/log.h"
 
-enum { TICK_MS = 200 };
+enum { TICK_MS = 200, PATIENCE_MS = 5000 /* with a box that does not answer */ };
 
 void sandbox_hold(struct sandbox *sb, struct sandbox_hold *h)
 {
@@ -51,9 +51,9 @@ void sandbox_set_life(struct sandbox *sb, uint64_t sleep_after_ms, bool keep_ali
     MANAGER_HOOK(sb->manager, sandbox_changed, sb);
 }
 
-void sandbox_set_cpu_before(struct sandbox *sb, uint64_t ns)
+void sandbox_set_used_before(struct sandbox *sb, const struct sandbox_used *u)
 {
-    sb->cpu_ns_before = ns;
+    sb->used_before = *u;
 }
 
 static bool is_busy(const struct sandbox *sb)
@@ -79,29 +79,36 @@ static void fall_asleep(struct sandbox *sb)
     MANAGER_HOOK(sb->manager, sandbox_changed, sb);
 }
 
-/* The last look at what it used; if something began meanwhile, it stays awake. */
-static void on_last_stat(void *user, const struct err *error, const struct wire_message *m)
+/* What its init says of work; if something began meanwhile, it stays awake. */
+static void on_work(void *user, const struct err *error, const struct wire_message *m)
 {
     struct sandbox *sb = user;
-    const struct wire_box_stat *st = m ? (const struct wire_box_stat *)m->head : NULL;
-    sb->dozing = false;
+    const struct wire_reply *r = m ? (const struct wire_reply *)m->head : NULL;
+    uint64_t now = uv_now(sb->manager->config.loop);
+    sb->dozing_since_ms = 0;
     if (error->code || sb->state != SANDBOX_RUNNING || is_busy(sb) ||
-        uv_now(sb->manager->config.loop) - sb->quiet_since_ms < sb->sleep_after_ms)
+        now - sb->quiet_since_ms < sb->sleep_after_ms)
         return;
-    if (st && m->len >= sizeof *st)
-        sb->cpu_ns_before += st->cpu_ns;
-    fall_asleep(sb);
+    if (r && m->len >= sizeof *r && r->value > 0)
+        sb->quiet_since_ms = now;
+    else
+        fall_asleep(sb);
 }
 
 static void look(struct sandbox *sb, uint64_t now)
 {
-    if (sb->state != SANDBOX_RUNNING || !sb->sleep_after_ms || sb->keep_alive || sb->dozing)
+    if (sb->state != SANDBOX_RUNNING || !sb->sleep_after_ms || sb->keep_alive)
         return;
     if (is_busy(sb)) {
         sb->quiet_since_ms = now;
+    } else if (sb->dozing_since_ms) {
+        if (now - sb->dozing_since_ms >= PATIENCE_MS) {
+            sb->dozing_since_ms = 0;
+            fall_asleep(sb);
+        }
     } else if (now - sb->quiet_since_ms >= sb->sleep_after_ms) {
-        sb->dozing = true;
-        boxes_stat(sb->manager->config.boxes, sb->box, on_last_stat, sb);
+        sb->dozing_since_ms = now;
+        init_work(sb->init, on_work, sb);
     }
 }
 

@@ -91,16 +91,27 @@ void manager_set_hooks(struct manager *m, const struct manager_hooks *hooks)
         m->hooks[m->nhooks++] = *hooks;
 }
 
-void manager_box_gone(struct manager *m, uint64_t box, int status)
+void manager_box_used(struct manager *m, const struct wire_gone *used)
 {
-    if (pool_gone(m->pool, box))
-        return;
-    struct sandbox *sb = sandbox_by_box(m, box);
+    struct sandbox *sb = sandbox_by_box(m, used->h.box);
     if (!sb)
         return;
+    sb->used_before.cpu_ns += used->cpu_ns;
+    sb->used_before.memory_mib_ms += used->memory_mib_ms;
+    MANAGER_HOOK(m, sandbox_changed, sb);
+}
+
+void manager_box_gone(struct manager *m, const struct wire_gone *gone)
+{
+    if (pool_gone(m->pool, gone->h.box))
+        return;
+    struct sandbox *sb = sandbox_by_box(m, gone->h.box);
+    if (!sb)
+        return;
+    manager_box_used(m, gone);
     if (sandbox_ended_asleep(sb))
         return;
-    log_warn(MOD, "box gone", "box=%llu status=%d", (unsigned long long)box, status);
+    log_warn(MOD, "box gone", "box=%llu status=%d", (unsigned long long)gone->h.box, gone->status);
     m->stats.boxes_gone++;
     sandbox_box_gone(sb);
 }

@@ -338,8 +338,12 @@ int sandbox_sockets(struct sandbox *sb, wire_reply_fn *reply, void *user);
 uint64_t sandbox_box(const struct sandbox *sb); /* number of its box, 0: it does not run */
 /* 0 = never sleeps. */
 void sandbox_set_life(struct sandbox *sb, uint64_t sleep_after_ms, bool keep_alive);
-/* CPU time of boxes that it had before this one, from the registry. */
-void sandbox_set_cpu_before(struct sandbox *sb, uint64_t ns);
+/* What all boxes of a sandbox together used. */
+struct sandbox_used {
+    uint64_t cpu_ns, memory_mib_ms;
+};
+/* Before the box that it has now, from the registry. */
+void sandbox_set_used_before(struct sandbox *sb, const struct sandbox_used *u);
 /*
  * Something is going on that keeps the box awake, until released. The struct is the caller's;
  * zeroed it is not held. Removing the sandbox releases it.
@@ -360,6 +364,9 @@ void sandbox_limits_set(struct sandbox *sb, const struct wire_limits *l);
 int sandbox_stat(struct sandbox *sb, wire_reply_fn *reply,
                  void *user); /* -ENOTCONN when it is not running */
 
+/* Reply: struct wire_disk_usage. -ENOENT: it has no disk yet. */
+int sandbox_measure(struct sandbox *sb, wire_reply_fn *reply, void *user);
+
 /* Link to its init, NULL unless it runs; gone when it stops: pending calls are answered then. */
 struct wire_link *sandbox_init(struct sandbox *sb);
 
@@ -371,7 +378,8 @@ struct sandbox_info {
     uint64_t created_us, last_used_us;
     unsigned contexts;
     uint64_t box; /* number while it has one, 0 else */
-    uint64_t sleep_after_ms, cpu_ns_before;
+    uint64_t sleep_after_ms;
+    struct sandbox_used used_before;
     bool keep_alive;
 };
 void sandbox_get_info(const struct sandbox *sb, struct sandbox_info *ret);
@@ -421,7 +429,8 @@ void manager_set_hooks(struct manager *m,
                        const struct manager_hooks *hooks); /* several sets may be added: 4 */
 /* Messages of B that the manager is for: gone boxes, adoption. manager_adopted: after ADOPT_END;
  * fills the pool. */
-void manager_box_gone(struct manager *m, uint64_t box, int status);
+void manager_box_gone(struct manager *m, const struct wire_gone *gone);
+void manager_box_used(struct manager *m, const struct wire_gone *used);
 void manager_adopt(struct manager *m, const struct wire_message *msg);
 void manager_adopted(struct manager *m);
 void manager_get_stats(struct manager *m, struct manager_stats *ret);

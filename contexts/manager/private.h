@@ -223,8 +223,9 @@ struct sandbox {
     struct creation *creation; /* BOX_CREATE under way */
     struct list contexts, waiters, holds;
     unsigned ncontexts;
-    uint64_t sleep_after_ms, quiet_since_ms, cpu_ns_before;
-    bool keep_alive, dozing, dying, start_after; /* dying: its box is on its way out */
+    uint64_t sleep_after_ms, quiet_since_ms, dozing_since_ms; /* dozing: init was asked, 0 = no */
+    struct sandbox_used used_before;
+    bool keep_alive, dying, start_after; /* dying: its box is on its way out */
 };
 
 struct manager {

@@ -200,7 +200,7 @@ static void on_created(void *user, const struct err *error, const struct wire_me
 static bool fits_pool(const struct sandbox *sb)
 {
     return !sb->image[0] && !sb->disk[0] && !sb->limits.memory && !sb->limits.cpu &&
-           !sb->limits.pids;
+           !sb->limits.pids && !sb->limits.disk;
 }
 
 void sandbox_start(struct sandbox *sb)
@@ -282,6 +282,9 @@ void sandbox_lose_box(struct sandbox *sb, const char *code, const char *text)
     spare_discard(sb);
     LIST_FOREACH (it, &sb->contexts)
         wire_link_forget(init, LIST_ENTRY(it, struct context, item));
+    if (init)
+        wire_link_forget(init, sb);
+    sb->dozing_since_ms = 0;
     sb->init = NULL;
     sb->state = SANDBOX_STOPPED;
     wire_link_abandon(init);
@@ -333,6 +336,8 @@ void sandbox_remove(struct sandbox *sb, void (*done)(void *user, const struct er
     struct wire_link *init = sb->init;
     spare_discard(sb);
     sb->init = NULL;
+    if (init)
+        wire_link_forget(init, sb);
     map_remove(m->sandboxes, sb->name);
     wire_link_abandon(init);
     tell_waiters(sb, &gone);
@@ -378,6 +383,14 @@ int sandbox_stat(struct sandbox *sb, wire_reply_fn *reply, void *user)
     return 0;
 }
 
+int sandbox_measure(struct sandbox *sb, wire_reply_fn *reply, void *user)
+{
+    if (!sb->disk[0])
+        return -ENOENT;
+    boxes_measure(sb->manager->config.boxes, sb->disk, reply, user);
+    return 0;
+}
+
 void sandbox_get_info(const struct sandbox *sb, struct sandbox_info *ret)
 {
     *ret = (struct sandbox_info){.name = sb->name,
@@ -393,6 +406,6 @@ void sandbox_get_info(const struct sandbox *sb, struct sandbox_info *ret)
                                  .contexts = sb->ncontexts,
                                  .box = sb->box,
                                  .sleep_after_ms = sb->sleep_after_ms,
-                                 .cpu_ns_before = sb->cpu_ns_before,
+                                 .used_before = sb->used_before,
                                  .keep_alive = sb->keep_alive};
 }

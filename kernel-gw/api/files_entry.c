@@ -113,7 +113,8 @@ static const struct {
     {ENOSYS, 501, "NOT_AVAILABLE"},    {EMFILE, 503, "TOO_MANY_FILES"},
     {ENFILE, 503, "TOO_MANY_FILES"},   {ENOMEM, 503, "OUT_OF_MEMORY"},
     {EAGAIN, 503, "QUOTA_EXCEEDED"},   {EHOSTDOWN, 503, "HELPER_GONE"},
-    {EPROTO, 502, "PROTOCOL_ERROR"},
+    {EPROTO, 502, "PROTOCOL_ERROR"},   {EPIPE, 503, "BOX_GONE"},
+    {ECONNRESET, 503, "BOX_GONE"},
 };
 
 void files_error(struct gateway *gw, struct exchange *x, int error, const char *path,

@@ -33,8 +33,11 @@ static const struct api_field patch_fields[] = {
 
 static void put_limits(struct buf *out, const struct wire_limits *l)
 {
-    buf_printf(out, ",\"limits\":{\"memory\":%llu,\"cpu\":%g,\"pids\":%u}",
+    buf_printf(out, ",\"limits\":{\"memory\":%llu,\"cpu\":%g,\"pids\":%u",
                (unsigned long long)l->memory, l->cpu / 1000.0, l->pids);
+    if (l->disk)
+        buf_printf(out, ",\"disk\":%llu", (unsigned long long)l->disk);
+    buf_putc(out, '}');
 }
 
 int api_put_sandbox(struct buf *out, struct sandbox *sb)
@@ -121,7 +124,16 @@ static void on_running(void *user, const struct err *e)
 static const struct api_field limit_fields[] = {
     {.name = "memory", .type = API_INTEGER, .min = 16 << 20, .max = 1ll << 46},
     {.name = "pids", .type = API_INTEGER, .min = 8, .max = 1 << 20},
+    {.name = "disk", .type = API_INTEGER, .min = 16 << 20, .max = 64ll << 30},
 };
+
+static const struct api_field *limit_field(const char *name)
+{
+    for (size_t i = 0; i < COUNT(limit_fields); i++)
+        if (!strcmp(limit_fields[i].name, name))
+            return &limit_fields[i];
+    return NULL;
+}
 
 /* False: answered with 400. */
 static bool read_limits(struct gateway *gw, struct exchange *x, const json_t *o,
@@ -131,9 +143,7 @@ static bool read_limits(struct gateway *gw, struct exchange *x, const json_t *o,
     json_t *v;
     json_object_foreach ((json_t *)o, key, v) {
         bool cpu = !strcmp(key, "cpu");
-        const struct api_field *f = !strcmp(key, "memory") ? &limit_fields[0]
-                                    : !strcmp(key, "pids") ? &limit_fields[1]
-                                                           : NULL;
+        const struct api_field *f = limit_field(key);
         json_int_t n = api_integer(o, key, -1);
         double d = json_number_value(v);
         if (!cpu && !f) {
@@ -150,6 +160,8 @@ static bool read_limits(struct gateway *gw, struct exchange *x, const json_t *o,
             ret->cpu = (uint32_t)(d * 1000);
         else if (f == &limit_fields[0])
             ret->memory = (uint64_t)n;
+        else if (f == &limit_fields[2])
+            ret->disk = (uint64_t)n;
         else
             ret->pids = (uint32_t)n;
     }
@@ -162,14 +174,15 @@ static bool read_type(struct gateway *gw, struct exchange *x, const char *name,
 {
     static const struct {
         const char *name;
-        uint32_t cpu, memory_mib;
-    } types[] = {{"lite", 63, 256},          {"basic", 250, 1024},
-                 {"standard-1", 500, 4096},  {"standard-2", 1000, 6144},
-                 {"standard-3", 2000, 8192}, {"standard-4", 4000, 12288}};
+        uint32_t cpu, memory_mib, disk_gb;
+    } types[] = {{"lite", 63, 256, 2},           {"basic", 250, 1024, 4},
+                 {"standard-1", 500, 4096, 8},   {"standard-2", 1000, 6144, 12},
+                 {"standard-3", 2000, 8192, 16}, {"standard-4", 4000, 12288, 20}};
     for (size_t i = 0; name && i < COUNT(types); i++) {
         if (!strcmp(name, types[i].name)) {
             ret->cpu = types[i].cpu;
             ret->memory = (uint64_t)types[i].memory_mib << 20;
+            ret->disk = types[i].disk_gb * 1000000000ull;
             return true;
         }
     }
@@ -187,14 +200,24 @@ static bool read_size(struct gateway *gw, struct exchange *x, const json_t *o,
            read_limits(gw, x, json_object_get(o, "limits"), ret);
 }
 
+/* A size by name says nothing of a disk that can have no limit. */
+static void skip_disk(struct sandbox *sb, const json_t *o, struct wire_limits *l)
+{
+    struct sandbox_info i;
+    sandbox_get_info(sb, &i);
+    if (!i.limits.disk && *i.disk && !json_object_get(json_object_get(o, "limits"), "disk"))
+        l->disk = 0;
+}
+
 static bool conflicts(struct sandbox *sb, const struct sandbox_spec *spec, const json_t *o)
 {
     struct sandbox_info i;
     sandbox_get_info(sb, &i);
-    const struct wire_limits *l = &spec->limits;
+    struct wire_limits wanted = spec->limits, *l = &wanted;
+    skip_disk(sb, o, l);
     return (json_object_get(o, "image") && *spec->image && strcmp(spec->image, i.image) != 0) ||
            (l->memory && l->memory != i.limits.memory) || (l->cpu && l->cpu != i.limits.cpu) ||
-           (l->pids && l->pids != i.limits.pids);
+           (l->pids && l->pids != i.limits.pids) || (l->disk && l->disk != i.limits.disk);
 }
 
 static void update(struct sandbox *sb, const struct sandbox_spec *spec)
@@ -401,6 +424,11 @@ static bool change_limits(struct gateway *gw, struct exchange *x, struct sandbox
 {
     struct sandbox_info i;
     sandbox_get_info(sb, &i);
+    if (want->disk && !i.limits.disk && *i.disk) {
+        api_error(gw, x, 409, "LIMITS_NOT_POSSIBLE",
+                  "the sandbox was made without a disk limit, and cannot get one later");
+        return true;
+    }
     struct limiting *l = calloc(1, sizeof *l);
     if (!l) {
         api_error(gw, x, 503, "OUT_OF_MEMORY", "out of memory");
@@ -411,6 +439,7 @@ static bool change_limits(struct gateway *gw, struct exchange *x, struct sandbox
     l->limits.memory = want->memory ? want->memory : i.limits.memory;
     l->limits.cpu = want->cpu ? want->cpu : i.limits.cpu;
     l->limits.pids = want->pids ? want->pids : i.limits.pids;
+    l->limits.disk = want->disk ? want->disk : i.limits.disk;
     exchange_set_ops(x, &limiting_ops, l);
     int r = sandbox_set_limits(sb, &l->limits, on_limited, l);
     if (r == 1)
@@ -428,6 +457,7 @@ static void patch_go(struct gateway *gw, struct exchange *x, const char *name, c
     struct wire_limits want = {0};
     if (!sb || !read_size(gw, x, o, &want))
         return;
+    skip_disk(sb, o, &want);
     char *env =
         json_object_get(o, "env") ? json_dumps(json_object_get(o, "env"), JSON_COMPACT) : NULL;
     char *labels = json_object_get(o, "labels")
@@ -438,7 +468,7 @@ static void patch_go(struct gateway *gw, struct exchange *x, const char *name, c
     update_life(sb, o);
     free(env);
     free(labels);
-    if (!(want.memory || want.cpu || want.pids) || !change_limits(gw, x, sb, &want))
+    if (!(want.memory || want.cpu || want.pids || want.disk) || !change_limits(gw, x, sb, &want))
         answer_sandbox(gw, x, sb);
 }
 

@@ -12,23 +12,39 @@ struct asking {
     struct gateway *gw;
     struct exchange *x; /* NULL: the client has gone */
     char name[64];
-    bool has_stat;
-    struct wire_box_stat stat;
+    struct wire_box_stat stat; /* zeroes while it does not run */
+    uint64_t disk_bytes;
+    bool has_disk;
 };
 
-static void answer(struct gateway *gw, struct exchange *x, struct sandbox *sb,
-                   const struct wire_box_stat *st, uint64_t egress_bytes)
+static void answer(const struct asking *a, struct sandbox *sb, uint64_t egress_bytes)
 {
     CLEANUP_BUF struct buf b = {0};
+    const struct wire_box_stat *st = &a->stat;
     struct sandbox_info i;
     sandbox_get_info(sb, &i);
-    uint64_t cpu = i.cpu_ns_before + (st ? st->cpu_ns : 0);
-    buf_printf(&b, "{\"state\":\"%s\",\"activeCpuMs\":%.3f,\"memoryBytes\":%llu",
-               sandbox_state_name(i.state), (double)cpu / 1e6,
-               (unsigned long long)(st ? st->memory : 0));
-    buf_printf(&b, ",\"processes\":%u,\"oomKills\":%llu,\"egressBytes\":%llu}", st ? st->pids : 0,
-               (unsigned long long)(st ? st->oom_kills : 0), (unsigned long long)egress_bytes);
-    api_json(gw, x, 200, &b);
+    uint64_t cpu = i.used_before.cpu_ns + st->cpu_ns;
+    uint64_t memory = i.used_before.memory_mib_ms + st->memory_mib_ms;
+    buf_printf(&b, "{\"state\":\"%s\",\"activeCpuMs\":%.3f,\"memoryGiBSeconds\":%.6f",
+               sandbox_state_name(i.state), (double)cpu / 1e6, (double)memory / 1024 / 1000);
+    buf_printf(&b, ",\"memoryBytes\":%llu,\"processes\":%u,\"oomKills\":%llu",
+               (unsigned long long)st->memory, st->pids, (unsigned long long)st->oom_kills);
+    if (a->has_disk)
+        buf_printf(&b, ",\"diskBytes\":%llu", (unsigned long long)a->disk_bytes);
+    buf_printf(&b, ",\"egressBytes\":%llu}", (unsigned long long)egress_bytes);
+    api_json(a->gw, a->x, 200, &b);
+}
+
+/* NULL: answered, or nobody waits any more. */
+static struct sandbox *still_there(struct asking *a)
+{
+    struct sandbox *sb = sandbox_get(a->gw->manager, a->name);
+    if (a->x && !sb)
+        api_error(a->gw, a->x, 404, "SANDBOX_NOT_FOUND", "the sandbox was removed");
+    if (a->x && sb)
+        return sb;
+    free(a);
+    return NULL;
 }
 
 /* The last thing that is asked for. */
@@ -36,12 +52,11 @@ static void on_egress(void *user, const struct err *e, const struct wire_egress_
                       const char *data)
 {
     struct asking *a = user;
-    struct sandbox *sb = sandbox_get(a->gw->manager, a->name);
+    struct sandbox *sb = still_there(a);
     (void)data;
-    if (a->x && !sb)
-        api_error(a->gw, a->x, 404, "SANDBOX_NOT_FOUND", "the sandbox was removed");
-    else if (a->x)
-        answer(a->gw, a->x, sb, a->has_stat ? &a->stat : NULL, e->code ? 0 : r->value);
+    if (!sb)
+        return;
+    answer(a, sb, e->code ? 0 : r->value);
     free(a);
 }
 
@@ -54,21 +69,34 @@ static void ask_egress(struct asking *a, struct sandbox *sb)
     egress_call(a->gw, &m, NULL, 0, on_egress, a);
 }
 
+static void on_measured(void *user, const struct err *e, const struct wire_message *m)
+{
+    struct asking *a = user;
+    struct sandbox *sb = still_there(a);
+    const struct wire_disk_usage *u = m ? (const struct wire_disk_usage *)m->head : NULL;
+    if (!sb)
+        return;
+    a->has_disk = !e->code && u && m->len >= sizeof *u;
+    a->disk_bytes = a->has_disk ? u->bytes : 0;
+    ask_egress(a, sb);
+}
+
+static void ask_disk(struct asking *a, struct sandbox *sb)
+{
+    if (sandbox_measure(sb, on_measured, a) < 0)
+        ask_egress(a, sb);
+}
+
 static void on_stat(void *user, const struct err *e, const struct wire_message *m)
 {
     struct asking *a = user;
-    struct sandbox *sb = sandbox_get(a->gw->manager, a->name);
+    struct sandbox *sb = still_there(a);
     const struct wire_box_stat *st = m ? (const struct wire_box_stat *)m->head : NULL;
-    if (a->x && !sb)
-        api_error(a->gw, a->x, 404, "SANDBOX_NOT_FOUND", "the sandbox was removed");
-    else if (a->x) {
-        a->has_stat = !e->code && st && m->len >= sizeof *st;
-        if (a->has_stat)
-            a->stat = *st;
-        ask_egress(a, sb);
+    if (!sb)
         return;
-    }
-    free(a);
+    if (!e->code && st && m->len >= sizeof *st)
+        a->stat = *st;
+    ask_disk(a, sb);
 }
 
 static void on_gone(void *user)
@@ -94,9 +122,8 @@ static void usage(struct gateway *gw, struct exchange *x, const struct http_requ
     *a = (struct asking){.gw = gw, .x = x};
     memcpy(a->name, p->value[0], strlen(p->value[0]) + 1);
     exchange_set_ops(x, &asking_ops, a);
-    if (sandbox_stat(sb, on_stat, a) == 0)
-        return;
-    ask_egress(a, sb);
+    if (sandbox_stat(sb, on_stat, a) < 0)
+        ask_disk(a, sb);
 }
 
 const struct route api_usage_routes[] = {{"GET", "/v1/sandboxes/{name}/usage", usage, 0}};
@@ -110,13 +137,14 @@ static void on_changed(void *user, struct sandbox *sb)
     CLEANUP_BUF struct buf b = {0};
     struct sandbox_info i;
     sandbox_get_info(sb, &i);
-    if (!i.sleep_after_ms && !i.keep_alive && !i.cpu_ns_before) {
+    const struct sandbox_used *u = &i.used_before;
+    if (!i.sleep_after_ms && !i.keep_alive && !u->cpu_ns && !u->memory_mib_ms) {
         store_put_document(gw->store, "life", i.name, NULL);
         return;
     }
-    buf_printf(&b, "{\"sleepAfter\":%llu,\"keepAlive\":%s,\"cpu\":%llu}",
+    buf_printf(&b, "{\"sleepAfter\":%llu,\"keepAlive\":%s,\"cpu\":%llu,\"memory\":%llu}",
                (unsigned long long)i.sleep_after_ms, i.keep_alive ? "true" : "false",
-               (unsigned long long)i.cpu_ns_before);
+               (unsigned long long)u->cpu_ns, (unsigned long long)u->memory_mib_ms);
     if (!b.err)
         store_put_document(gw->store, "life", i.name, buf_str(&b));
 }
@@ -133,7 +161,9 @@ static void load(void *user, const char *id, const char *json)
     struct sandbox *sb = sandbox_get(gw->manager, id);
     json_t *o = json_loads(json, 0, NULL);
     if (sb && o) {
-        sandbox_set_cpu_before(sb, (uint64_t)api_integer(o, "cpu", 0));
+        sandbox_set_used_before(
+            sb, &(struct sandbox_used){.cpu_ns = (uint64_t)api_integer(o, "cpu", 0),
+                                       .memory_mib_ms = (uint64_t)api_integer(o, "memory", 0)});
         sandbox_set_life(sb, (uint64_t)api_integer(o, "sleepAfter", 0),
                          json_is_true(json_object_get(o, "keepAlive")));
     }

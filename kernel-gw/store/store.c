@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <sqlite3.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -36,8 +37,31 @@ static const char schema[] =
     " created INTEGER NOT NULL, last_used INTEGER NOT NULL) WITHOUT ROWID;"
     "CREATE TABLE IF NOT EXISTS documents ("
     " kind TEXT NOT NULL, id TEXT NOT NULL, json TEXT NOT NULL, PRIMARY KEY (kind, id)) WITHOUT "
-    "ROWID;"
-    "PRAGMA user_version = 1;";
+    "ROWID;";
+
+/* Steps from one version of the schema to the next; the first version is the schema above. */
+static const char *const migrations[] = {
+    "ALTER TABLE sandboxes ADD COLUMN disk_limit INTEGER NOT NULL DEFAULT 0",
+};
+
+static bool migrate(sqlite3 *db)
+{
+    sqlite3_stmt *q = NULL;
+    int version = 0;
+    if (sqlite3_prepare_v2(db, "PRAGMA user_version", -1, &q, NULL) == SQLITE_OK &&
+        sqlite3_step(q) == SQLITE_ROW)
+        version = sqlite3_column_int(q, 0);
+    sqlite3_finalize(q);
+    size_t n = sizeof migrations / sizeof *migrations;
+    for (size_t i = version > 1 ? (size_t)version - 1 : 0; i < n; i++) {
+        char text[200];
+        snprintf(text, sizeof text, "BEGIN; %s; PRAGMA user_version = %zu; COMMIT;", migrations[i],
+                 i + 2);
+        if (sqlite3_exec(db, text, NULL, NULL, NULL) != SQLITE_OK)
+            return false;
+    }
+    return true;
+}
 
 static int fail(struct store *s, struct err *e, const char *step)
 {
@@ -63,8 +87,8 @@ int store_open(uv_loop_t *loop, const char *path, struct store **ret, struct err
     s->timer.data = s;
     bool ok =
         s->dirty && sqlite3_open(path, &s->db) == SQLITE_OK &&
-        sqlite3_exec(s->db, schema, NULL, NULL, NULL) == SQLITE_OK &&
-        sqlite3_prepare_v2(s->db, "INSERT OR REPLACE INTO sandboxes VALUES (?,?,?,?,?,?,?,?,?,?)",
+        sqlite3_exec(s->db, schema, NULL, NULL, NULL) == SQLITE_OK && migrate(s->db) &&
+        sqlite3_prepare_v2(s->db, "INSERT OR REPLACE INTO sandboxes VALUES (?,?,?,?,?,?,?,?,?,?,?)",
                            -1, &s->put, NULL) == SQLITE_OK &&
         sqlite3_prepare_v2(s->db, "DELETE FROM sandboxes WHERE name = ?", -1, &s->del, NULL) ==
             SQLITE_OK &&
@@ -93,6 +117,7 @@ static void put(struct store *s, struct sandbox *sb)
     sqlite3_bind_int64(s->put, 8, i.limits.pids);
     sqlite3_bind_int64(s->put, 9, (sqlite3_int64)i.created_us);
     sqlite3_bind_int64(s->put, 10, (sqlite3_int64)i.last_used_us);
+    sqlite3_bind_int64(s->put, 11, (sqlite3_int64)i.limits.disk);
     if (sqlite3_step(s->put) != SQLITE_DONE)
         log_error("store", "write", "sandbox=%s error=%s", i.name,
                   log_quote(sqlite3_errmsg(s->db)));
@@ -183,7 +208,8 @@ int store_load(struct store *s, struct manager *m, struct err *e)
     int r;
     if (sqlite3_prepare_v2(
             s->db,
-            "SELECT name, disk, image, env, labels, memory, cpu, pids, created, last_used"
+            "SELECT name, disk, image, env, labels, memory, cpu, pids, created, last_used,"
+            " disk_limit"
             " FROM sandboxes ORDER BY created",
             -1, &q, NULL) != SQLITE_OK)
         return fail(s, e, "read registry");
@@ -196,7 +222,8 @@ int store_load(struct store *s, struct manager *m, struct err *e)
             .labels = (const char *)sqlite3_column_text(q, 4),
             .limits = {.memory = (uint64_t)sqlite3_column_int64(q, 5),
                        .cpu = (uint32_t)sqlite3_column_int64(q, 6),
-                       .pids = (uint32_t)sqlite3_column_int64(q, 7)},
+                       .pids = (uint32_t)sqlite3_column_int64(q, 7),
+                       .disk = (uint64_t)sqlite3_column_int64(q, 10)},
             .created_us = (uint64_t)sqlite3_column_int64(q, 8),
             .last_used_us = (uint64_t)sqlite3_column_int64(q, 9),
         };

@@ -11,6 +11,7 @@
 
 #include "sandbox/base/fd.h"
 #include "sandbox/base/log.h"
+#include "sandbox/fs/volume.h"
 
 static void box_free(struct box *b)
 {
@@ -34,6 +35,9 @@ static void on_closed(uv_handle_t *h)
 static void finish(struct box *b)
 {
     bool was_running = b->state == BOX_RUNNING || b->state == BOX_DYING;
+    struct cgroup_usage last;
+    if (was_running)
+        box_usage(b, &last);
     struct box_parts parts = b->parts;
     parts_init(&b->parts);
     list_remove(&b->link);
@@ -112,8 +116,40 @@ static int watch(struct box *b, uv_poll_t *poll, int fd, uv_poll_cb cb, int *ope
     return uv_poll_start(poll, UV_READABLE, cb);
 }
 
+static int limit_disk(const struct box_parts *p, uint64_t bytes, struct err *err)
+{
+    if (!p->limited)
+        return err_set(err, -EOPNOTSUPP, "limit disk",
+                       "the sandbox was made without a disk limit, and cannot get one later");
+    return volume_limit(p->disk_mount, bytes, err);
+}
+
+int box_limit_disk(struct box *b, uint64_t bytes, struct err *err)
+{
+    int r = bytes ? limit_disk(&b->parts, bytes, err) : 0;
+    if (r == 0 && bytes)
+        b->disk_limit = bytes;
+    return r;
+}
+
+int box_usage(struct box *b, struct cgroup_usage *ret)
+{
+    uint64_t now = uv_now(b->config->loop);
+    int r = cgroup_usage(b->parts.cgroup, ret);
+    if (r < 0)
+        return r;
+    if (b->sampled_ms)
+        b->memory_mib_ms +=
+            ((ret->memory + b->sampled_memory) / 2 >> 10) * (now - b->sampled_ms) >> 10;
+    b->cpu_ns = ret->cpu_ns;
+    b->sampled_ms = now;
+    b->sampled_memory = ret->memory;
+    return 0;
+}
+
 struct box *box_create(const struct box_config *config, struct box_parts *take_parts,
-                       const char *image, const struct cgroup_limits *limits, struct err *err)
+                       const char *image, const struct cgroup_limits *limits, uint64_t disk_limit,
+                       struct err *err)
 {
     struct box *b = calloc(1, sizeof *b);
     int sync[2] = {-1, -1}, link[2] = {-1, -1};
@@ -131,6 +167,7 @@ struct box *box_create(const struct box_config *config, struct box_parts *take_p
     b->sync = sync[0];
     b->init_link = link[0];
     b->limits = *limits;
+    b->disk_limit = disk_limit;
     snprintf(b->image, sizeof b->image, "%s", image);
     list_init(&b->link);
     list_init(&b->contexts);
@@ -147,6 +184,8 @@ struct box *box_create(const struct box_config *config, struct box_parts *take_p
                  take_parts->disk_mount,
                  config->filter};
     r = cgroup_set_limits(take_parts->cgroup, limits, err);
+    if (r == 0 && disk_limit)
+        r = limit_disk(take_parts, disk_limit, err);
     if (r == 0 &&
         (r = config->events->clone(config->owner, b, &req, fds, sizeof fds / sizeof *fds)) < 0)
         err_set(err, r, "ask zygote", NULL);
@@ -177,7 +216,8 @@ void box_cloned(struct box *b, pid_t pid, int take_pidfd, const struct err *err)
         return;
     }
     /* The mounts and the namespace now live in the box. */
-    b->parts.disk_mount = fd_close(b->parts.disk_mount);
+    if (!b->parts.limited)
+        b->parts.disk_mount = fd_close(b->parts.disk_mount);
     b->parts.image_mount = fd_close(b->parts.image_mount);
     b->parts.runtime_mount = fd_close(b->parts.runtime_mount);
     struct wire_head go = {.type = WIRE_READY};

@@ -50,6 +50,9 @@ struct box {
     struct box_parts parts;
     char image[WIRE_NAME];
     struct cgroup_limits limits;
+    uint64_t disk_limit;            /* 0 = none */
+    uint64_t cpu_ns, memory_mib_ms; /* as of the last box_usage, in the end of its whole life */
+    uint64_t sampled_ms, sampled_memory;
     uint32_t request_seq; /* of the BOX_CREATE, DESTROY being answered; owner's */
     bool held;            /* running, not told to G yet; owner's */
     int remove_disk;      /* what happens to the disk when it dies: 0 keep, 1 remove */
@@ -75,12 +78,17 @@ struct kept_context {
     size_t blob_len;
 };
 
-/* Takes the parts. NULL + *err on failure to even begin (parts are undone). */
+/* Takes the parts. disk_limit 0: none. NULL + *err on failure to even begin (parts are undone). */
 struct box *box_create(const struct box_config *config, struct box_parts *take_parts,
-                       const char *image, const struct cgroup_limits *limits, struct err *err);
+                       const char *image, const struct cgroup_limits *limits, uint64_t disk_limit,
+                       struct err *err);
 /* The zygote's answer: pid and pidfd (taken), or err. */
 void box_cloned(struct box *b, pid_t pid, int take_pidfd, const struct err *err);
 /* Kills everything in it; `gone` follows. */
 void box_kill(struct box *b, int remove_disk);
+/* What it uses; samples its memory, so this should be called every now and then. Negative errno. */
+int box_usage(struct box *b, struct cgroup_usage *ret);
+/* -EOPNOTSUPP: its disk can have no limit. Call when it has its parts; 0 is no change. */
+int box_limit_disk(struct box *b, uint64_t bytes, struct err *err);
 struct kept_context *box_find_context(struct box *b, uint32_t number);
 void box_drop_context(struct kept_context *c);

@@ -17,7 +17,9 @@
 #include "sandbox/base/fd.h"
 #include "sandbox/base/id.h"
 #include "sandbox/fs/mount.h"
+#include "sandbox/fs/volume.h"
 
+#define VOLUME "volume"
 enum { REMOVE_ROUNDS = 10 * 1000 * 1000 };
 
 struct disks {
@@ -179,27 +181,49 @@ static uint32_t take_slot(struct disks *d)
     return 0;
 }
 
-int disk_new(struct disks *d, char ret_id[DISK_ID], uint32_t *ret_slot, struct err *err)
+static int make_dirs(int at, uid_t uid)
 {
     static const char *const dirs[] = {"upper", "work"};
+    for (int i = 0; i < 2; i++)
+        if (mkdirat(at, dirs[i], 0755) < 0 || fchownat(at, dirs[i], uid, uid, 0) < 0)
+            return -errno;
+    return 0;
+}
+
+int disk_new(struct disks *d, int limited, char ret_id[DISK_ID], uint32_t *ret_slot,
+             struct err *err)
+{
     uint32_t slot = take_slot(d);
+    struct err why = {0};
     if (!slot)
         return err_set(err, -EMFILE, "make disk", "all %d uid ranges are in use", UID_SLOTS - 1);
     uid_t uid = disks_uid(d, slot);
     id_hex(ret_id, (DISK_ID - 1) / 2);
     int r = mkdirat(d->dir, ret_id, 0711) < 0 ? -errno : 0;
     CLEANUP_FD int disk = r < 0 ? -1 : openat(d->dir, ret_id, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    for (int i = 0; r == 0 && i < 2; i++)
-        if (mkdirat(disk, dirs[i], 0755) < 0 || fchownat(disk, dirs[i], uid, uid, 0) < 0)
-            r = -errno;
+    if (r == 0)
+        r = make_dirs(disk, uid);
+    if (r == 0 && limited)
+        r = volume_make(disk, VOLUME, &why);
     if (r < 0) {
         struct err ignored = {0};
         disk_remove(d, ret_id, &ignored);
         d->used[slot] = 0;
-        return err_set(err, r, "make disk", NULL);
+        if (!why.code)
+            return err_set(err, r, "make disk", NULL);
+        if (err)
+            *err = why;
+        return r;
     }
     *ret_slot = slot;
     return 0;
+}
+
+int disk_is_limited(const struct disks *d, const char *id)
+{
+    char path[64];
+    snprintf(path, sizeof path, "%s/" VOLUME, id);
+    return valid_id(id) && faccessat(d->dir, path, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
 int disk_find(struct disks *d, const char *id, uint32_t *ret_slot, struct err *err)
@@ -209,9 +233,18 @@ int disk_find(struct disks *d, const char *id, uint32_t *ret_slot, struct err *e
     return 0;
 }
 
+int disk_open(const struct disks *d, const char *id, struct err *err)
+{
+    int fd = valid_id(id) ? openat(d->dir, id, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+    return fd < 0 ? err_set(err, -ENOENT, "open disk", "the disk of this sandbox is gone") : fd;
+}
+
 int disk_mount(struct disks *d, const char *id, int *ret_mount, struct err *err)
 {
-    return mount_clone(d->dir, id, 0, ret_mount, err);
+    char path[64];
+    snprintf(path, sizeof path, "%s/" VOLUME, id);
+    return disk_is_limited(d, id) ? volume_mount(d->dir, path, ret_mount, err)
+                                  : mount_clone(d->dir, id, 0, ret_mount, err);
 }
 
 int disk_remove(struct disks *d, const char *id, struct err *err)
@@ -229,15 +262,16 @@ int disk_remove(struct disks *d, const char *id, struct err *err)
     return 0;
 }
 
-int disk_touched(struct disks *d, const char *id, const char *path)
+int disk_touched(struct disks *d, const char *id, int mount, const char *path)
 {
     char full[512];
     struct open_how how = {.flags = O_PATH | O_CLOEXEC,
                            .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV};
     if (!valid_id(id))
         return 0;
-    snprintf(full, sizeof full, "%s/upper/%s", id, path + (*path == '/'));
-    CLEANUP_FD int fd = (int)syscall(SYS_openat2, d->dir, full, &how, sizeof how);
+    snprintf(full, sizeof full, "%s/upper/%s", mount < 0 ? id : ".", path + (*path == '/'));
+    CLEANUP_FD int fd =
+        (int)syscall(SYS_openat2, mount < 0 ? d->dir : mount, full, &how, sizeof how);
     /* A link or anything odd on the way means that the box changed it, too. */
     return fd >= 0 || (errno != ENOENT && errno != ENOTDIR) ? 1 : errno == ENOTDIR;
 }

@@ -1,6 +1,7 @@
 /*
- * Disks of boxes: STATE/disks/<id>/{upper,work}, owned by the first uid of the box's range. The
- * owner on disk is the record of which uid range the disk belongs to, so a range is never given to
+ * Disks of boxes: STATE/disks/<id>/{upper,work}, owned by the first uid of the box's range. A disk
+ * with a limit has the two in a file system of its own, STATE/disks/<id>/volume. The owner on disk
+ * is the record of which uid range the disk belongs to, so a range is never given to
  * two disks. Removal is by rename into STATE/trash and a separate process, because the tree is
  * hostile and may be huge. Runs in B.
  */
@@ -19,16 +20,20 @@ struct disks;
 int disks_open(const char *state_dir, uint32_t uid_base, struct disks **ret, struct err *err);
 void disks_close(struct disks *d);
 
-/* A new disk with a free uid slot. */
-int disk_new(struct disks *d, char ret_id[DISK_ID], uint32_t *ret_slot, struct err *err);
+/* A new disk with a free uid slot; limited: one that can have a limit. */
+int disk_new(struct disks *d, int limited, char ret_id[DISK_ID], uint32_t *ret_slot,
+             struct err *err);
 /* The slot of an existing disk. -ENOENT. */
 int disk_find(struct disks *d, const char *id, uint32_t *ret_slot, struct err *err);
-/* Detached mount of the disk's directory. */
+int disk_is_limited(const struct disks *d, const char *id);
+/* Its directory: upper, work, volume. -ENOENT. */
+int disk_open(const struct disks *d, const char *id, struct err *err);
+/* Detached mount of what holds upper and work. */
 int disk_mount(struct disks *d, const char *id, int *ret_mount, struct err *err);
 /* Takes the disk out of the way and frees its slot; the bytes go in the background. The box must be
  * dead. */
 int disk_remove(struct disks *d, const char *id, struct err *err);
 /* Whether the box wrote anything under that path (relative to its root). Follows no links out of
- * the disk. */
-int disk_touched(struct disks *d, const char *id, const char *path);
+ * the disk. mount: of a limited disk, else -1. */
+int disk_touched(struct disks *d, const char *id, int mount, const char *path);
 uint32_t disks_uid(const struct disks *d, uint32_t slot);

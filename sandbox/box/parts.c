@@ -44,7 +44,7 @@ static int mounts_make(const struct parts_source *src, struct box_parts *p, stru
     return r;
 }
 
-int parts_make(const struct parts_source *src, const char *disk, int take_netns,
+int parts_make(const struct parts_source *src, const char *disk, int limited, int take_netns,
                struct box_parts *ret, struct err *err)
 {
     struct box_parts p;
@@ -56,9 +56,10 @@ int parts_make(const struct parts_source *src, const char *disk, int take_netns,
         snprintf(p.disk, sizeof p.disk, "%s", disk);
         r = disk_find(src->disks, disk, &p.slot, err);
     } else {
-        r = disk_new(src->disks, p.disk, &p.slot, err);
+        r = disk_new(src->disks, limited, p.disk, &p.slot, err);
         p.new_disk = r == 0;
     }
+    p.limited = r == 0 && disk_is_limited(src->disks, p.disk);
     if (r == 0)
         r = netns_configure(p.netns, p.listeners, err);
     if (r == 0)

@@ -9,6 +9,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "sandbox/fs/volume.h"
+
 enum kind { TEXT16, TEXT128, TEXT256, U32, BYTES };
 
 static const struct option_def {
@@ -36,6 +38,8 @@ static const struct option_def {
      "default CPU limit in thousandths of a CPU; 0 = none (the default)"},
     {"pids", U32, offsetof(struct config, pids),
      "default limit of processes and threads; default 1024"},
+    {"disk", BYTES, offsetof(struct config, disk),
+     "default disk limit of a sandbox, e.g. 4G, at most 64G; 0 = none (the default)"},
     {"cull-idle", U32, offsetof(struct config, cull_idle),
      "end Jupyter kernels that nobody used for so many seconds; default 0: never"},
     {"egress-resolver", TEXT128, offsetof(struct config, egress_resolver),
@@ -215,6 +219,8 @@ int config_load(struct config *c, int argc, char **argv, struct err *err)
         strcmp(c->ws_compression, "never") && strcmp(c->ws_compression, "always"))
         return err_set(err, -EINVAL, "read options",
                        "--ws-compression is auto, never or always, not %s", c->ws_compression);
+    if (c->disk > VOLUME_BYTES)
+        return err_set(err, -EINVAL, "read options", "--disk is at most 64G");
     locate(c);
     if (!*c->image_dir)
         snprintf(c->image_dir, sizeof c->image_dir, "%.240s/images", c->state_dir);

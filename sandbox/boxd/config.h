@@ -25,7 +25,7 @@ struct config {
     uint32_t zygote_clones;    /* a zygote is replaced after so many clones */
     uint32_t cull_idle;        /* seconds until an idle Jupyter kernel is ended, 0 = never */
     char ws_compression[16];   /* auto, never or always */
-    uint64_t memory;           /* default limits of a box */
+    uint64_t memory, disk;     /* default limits of a box */
     uint32_t cpu, pids;
     int quiet;
 };

@@ -191,6 +191,8 @@ static void stop(struct server *s)
         return;
     s->stopping = true;
     log_info("server", "stopping", NULL);
+    LIST_FOREACH (it, &s->boxes)
+        request_box_used(s, LIST_ENTRY(it, struct box, link));
     child_stop(s->gateway);
     child_stop(s->egress);
     zygotes_stop(s);
@@ -310,6 +312,7 @@ int main(int argc, char **argv)
         watch_signal(&s, &s.sigterm, on_signal, SIGTERM);
         watch_signal(&s, &s.sigint, on_signal, SIGINT);
         s.box_config = (struct box_config){&s.loop, s.disks, s.filter, &box_events, &s};
+        usage_start(&s);
         r = egress_start(&s, &err);
     }
     if (r == 0)

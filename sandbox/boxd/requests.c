@@ -58,6 +58,9 @@ static void on_create(struct request *r)
     terminate(req.disk, sizeof req.disk);
     memcpy(want.disk, req.disk, sizeof want.disk);
     want.limits = with_defaults(s, &req.limits);
+    want.disk_limit = req.limits.disk ? req.limits.disk : s->config.disk;
+    if (*want.disk && !req.limits.disk && !disk_is_limited(s->disks, want.disk))
+        want.disk_limit = 0; /* older than the server's default */
     LIST_FOREACH (it, &s->boxes) {
         if (*want.disk && !strcmp(LIST_ENTRY(it, struct box, link)->parts.disk, want.disk))
             err_set(&err, -EBUSY, "create box", "its disk is in use by a running box");
@@ -92,7 +95,7 @@ static void on_stat(struct request *r)
     struct cgroup_usage u;
     struct wire_box_stat stat = {.h = *r->h};
     struct err err = {0};
-    int e = cgroup_usage(r->box->parts.cgroup, &u);
+    int e = box_usage(r->box, &u);
     if (e < 0) {
         err_set(&err, e, "read usage", NULL);
         gateway_reply(r->s, r->h, &err, 0);
@@ -100,9 +103,12 @@ static void on_stat(struct request *r)
     }
     stat.cpu_ns = u.cpu_ns;
     stat.memory = u.memory;
+    stat.memory_mib_ms = r->box->memory_mib_ms;
     stat.oom_kills = u.oom_kills;
     stat.pids = u.pids;
-    stat.packages_changed = (uint32_t)disk_touched(r->s->disks, r->box->parts.disk, site_packages);
+    const struct box_parts *p = &r->box->parts;
+    stat.packages_changed = (uint32_t)disk_touched(r->s->disks, p->disk,
+                                                   p->limited ? p->disk_mount : -1, site_packages);
     gateway_send(r->s, &stat, sizeof stat, NULL, 0);
 }
 
@@ -111,11 +117,19 @@ static void on_limits(struct request *r)
     const struct wire_box_limits *req = (const void *)r->msg;
     struct cgroup_limits want = with_defaults(r->s, &req->limits);
     struct err err = {0};
-    if (cgroup_set_limits(r->box->parts.cgroup, &want, &err) == 0)
+    if (cgroup_set_limits(r->box->parts.cgroup, &want, &err) == 0 &&
+        box_limit_disk(r->box, req->limits.disk, &err) == 0)
         r->box->limits = want;
     else if (cgroup_set_limits(r->box->parts.cgroup, &r->box->limits, NULL) < 0)
         log_warn("box", "limits_half_set", "box=%llu", (unsigned long long)r->h->box);
     gateway_reply(r->s, r->h, err.code ? &err : NULL, 0);
+}
+
+static void on_disk_usage(struct request *r)
+{
+    struct wire_disk req = *(const struct wire_disk *)r->msg;
+    terminate(req.disk, sizeof req.disk);
+    usage_measure(r->s, r->h, req.disk);
 }
 
 static void on_sockets(struct request *r)
@@ -203,6 +217,8 @@ static const struct rule {
      on_disk_remove},
     {WIRE_BOX_STAT, sizeof(struct wire_head), sizeof(struct wire_head), 0, ANSWERED | NEEDS_BOX,
      on_stat},
+    {WIRE_DISK_USAGE, sizeof(struct wire_disk), sizeof(struct wire_disk), 0, ANSWERED,
+     on_disk_usage},
     {WIRE_BOX_SOCKETS, sizeof(struct wire_head), sizeof(struct wire_head), 0, ANSWERED | NEEDS_BOX,
      on_sockets},
     {WIRE_BOX_KEEP, sizeof(struct wire_head), WIRE_MSG_MAX, 0, NEEDS_BOX, on_box_keep},
@@ -245,8 +261,9 @@ void request_dispatch(struct server *s, const uint8_t *msg, size_t len, int *fds
 
 static struct wire_box_created describe(const struct box *b, uint32_t type, uint32_t seq)
 {
-    struct wire_box_created m = {.h = {.type = type, .seq = seq, .box = b->number},
-                                 .limits = {b->limits.memory, b->limits.cpu, b->limits.pids}};
+    struct wire_box_created m = {
+        .h = {.type = type, .seq = seq, .box = b->number},
+        .limits = {b->limits.memory, b->limits.cpu, b->limits.pids, b->disk_limit}};
     snprintf(m.disk, sizeof m.disk, "%s", b->parts.disk);
     snprintf(m.image, sizeof m.image, "%s", b->image);
     return m;
@@ -296,6 +313,24 @@ void request_box_failed(struct server *s, uint32_t seq, const struct err *err)
     gateway_reply(s, &to, err, 0);
 }
 
+static void tell_used(struct server *s, struct box *b, enum wire_type type, int status)
+{
+    struct wire_gone m = {.h = {.type = type, .box = b->number},
+                          .status = status,
+                          .cpu_ns = b->cpu_ns,
+                          .memory_mib_ms = b->memory_mib_ms};
+    gateway_send(s, &m, sizeof m, NULL, 0);
+}
+
+void request_box_used(struct server *s, struct box *b)
+{
+    struct cgroup_usage u;
+    if (b->state == BOX_RUNNING || b->state == BOX_DYING) {
+        box_usage(b, &u);
+        tell_used(s, b, WIRE_BOX_USED, 0);
+    }
+}
+
 void request_box_gone(void *owner, struct box *b, int status)
 {
     struct server *s = owner;
@@ -303,8 +338,8 @@ void request_box_gone(void *owner, struct box *b, int status)
         struct wire_head to = {.seq = b->request_seq, .box = b->number};
         gateway_reply(s, &to, NULL, 0);
     }
-    struct wire_gone gone = {.h = {.type = WIRE_BOX_GONE, .box = b->number}, .status = status};
-    gateway_send(s, &gone, sizeof gone, NULL, 0);
+    if (!s->stopping) /* else it was told before */
+        tell_used(s, b, WIRE_BOX_GONE, status);
     egress_close(s, b->number);
 }
 

@@ -33,6 +33,8 @@ struct server {
     struct zygotes *zygotes;
     struct child *gateway, *egress;
     uv_signal_t sigterm, sigint, sigchld;
+    uv_timer_t sampler;
+    struct list measures; /* usage.c: disks being measured, and those that wait for it */
     char gateway_state[64], egress_state[64]; /* their directories as G and E see them */
     char handlers[64];                        /* the worker's files, the same */
     uint8_t egress_ca_key[32], egress_secrets_key[32];
@@ -53,6 +55,7 @@ struct box_request {
     uint32_t seq; /* of the gateway's request */
     char disk[DISK_ID];
     struct cgroup_limits limits;
+    uint64_t disk_limit; /* 0 = none */
 };
 int zygotes_create_box(struct server *s, const char *image, const struct box_request *req,
                        struct err *err);
@@ -78,10 +81,16 @@ void egress_open(struct server *s, const struct box_parts *p);
 void egress_close(struct server *s, uint64_t box);
 void egress_link_gateway(struct server *s); /* a fresh link between G and E, to both */
 
+/* usage.c: memory of all boxes sampled over time, disks measured */
+void usage_start(struct server *s);
+/* Answers with struct wire_disk_usage, or an error. */
+void usage_measure(struct server *s, const struct wire_head *to, const char *disk);
+
 /* requests.c: the monitor's table */
 void request_dispatch(struct server *s, const uint8_t *msg, size_t len, int *fds, size_t nfds);
 void request_box_created(void *owner, struct box *b, const struct err *err);
 void request_box_trusted(struct server *s, struct box *b); /* its certificate has come */
+void request_box_used(struct server *s, struct box *b);    /* before the gateway ends */
 void request_box_gone(void *owner, struct box *b, int status);
 void request_box_failed(struct server *s, uint32_t seq, const struct err *err);
 void request_hand_over(struct server *s); /* HELLO and everything that lives, to a new gateway */

@@ -232,11 +232,12 @@ static int launch(struct image *im, struct err *err)
 
 /* ---- parts in advance ---- */
 
-static int make_parts(struct image *im, const char *disk, struct box_parts *ret, struct err *err)
+static int make_parts(struct image *im, const char *disk, bool limited, struct box_parts *ret,
+                      struct err *err)
 {
     struct server *s = im->all->server;
     struct parts_source src = source(im);
-    int r = parts_make(&src, disk, im->netns[--im->nnetns], ret, err);
+    int r = parts_make(&src, disk, limited, im->netns[--im->nnetns], ret, err);
     if (r < 0)
         return r;
     ret->number = ++s->next_box;
@@ -292,7 +293,7 @@ static void on_idle(uv_idle_t *h)
         struct image *im = LIST_ENTRY(it, struct image, link);
         struct err err = {0};
         if (want_more(im) && im->nnetns) {
-            if (make_parts(im, "", &im->parts[im->nparts], &err) == 0)
+            if (make_parts(im, "", zs->server->config.disk, &im->parts[im->nparts], &err) == 0)
                 im->nparts++;
             else
                 log_error("box", "parts_failed", "step=%s reason=%s", log_quote(err.step),
@@ -324,14 +325,14 @@ static int create_now(struct image *im, struct box_request *req, struct err *err
     struct box_parts parts;
     int r = 0;
 
-    if (!*req->disk && im->nparts)
+    if (!*req->disk && im->nparts && !req->disk_limit == !s->config.disk)
         parts = im->parts[--im->nparts];
     else
-        r = make_parts(im, req->disk, &parts, err);
+        r = make_parts(im, req->disk, req->disk_limit, &parts, err);
     if (r < 0)
         return r;
     uint64_t number = parts.number;
-    struct box *b = box_create(&s->box_config, &parts, im->sha, &req->limits, err);
+    struct box *b = box_create(&s->box_config, &parts, im->sha, &req->limits, req->disk_limit, err);
     if (!b) {
         egress_close(s, number);
         return err && err->code ? err->code : -EIO;
@@ -345,7 +346,7 @@ static void serve_waiting(struct image *im)
     while (!list_empty(&im->waiting) && current(im) && (im->nparts || im->nnetns)) {
         struct box_request *req = LIST_ENTRY(im->waiting.next, struct box_request, link);
         struct err err = {0};
-        if (*req->disk && !im->nnetns)
+        if ((*req->disk || !req->disk_limit != !im->all->server->config.disk) && !im->nnetns)
             break;
         list_remove(&req->link);
         if (create_now(im, req, &err) < 0)

@@ -125,6 +125,16 @@ static bool parse(const uint8_t *m, size_t n, struct operation *op, char *string
     return op->rq.h.type < sizeof operations / sizeof *operations && operations[op->rq.h.type];
 }
 
+/* What is still on its way here belongs to nothing. It is read all the same: an end with unread
+ * messages is an error to the other side, in place of what was told it last. */
+static void leave(struct helper *h)
+{
+    shutdown(h->sock, SHUT_RD);
+    while (recv(h->sock, h->in, sizeof h->in, 0) > 0)
+        ;
+    exit(0);
+}
+
 static void run(struct helper *h, size_t n)
 {
     static char strings[FILES_MSG_MAX];
@@ -141,7 +151,7 @@ static void run(struct helper *h, size_t n)
         snprintf(h->text, sizeof h->text, "%s", strerror(-r));
     helper_send(h, FILES_ERROR, 0, (uint64_t)-r, h->text, strlen(h->text));
     if (op.rq.h.type == FILES_WRITE || op.rq.h.type == FILES_UNPACK)
-        exit(0); /* what is still on its way here belongs to nothing */
+        leave(h);
 }
 
 int main(void)

@@ -2,39 +2,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/loop.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "sandbox/base/fd.h"
-
-/* A loop device for kernels whose erofs cannot read a file directly; it frees itself with the last
- * mount. */
-static int loop_open(const char *path, char *device, size_t cap, struct err *err)
-{
-    CLEANUP_FD int control = open("/dev/loop-control", O_RDWR | O_CLOEXEC);
-    CLEANUP_FD int file = open(path, O_RDONLY | O_CLOEXEC);
-    if (control < 0 || file < 0)
-        return err_set(err, -errno, "open loop device", NULL);
-    for (int attempt = 0; attempt < 16; attempt++) {
-        int n = ioctl(control, LOOP_CTL_GET_FREE);
-        if (n < 0)
-            return err_set(err, -errno, "find a free loop device", NULL);
-        snprintf(device, cap, "/dev/loop%d", n);
-        CLEANUP_FD int loop = open(device, O_RDWR | O_CLOEXEC);
-        struct loop_config c = {.fd = (uint32_t)file,
-                                .info.lo_flags = LO_FLAGS_READ_ONLY | LO_FLAGS_AUTOCLEAR};
-        if (loop >= 0 && ioctl(loop, LOOP_CONFIGURE, &c) == 0)
-            return STEAL_FD(loop);
-        if (loop >= 0 && errno != EBUSY)
-            return err_set(err, -errno, "configure loop device", NULL);
-    }
-    return err_set(err, -EBUSY, "configure loop device", "all loop devices were taken");
-}
+#include "sandbox/fs/loop.h"
 
 static int erofs_try(const char *source, int *ret_fd)
 {
@@ -66,8 +41,9 @@ int mount_erofs(const char *image_path, int *ret_fd, struct err *err)
         return 0;
     if (r == -ENODEV)
         return err_set(err, r, "mount image", "this kernel has no erofs (CONFIG_EROFS_FS)");
+    /* its erofs cannot read a file directly */
     char device[32];
-    CLEANUP_FD int loop = loop_open(image_path, device, sizeof device, err);
+    CLEANUP_FD int loop = loop_open(file, true, device, sizeof device, err);
     if (loop < 0)
         return loop;
     r = erofs_try(device, ret_fd);

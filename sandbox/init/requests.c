@@ -230,6 +230,16 @@ static void handle_list(struct init_requests *r, const uint8_t *m)
         reply_code(r, &l.h, -EINVAL, NULL);
 }
 
+static void handle_work(struct init_requests *r, const struct wire_head *h)
+{
+    struct wire_reply m = {.h = {.type = WIRE_REPLY, .seq = h->seq, .box = h->box}};
+    LIST_FOREACH (it, &r->processes->list) {
+        const struct process *p = LIST_ENTRY(it, struct process, item);
+        m.value += p->start.flags & WIRE_PROCESS_AWAKE && p->state != WIRE_PROCESS_ENDED;
+    }
+    (void)fd_send_wait(r->link, &m, sizeof m, NULL, 0, 1000);
+}
+
 static void handle_connect(struct init_requests *r, const uint8_t *m)
 {
     struct wire_port w;
@@ -249,6 +259,7 @@ bool requests_handle(struct init_requests *r, const uint8_t *m, size_t n, int *f
                  {WIRE_PROCESS_LIST, sizeof(struct wire_process_list)},
                  {WIRE_PROCESS_REMOVE, sizeof(struct wire_process_name)},
                  {WIRE_SESSION_RUN, sizeof(struct wire_session_run)},
+                 {WIRE_PROCESS_WORK, sizeof(struct wire_head)},
                  {WIRE_PORT_CONNECT, sizeof(struct wire_port)}};
     size_t i = 0;
     while (i < sizeof sizes / sizeof *sizes && sizes[i].type != h->type)
@@ -271,6 +282,8 @@ bool requests_handle(struct init_requests *r, const uint8_t *m, size_t n, int *f
         handle_remove(r, m);
     else if (h->type == WIRE_SESSION_RUN)
         handle_session_run(r, m, n, fds, nfds);
+    else if (h->type == WIRE_PROCESS_WORK)
+        handle_work(r, h);
     else
         handle_connect(r, m);
     return true;

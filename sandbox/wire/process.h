@@ -34,7 +34,8 @@ enum wire_process_flags {
     WIRE_PROCESS_STDIN = 1,  /* a pipe that streams write to; else /dev/null */
     WIRE_PROCESS_TIED = 2,   /* the stream of START is its owner: when it closes, all is killed */
     WIRE_PROCESS_SCRIPT = 4, /* the last argument is a script: given as a file, whatever its size */
-    WIRE_PROCESS_SPEC_FD = 8 /* the spec is in a memfd, the first descriptor */
+    WIRE_PROCESS_SPEC_FD = 8, /* the spec is in a memfd, the first descriptor */
+    WIRE_PROCESS_AWAKE = 16   /* while it runs, or is to be started again, the box does not sleep */
 };
 
 /*

@@ -21,6 +21,7 @@ enum wire_type {
     WIRE_ADOPT_CONTEXT, /* struct wire_context, tail: kept blob; fds: G's end of the frame socket */
     WIRE_ADOPT_END,     /* head only: nothing more to take over */
     WIRE_BOX_GONE,      /* struct wire_gone: init of that box has ended; its contexts are dropped */
+    WIRE_BOX_USED,      /* struct wire_gone: the server stops, and this is what the box has used */
     WIRE_EGRESS_LINK,   /* to G and to E: head only; fds: a fresh SEQPACKET link between the two */
 
     /* B -> E */
@@ -72,11 +73,13 @@ enum wire_type {
     WIRE_SESSION_RUN,         /* struct wire_session_run -> WIRE_REPLY once it is queued */
     WIRE_PORT_CONNECT, /* struct wire_port -> WIRE_REPLY + fds: a socket connected to that port of
                           the box's loopback */
+    WIRE_PROCESS_WORK, /* head only -> WIRE_REPLY, value: processes that keep the box awake */
     WIRE_FILES_OPEN = 144, /* struct wire_files_open; fds: the helper's end of a socket that speaks
                               sandbox/wire/files.h */
     WIRE_BOX_SOCKETS,      /* G -> B, head only -> WIRE_REPLY + fds: an IPv4 and perhaps an IPv6 TCP
                               socket of the box's network, not connected */
     WIRE_BOX_LIMITS,       /* G -> B, struct wire_box_limits: of a running box, from now on */
+    WIRE_DISK_USAGE,       /* G -> B, struct wire_disk: what it takes -> struct wire_disk_usage */
 
     /* G -> E, each answered by struct wire_egress_reply of the same type; longer data beside it in
        a memfd */
@@ -149,6 +152,7 @@ struct wire_limits {
     uint64_t memory; /* bytes, 0 = the server's default */
     uint32_t cpu;    /* thousandths of a CPU, 0 = default */
     uint32_t pids;   /* processes and threads, 0 = default */
+    uint64_t disk;   /* bytes, 0 = default; none when the default is 0, too */
 };
 
 struct wire_box_create {
@@ -184,6 +188,7 @@ struct wire_box_stat {
     struct wire_head h;
     uint64_t cpu_ns;           /* CPU time used so far */
     uint64_t memory;           /* bytes charged now */
+    uint64_t memory_mib_ms;    /* MiB times milliseconds so far, sampled */
     uint64_t oom_kills;        /* processes killed for memory so far */
     uint32_t pids;             /* tasks now */
     uint32_t packages_changed; /* the box wrote under the interpreter's site-packages: start
@@ -192,7 +197,13 @@ struct wire_box_stat {
 
 struct wire_gone {
     struct wire_head h;
-    int32_t status; /* wait status of init */
+    int32_t status;                 /* wait status of init */
+    uint64_t cpu_ns, memory_mib_ms; /* of its whole life */
+};
+
+struct wire_disk_usage {
+    struct wire_head h;
+    uint64_t bytes;
 };
 
 struct wire_context {

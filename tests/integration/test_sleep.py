@@ -104,7 +104,7 @@ def test_limits_change_while_it_runs(server: Any, box: str) -> None:
     hungry = "x = bytearray(400 << 20); len(x)"
     assert server.run(box, hungry)["error"]["code"] == "OUT_OF_MEMORY"
     r = server.call("PATCH", f"/v1/sandboxes/{box}", json={"limits": {"memory": 1 << 30, "cpu": 2, "pids": 300}})
-    assert r.json()["limits"] == {"memory": 1 << 30, "cpu": 2, "pids": 300}
+    assert r.json()["limits"] == {"memory": 1 << 30, "cpu": 2, "pids": 300, "disk": 2 * 10**9}
     assert server.run(box, hungry)["results"][0]["data"]["text/plain"] == str(400 << 20)
     forks = "import subprocess\nps = []\nfor _ in range(60): ps.append(subprocess.Popen(['sleep', '5']))"
     assert server.run(box, forks)["status"] == "ok"

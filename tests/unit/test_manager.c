@@ -183,11 +183,10 @@ static void on_b(uv_poll_t *h, int status, int events)
     }
 }
 
-static void on_gone(void *user, uint64_t box, int status)
+static void on_gone(void *user, const struct wire_gone *m)
 {
     (void)user;
-    (void)box;
-    (void)status;
+    (void)m;
 }
 static void on_message(void *user, const struct wire_message *m)
 {
@@ -198,7 +197,7 @@ static void on_closed(void *user)
 {
     (void)user;
 }
-static const struct boxes_ops ops = {.gone = on_gone, .message = on_message, .closed = on_closed};
+static const struct boxes_ops ops = {.gone = on_gone, .used = on_gone, .message = on_message, .closed = on_closed};
 
 static struct world *world_new(void)
 {

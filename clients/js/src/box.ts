@@ -11,7 +11,7 @@ export interface SandboxOptions {
   env?: Record<string, string>;
   labels?: Record<string, string>;
   limits?: Limits;
-  /** CPUs and memory by a name: lite, basic, standard-1 to standard-4; limits win. */
+  /** CPUs, memory and disk by a name: lite, basic, standard-1 to standard-4; limits win. */
   instanceType?: string;
   /** It sleeps when nothing goes on for so long: milliseconds, or "30s", "10m", "1h"; 0 is never. Its disk stays. */
   sleepAfter?: number | string;
@@ -21,11 +21,13 @@ export interface SandboxOptions {
   egress?: EgressPolicy;
 }
 
-/** memory in bytes, cpu in CPUs, pids in processes and threads. */
+/** memory and disk in bytes, cpu in CPUs, pids in processes and threads. */
 export interface Limits {
   memory?: number;
   cpu?: number;
   pids?: number;
+  /** Of what is written. Only a sandbox that was made with one has it; it can be changed. */
+  disk?: number;
 }
 
 /** What a sandbox uses. */
@@ -33,10 +35,14 @@ export interface Usage {
   state: SandboxInfo["state"];
   /** CPU time in milliseconds, of its whole life. */
   activeCpuMs: number;
+  /** Memory times time, of its whole life, by samples. */
+  memoryGiBSeconds: number;
   memoryBytes: number;
   processes: number;
   /** Since it was started. */
   oomKills: number;
+  /** What it has written and not deleted; absent if the files could not be counted in time. */
+  diskBytes?: number;
   /** To and from the world, since it exists. */
   egressBytes: number;
 }
@@ -48,8 +54,8 @@ export interface SandboxInfo {
   image: string;
   env: Record<string, string>;
   labels: Record<string, string>;
-  /** memory in bytes; cpu in CPUs, 0 is unlimited; pids in processes and threads. */
-  limits: { memory: number; cpu: number; pids: number };
+  /** memory in bytes; cpu in CPUs, 0 is unlimited; pids in processes and threads; disk in bytes, absent: none. */
+  limits: { memory: number; cpu: number; pids: number; disk?: number };
   /** Milliseconds; absent if it never sleeps. */
   sleepAfter?: number;
   keepAlive: boolean;

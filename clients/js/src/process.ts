@@ -18,6 +18,8 @@ export interface ProcessOptions extends Omit<ExecOptions, "stdin" | "signal"> {
   /** Bytes of output that are kept, the newest. Default 1 MiB. */
   logLimit?: number;
   labels?: Record<string, string>;
+  /** The sandbox does not sleep while it runs. Default false. */
+  keepAwake?: boolean;
 }
 
 export interface ProcessInfo {
@@ -250,8 +252,8 @@ export class Process {
 }
 
 export async function startProcess(box: Box, command: Command, options: ProcessOptions): Promise<Process> {
-  const { processId, restart, maxRestarts, logLimit, labels } = options;
-  const own = { processId, restart, maxRestarts, logLimit, labels };
+  const { processId, restart, maxRestarts, logLimit, labels, keepAwake } = options;
+  const own = { processId, restart, maxRestarts, logLimit, labels, keepAwake };
   const json = { ...commandBody(command, options), ...own };
   const made = await box.json<WireProcess>({ method: "POST", path: `${box.base}/processes`, json, idempotent: false });
   return new Process(box, processInfo(made));

@@ -51,9 +51,9 @@ class Sandbox:
     """A sandbox of a name.
 
     Making this object sends nothing: the sandbox is made by the first call that needs it, and concurrent
-    first calls make one. ``image``, ``env``, ``labels``, ``limits`` (memory in bytes, cpu in CPUs, pids)
+    first calls make one. ``image``, ``env``, ``labels``, ``limits`` (memory and disk in bytes, cpu in CPUs, pids)
     are put before its first use; those of a sandbox that exists must agree with it. So are ``instance_type``
-    (CPUs and memory by a name, lite to standard-4), ``sleep_after`` (it sleeps when nothing goes on for so
+    (CPUs, memory and disk by a name, lite to standard-4), ``sleep_after`` (it sleeps when nothing goes on for so
     many seconds, or "10m"; 0 is never; its disk stays) and ``keep_alive`` (never). Times are in seconds.
     Methods raise CellboxError for what the server refuses. Use it as a context manager, or close() it, to
     end its connections; the sandbox stays (see destroy).
@@ -218,15 +218,16 @@ class Sandbox:
         max_restarts: int | None = None,
         log_limit: int | None = None,
         labels: Mapping[str, str] | None = None,
+        keep_awake: bool | None = None,
     ) -> Process:
         """Starts a process that outlives this request.
 
         ``restart``: never (default), on-failure, always; ``max_restarts`` 0 is no bound; ``log_limit``:
-        bytes of output that are kept (default 1 MiB). Raises CommandNotFoundError, ConflictError,
-        LimitError.
+        bytes of output that are kept (default 1 MiB); ``keep_awake``: the sandbox does not sleep while it
+        runs. Raises CommandNotFoundError, ConflictError, LimitError.
         """
         members = calls.command_body(command, cwd=cwd, env=env, timeout=timeout, grace=grace)
-        more = {"process_id": process_id, "restart": restart, "max_restarts": max_restarts}
+        more = {"process_id": process_id, "restart": restart, "max_restarts": max_restarts, "keep_awake": keep_awake}
         made = self._run(calls.start_process(self._box, members, **more, log_limit=log_limit, labels=labels))
         return Process(self._driver, self._box, made)
 

@@ -25,7 +25,7 @@ class SandboxInfo:
     env: dict[str, str]
     labels: dict[str, str]
     limits: dict[str, float]
-    """memory in bytes, cpu in CPUs (0 is unlimited), pids in processes and threads."""
+    """memory in bytes, cpu in CPUs (0 is unlimited), pids in processes and threads, disk in bytes (absent: none)."""
     keep_alive: bool
     contexts: int
     created_at: datetime
@@ -60,6 +60,10 @@ class Usage:
     """Since it was started."""
     egress_bytes: int = 0
     """To and from the world, since it exists."""
+    memory_gib_seconds: float = field(default=0.0, metadata={"wire": "memoryGiBSeconds"})
+    """Memory times time, of its whole life, by samples."""
+    disk_bytes: int | None = None
+    """What it has written and not deleted; None if the files could not be counted in time."""
 
 
 @dataclass(frozen=True)

@@ -12,13 +12,11 @@ struct boxes {
 static void on_message(void *user, const struct wire_message *m)
 {
     struct boxes *b = user;
-    if (m->head->type != WIRE_BOX_GONE) {
-        b->ops->message(b->user, m);
-        return;
-    }
     const struct wire_gone *g = (const struct wire_gone *)m->head;
-    if (m->len >= sizeof *g)
-        b->ops->gone(b->user, g->h.box, g->status);
+    if (m->head->type != WIRE_BOX_GONE && m->head->type != WIRE_BOX_USED)
+        b->ops->message(b->user, m);
+    else if (m->len >= sizeof *g)
+        (g->h.type == WIRE_BOX_GONE ? b->ops->gone : b->ops->used)(b->user, g);
 }
 
 static void on_closed(void *user)
@@ -58,6 +56,11 @@ void boxes_ready(struct boxes *b)
     wire_link_call(b->link, &h, sizeof h, NULL, 0, NULL, 0, NULL, NULL);
 }
 
+void boxes_drain(struct boxes *b)
+{
+    wire_link_drain(b->link);
+}
+
 void boxes_create(struct boxes *b, const char *image, const char *disk,
                   const struct wire_limits *limits, wire_reply_fn *reply, void *user)
 {
@@ -85,6 +88,13 @@ void boxes_stat(struct boxes *b, uint64_t box, wire_reply_fn *reply, void *user)
 {
     struct wire_head h = {.type = WIRE_BOX_STAT, .box = box};
     wire_link_call(b->link, &h, sizeof h, NULL, 0, NULL, 0, reply, user);
+}
+
+void boxes_measure(struct boxes *b, const char *disk, wire_reply_fn *reply, void *user)
+{
+    struct wire_disk m = {.h = {.type = WIRE_DISK_USAGE}};
+    snprintf(m.disk, sizeof m.disk, "%s", disk);
+    wire_link_call(b->link, &m.h, sizeof m, NULL, 0, NULL, 0, reply, user);
 }
 
 void boxes_limits(struct boxes *b, uint64_t box, const struct wire_limits *limits,

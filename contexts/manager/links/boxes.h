@@ -5,9 +5,10 @@
 #include "contexts/manager/links/wire_link.h"
 
 struct boxes_ops {
-    void (*gone)(void *user, uint64_t box, int status); /* init of that box has ended */
+    void (*gone)(void *user, const struct wire_gone *m); /* init of that box has ended */
     /* HELLO, ADOPT_BOX, ADOPT_CONTEXT, ADOPT_END: see wire.h */
     void (*message)(void *user, const struct wire_message *m);
+    void (*used)(void *user, const struct wire_gone *m); /* the server stops */
     void (*closed)(void *user); /* B has gone: nothing is left to do */
 };
 
@@ -15,6 +16,7 @@ struct boxes;
 struct boxes *boxes_new(uv_loop_t *loop, int take_fd, const struct boxes_ops *ops, void *user);
 void boxes_free(struct boxes *b);
 void boxes_ready(struct boxes *b);
+void boxes_drain(struct boxes *b); /* calls back for all that B has sent already */
 /* Reply: struct wire_box_created + the init link. */
 void boxes_create(struct boxes *b, const char *image, const char *disk,
                   const struct wire_limits *limits, wire_reply_fn *reply, void *user);
@@ -22,6 +24,8 @@ void boxes_destroy(struct boxes *b, uint64_t box, bool keep_disk, wire_reply_fn 
 void boxes_disk_remove(struct boxes *b, const char *disk, wire_reply_fn *reply, void *user);
 void boxes_stat(struct boxes *b, uint64_t box, wire_reply_fn *reply,
                 void *user); /* struct wire_box_stat */
+/* Reply: struct wire_disk_usage. */
+void boxes_measure(struct boxes *b, const char *disk, wire_reply_fn *reply, void *user);
 void boxes_limits(struct boxes *b, uint64_t box, const struct wire_limits *limits,
                   wire_reply_fn *reply, void *user);
 /* Reply: an IPv4 and perhaps an IPv6 socket of the box's network. */

@@ -18,6 +18,12 @@ void init_trust(struct wire_link *init, const struct wire_message *created)
                        created->len - head, NULL, 0, NULL, NULL);
 }
 
+void init_work(struct wire_link *init, wire_reply_fn *reply, void *user)
+{
+    struct wire_head h = {.type = WIRE_PROCESS_WORK};
+    wire_link_call(init, &h, sizeof h, NULL, 0, NULL, 0, reply, user);
+}
+
 void init_context_start(struct wire_link *init, uint32_t context, uint32_t program,
                         const void *environ, size_t len, int runner_fd, wire_reply_fn *reply,
                         void *user)

@@ -8,6 +8,8 @@
 void init_setup(struct wire_link *init, const char *hostname);
 /* created: WIRE_BOX_CREATED; what it says to trust is trusted before anything starts in the box. */
 void init_trust(struct wire_link *init, const struct wire_message *created);
+/* Reply value: how many processes there are for whose sake it must not sleep. */
+void init_work(struct wire_link *init, wire_reply_fn *reply, void *user);
 /*
  * program: enum wire_program. environ: cwd NUL, then K=V NUL...; runner_fd (borrowed) becomes the
  * runner's end of the frame socket. Reply: struct wire_reply with the pid.

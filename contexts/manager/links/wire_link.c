@@ -177,25 +177,33 @@ static void dispatch(struct wire_link *l, const struct wire_message *m)
         l->ops->message(l->user, m);
 }
 
-static void receive(struct wire_link *l)
+/* Whether there may be more. */
+static bool receive(struct wire_link *l)
 {
     for (int i = 0; i < READS_PER_WAKEUP && !l->freed; i++) {
         int fds[FD_MSG_MAX_FDS];
         size_t nfds = FD_MSG_MAX_FDS;
         ssize_t n = fd_recv(l->fd, l->buffer, sizeof l->buffer, fds, &nfds);
         if (n == -EAGAIN)
-            return;
+            return false;
         if (n == -EMSGSIZE)
             continue;
         if (n <= 0) {
             die(l);
-            return;
+            return false;
         }
         struct wire_message m = {(const struct wire_head *)l->buffer, (size_t)n, fds, nfds};
         dispatch(l, &m);
         for (size_t k = 0; k < nfds; k++)
             fd_close(fds[k]);
     }
+    return !l->freed;
+}
+
+void wire_link_drain(struct wire_link *l)
+{
+    while (receive(l))
+        ;
 }
 
 static void flush(struct wire_link *l)

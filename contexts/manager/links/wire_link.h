@@ -49,5 +49,7 @@ void wire_link_set_ops(struct wire_link *l, const struct wire_link_ops *ops, voi
  */
 void wire_link_call(struct wire_link *l, struct wire_head *head, size_t len, const void *tail,
                     size_t tail_len, const int *fds, size_t nfds, wire_reply_fn *reply, void *user);
+/* Takes all that has come already, as the loop would. */
+void wire_link_drain(struct wire_link *l);
 /* Replies for user are swallowed from now on. */
 void wire_link_forget(struct wire_link *l, void *user);

@@ -91,6 +91,8 @@ static char *make_note(const struct start *s)
     }
     api_member(&b, "cwd", cwd ? cwd : "/workspace");
     api_member(&b, "restart", restart ? restart : "never");
+    if (json_is_true(json_object_get(s->body, "keepAwake")))
+        buf_puts(&b, ",\"keepAwake\":true");
     if (labels) {
         char *text = json_dumps(labels, JSON_COMPACT);
         buf_printf(&b, ",\"labels\":%s", text ? text : "{}");
@@ -125,6 +127,8 @@ static void go(void *user, struct sandbox *sb)
     st->kind = WIRE_PROCESS_BACKGROUND;
     st->restart = (uint8_t)restart_of(s->body);
     st->restart_max = (uint32_t)api_integer(s->body, "maxRestarts", 0);
+    if (json_is_true(json_object_get(s->body, "keepAwake")))
+        st->flags |= WIRE_PROCESS_AWAKE;
     st->log_max = (uint32_t)api_integer(s->body, "logLimit", BOX_LOG_MAX);
     struct box_question *q =
         r ? NULL : box_question_new(s->gw, s->x, "process", st->id, 201, box_put_process);
@@ -147,6 +151,7 @@ static const struct api_field start_fields[] = {
     {.name = "maxRestarts", .type = API_INTEGER, .min = 0, .max = 1000000},
     {.name = "logLimit", .type = API_INTEGER, .min = 65536, .max = 64 << 20},
     {.name = "labels", .type = API_STRING_MAP},
+    {.name = "keepAwake", .type = API_BOOLEAN},
 };
 
 static void create(struct gateway *gw, struct exchange *x, const struct http_request *r,
