@@ -98,6 +98,7 @@ int api_attach(struct gateway *gw)
     r = r ? r : router_add(gw->router, api_health_routes, api_health_nroutes);
     r = r ? r : router_add(gw->router, api_home_routes, api_home_nroutes);
     r = r ? r : router_add(gw->router, api_exec_routes, api_exec_nroutes);
+    r = r ? r : router_add(gw->router, api_git_routes, api_git_nroutes);
     r = r ? r : router_add(gw->router, api_process_routes, api_process_nroutes);
     r = r ? r : router_add(gw->router, api_session_routes, api_session_nroutes);
     r = r ? r : router_add(gw->router, api_terminal_routes, api_terminal_nroutes);

@@ -197,7 +197,8 @@ static void on_closed(void *user)
 {
     (void)user;
 }
-static const struct boxes_ops ops = {.gone = on_gone, .used = on_gone, .message = on_message, .closed = on_closed};
+static const struct boxes_ops ops = {
+    .gone = on_gone, .used = on_gone, .message = on_message, .closed = on_closed};
 
 static struct world *world_new(void)
 {

@@ -69,6 +69,8 @@ export class LimitError extends CellboxError {}
 export class UnavailableError extends CellboxError {}
 /** The box ended under a call. */
 export class SandboxGoneError extends UnavailableError {}
+/** git could not do it: codes GIT_AUTH_FAILED, GIT_REPOSITORY_NOT_FOUND, GIT_BRANCH_NOT_FOUND, GIT_NETWORK_ERROR, GIT_CLONE_FAILED. */
+export class GitError extends CellboxError {}
 
 type ErrorClass = new (message: string, code: string, status: number, details?: ErrorDetails) => CellboxError;
 
@@ -91,6 +93,11 @@ const BY_CODE: Readonly<Record<string, ErrorClass>> = {
   FILE_EXISTS: FileExistsError,
   PROCESS_READY_TIMEOUT: ProcessReadyTimeoutError,
   PROCESS_EXITED_BEFORE_READY: ProcessExitedBeforeReadyError,
+  GIT_AUTH_FAILED: GitError,
+  GIT_REPOSITORY_NOT_FOUND: GitError,
+  GIT_BRANCH_NOT_FOUND: GitError,
+  GIT_NETWORK_ERROR: GitError,
+  GIT_CLONE_FAILED: GitError,
   BOX_GONE: SandboxGoneError,
   SANDBOX_STOPPED: SandboxGoneError,
 };

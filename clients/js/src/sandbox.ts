@@ -7,6 +7,7 @@ import * as egress from "./egress.js";
 import { NotFoundError, SandboxNotFoundError } from "./errors.js";
 import type { Execution, ExecutionInfo } from "./execution.js";
 import * as files from "./files.js";
+import * as git from "./git.js";
 import * as notebook from "./notebook.js";
 import * as ports from "./ports.js";
 import * as process from "./process.js";
@@ -155,6 +156,16 @@ export class Sandbox {
   async deleteSession(id: string): Promise<{ success: true; sessionId: string }> {
     await this.getSession(id).delete();
     return { success: true, sessionId: id };
+  }
+
+  /**
+   * Clones a repository into a directory of the sandbox.
+   * @param url https, http, git, ssh, file:///path, /path in the sandbox; a user and a password in it are kept out of what is stored
+   * @throws GitError with the code GIT_AUTH_FAILED, GIT_REPOSITORY_NOT_FOUND, GIT_BRANCH_NOT_FOUND, GIT_NETWORK_ERROR or
+   * GIT_CLONE_FAILED, TimeoutError, FileExistsError (the directory holds something)
+   */
+  gitCheckout(url: string, options: git.GitCheckoutOptions = {}): Promise<git.GitCheckoutResult> {
+    return git.gitCheckout(this.#box, url, options);
   }
 
   // ---- processes ----

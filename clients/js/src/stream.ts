@@ -48,7 +48,8 @@ export async function* openEvents(connection: Connection, call: Call): AsyncGene
 /** An `error` event of a command's stream as the error that it is. */
 export function errorOfEvent(event: WireEvent): CellboxError {
   const code = typeof event["code"] === "string" ? event["code"] : "STREAM_FAILED";
-  return errorFor(code, code === "BOX_GONE" ? 503 : 500, typeof event["message"] === "string" ? event["message"] : code);
+  const status = typeof event["status"] === "number" ? event["status"] : code === "BOX_GONE" ? 503 : 500;
+  return errorFor(code, status, typeof event["message"] === "string" ? event["message"] : code);
 }
 
 export interface Resumable {

@@ -11,7 +11,7 @@ import httpx
 
 from . import calls
 from .calls import Box, Operation
-from .collect import ExecCollector, NotebookCollector, RunCollector, exec_event
+from .collect import ExecCollector, GitCollector, NotebookCollector, RunCollector, exec_event
 from .content import AsyncContent, async_pieces, settled, whole
 from .events import CommandSource, Event, NotebookSource, RunSource, run_body
 from .http import AsyncDriver, Settings
@@ -33,6 +33,8 @@ from .types import (
     FileContent,
     FileInfo,
     FileList,
+    GitCheckout,
+    GitProgress,
     InputRequest,
     Inspection,
     NotebookResult,
@@ -207,6 +209,30 @@ class AsyncSandbox:
     async def delete_session(self, id: str) -> None:
         """Ends a session. Raises SessionNotFoundError."""
         await self._run(calls.remove(self._box, "sessions", id))
+
+    async def git_checkout(
+        self,
+        url: str,
+        *,
+        branch: str | None = None,
+        target_dir: str | None = None,
+        cwd: str | None = None,
+        depth: int | None = None,
+        timeout: float | None = None,
+        credentials: Mapping[str, str] | None = None,
+        on_progress: Callable[[GitProgress], None] | None = None,
+    ) -> GitCheckout:
+        """Clones a repository into a directory of the sandbox, by default one of the repository's name.
+
+        ``url``: https, http, git, ssh, file:///path, /path in the sandbox; ``branch``: also a tag; ``timeout``:
+        default 600. ``credentials``: ``{"username", "password"}`` or ``{"token"}`` for that host alone, or in the
+        address; they are in no argument, environment, file or log. Raises GitError, TimeoutError,
+        FileExistsError (the directory holds something).
+        """
+        where = {"branch": branch, "target_dir": target_dir, "cwd": cwd, "depth": depth}
+        login = None if credentials is None else dict(credentials)
+        members = body(url=url, **where, timeout=milliseconds(timeout), credentials=login)
+        return await self._driver.collect(CommandSource(self._box, "/git:checkout", members), GitCollector(on_progress))
 
     # ---- processes ----
 

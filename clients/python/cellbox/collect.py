@@ -15,6 +15,8 @@ from .types import (
     Execution,
     ExecutionError,
     ExecutionLogs,
+    GitCheckout,
+    GitProgress,
     InputRequest,
     LogEvent,
     NotebookResult,
@@ -80,6 +82,27 @@ class ExecCollector:
             stdout_bytes=bytes(self._output["stdout"]),
             stderr_bytes=bytes(self._output["stderr"]),
         )
+
+
+class GitCollector:
+    """Passes progress on and keeps the end."""
+
+    def __init__(self, on_progress: Callable[[GitProgress], None] | None) -> None:
+        self._on_progress = on_progress
+        self._end: Event | None = None
+
+    def take(self, event: Event) -> None:
+        """An event of the checkout."""
+        if event["type"] == "complete":
+            self._end = event
+        elif event["type"] == "progress" and self._on_progress:
+            self._on_progress(decode(GitProgress, event))
+
+    def result(self) -> GitCheckout:
+        """After its end."""
+        if not self._end:
+            raise ConnectionError("the connection ended before the checkout did")
+        return decode(GitCheckout, self._end)
 
 
 class RunCollector:

@@ -137,6 +137,13 @@ class UnavailableError(CellboxError):
     """502, 503, 507: the server or the box cannot do it now."""
 
 
+class GitError(CellboxError):
+    """git could not do it.
+
+    Codes GIT_AUTH_FAILED, GIT_REPOSITORY_NOT_FOUND, GIT_BRANCH_NOT_FOUND, GIT_NETWORK_ERROR, GIT_CLONE_FAILED.
+    """
+
+
 class SandboxGoneError(UnavailableError):
     """The box ended under a call."""
 
@@ -160,6 +167,11 @@ _BY_CODE: dict[str, type[CellboxError]] = {
     "FILE_EXISTS": FileExistsError,
     "PROCESS_READY_TIMEOUT": ProcessReadyTimeoutError,
     "PROCESS_EXITED_BEFORE_READY": ProcessExitedBeforeReadyError,
+    "GIT_AUTH_FAILED": GitError,
+    "GIT_REPOSITORY_NOT_FOUND": GitError,
+    "GIT_BRANCH_NOT_FOUND": GitError,
+    "GIT_NETWORK_ERROR": GitError,
+    "GIT_CLONE_FAILED": GitError,
     "BOX_GONE": SandboxGoneError,
     "SANDBOX_STOPPED": SandboxGoneError,
 }

@@ -87,7 +87,8 @@ class CommandSource(EventSource):
     def accept(self, event: Event) -> bool:
         if event["type"] == "error":
             code = str(event.get("code", "STREAM_FAILED"))
-            raise error_for(code, 503 if code == "BOX_GONE" else 500, str(event.get("message", code)))
+            status = event.get("status", 503 if code == "BOX_GONE" else 500)
+            raise error_for(code, status, str(event.get("message", code)))
         return True
 
 

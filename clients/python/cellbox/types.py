@@ -67,6 +67,30 @@ class Usage:
 
 
 @dataclass(frozen=True)
+class GitProgress:
+    """What one step of a checkout has done so far."""
+
+    phase: str
+    """As git calls it, e.g. "Receiving objects"."""
+    percent: int
+    current: int = 0
+    total: int = 0
+
+
+@dataclass(frozen=True)
+class GitCheckout:
+    """What was cloned, and where to."""
+
+    repo_url: str
+    """Without user and password."""
+    target_dir: str
+    """Absolute."""
+    branch: str | None = None
+    """None when the repository is empty and has none."""
+    commit: str | None = None
+
+
+@dataclass(frozen=True)
 class ExecResult:
     """How a command ended and what it wrote."""
 

@@ -9,7 +9,7 @@ struct boxes_ops {
     /* HELLO, ADOPT_BOX, ADOPT_CONTEXT, ADOPT_END: see wire.h */
     void (*message)(void *user, const struct wire_message *m);
     void (*used)(void *user, const struct wire_gone *m); /* the server stops */
-    void (*closed)(void *user); /* B has gone: nothing is left to do */
+    void (*closed)(void *user);                          /* B has gone: nothing is left to do */
 };
 
 struct boxes;

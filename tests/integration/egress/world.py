@@ -162,6 +162,8 @@ class Web(http.server.BaseHTTPRequestHandler):
             self.stream_bytes(int(parts[1]))
         elif parts[0] == "redirect":
             self.answer(int(parts[1]), b"", Location=query["to"][0])
+        elif parts[0] == "moved":
+            self.answer(301, b"", Location="https://git.test" + self.path.removeprefix("/moved"))
         elif parts[0] == "status":
             self.answer(int(parts[1]), b"")
         elif parts[0] == "events":
