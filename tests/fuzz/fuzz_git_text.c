@@ -1,5 +1,6 @@
 /* LINK: cbx_git_text */
-/* The same bytes as an address, a name of a branch, a line of progress and the words of a failure. */
+/* The same bytes as an address, a name of a branch, a line of progress and the words of a failure.
+ */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
