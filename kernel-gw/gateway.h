@@ -32,6 +32,7 @@ struct gateway {
     bool (*preview)(struct gateway *gw, struct exchange *x, const struct http_request *r);
     bool (*preview_streams)(struct gateway *gw, const struct http_request *r);
     struct egress *egress;     /* kernel-gw/egress */
+    struct buckets *buckets;   /* kernel-gw/api/bucket */
     struct ports *ports;       /* kernel-gw/api/ports.c */
     struct previews *previews; /* kernel-gw/preview */
     void *jupyter;             /* struct door of kernel-gw/jupyter */

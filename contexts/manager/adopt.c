@@ -50,7 +50,7 @@ static void adopt_box(struct manager *m, const struct wire_message *msg)
         return;
     }
     pb.context = 0;
-    sandbox_attach_box(sb, &pb);
+    sandbox_attach_box(sb, &pb, true);
 }
 
 /* What a record means to the state machine beyond its events. */

@@ -317,6 +317,7 @@ int sandbox_create(struct manager *m, const struct sandbox_spec *spec, struct sa
 /* One that exists on disk, from the registry: stopped. */
 int sandbox_define(struct manager *m, const struct sandbox_spec *spec, struct sandbox **ret);
 void sandbox_start(struct sandbox *sb);
+void sandbox_prepared(struct sandbox *sb); /* see box_attached */
 /*
  * Calls back once it runs or failed (error->code != 0). May call from inside when that is known
  * already. Cancel with sandbox_forget.
@@ -399,6 +400,9 @@ extern const double manager_run_bounds_ms[11];
 struct manager_hooks {
     void (*sandbox_changed)(void *user, struct sandbox *sb); /* keep it in the registry */
     void (*sandbox_removed)(void *user, const char *name);
+    /* It has a box. true: requests wait until sandbox_prepared is called; of an adopted box, which
+     * is as it was left, nobody waits. */
+    bool (*box_attached)(void *user, struct sandbox *sb, bool adopted);
     void (*disk_removed)(void *user, const char *disk);    /* of a removed sandbox */
     void (*context_opened)(void *user, struct context *c); /* also for adopted ones */
     void (*context_removed)(void *user, struct context *c);

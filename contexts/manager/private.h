@@ -12,7 +12,7 @@
 
 #define MOD "manager"
 
-enum { HOOKS_MAX = 8, FIRST_REQUEST = 16, ROUTE_MAX = 64 << 10 };
+enum { HOOKS_MAX = 16, FIRST_REQUEST = 16, ROUTE_MAX = 64 << 10 };
 /* Requests that run at once: main shell, side, control, subshells. */
 enum { SUBSHELLS_MAX = 16, RUNNING_MAX = SUBSHELLS_MAX + 3 };
 
@@ -225,6 +225,7 @@ struct sandbox {
     unsigned ncontexts;
     uint64_t sleep_after_ms, quiet_since_ms, dozing_since_ms; /* dozing: init was asked, 0 = no */
     struct sandbox_used used_before;
+    bool preparing;                      /* a hook said so */
     bool keep_alive, dying, start_after; /* dying: its box is on its way out */
 };
 
@@ -335,5 +336,5 @@ void sandbox_drop_holds(struct sandbox *sb);
 /* Its box is gone. true: that is how it fell asleep, and nothing else is to be done. */
 bool sandbox_ended_asleep(struct sandbox *sb);
 void sandbox_box_gone(struct sandbox *sb);
-void sandbox_attach_box(struct sandbox *sb, const struct pool_box *pb);
+void sandbox_attach_box(struct sandbox *sb, const struct pool_box *pb, bool adopted);
 struct sandbox *sandbox_by_box(struct manager *m, uint64_t box);

@@ -113,9 +113,39 @@ static void on_init_closed(void *user)
 
 static const struct wire_link_ops init_ops = {.message = on_init_message, .closed = on_init_closed};
 
-void sandbox_attach_box(struct sandbox *sb, const struct pool_box *pb)
+/* Requests may come. */
+static void get_ready(struct sandbox *sb)
 {
     struct err none = {0};
+    sb->state = SANDBOX_RUNNING;
+    sb->error = none;
+    sb->quiet_since_ms = uv_now(sb->manager->config.loop);
+    LIST_FOREACH_SAFE (it, &sb->contexts)
+        context_box_ready(LIST_ENTRY(it, struct context, item));
+    MANAGER_HOOK(sb->manager, sandbox_changed, sb);
+    tell_waiters(sb, &none);
+}
+
+void sandbox_prepared(struct sandbox *sb)
+{
+    if (!sb->preparing)
+        return;
+    sb->preparing = false;
+    get_ready(sb);
+}
+
+static bool must_prepare(struct sandbox *sb, bool adopted)
+{
+    struct manager *m = sb->manager;
+    bool must = false;
+    for (unsigned i = 0; i < m->nhooks; i++)
+        if (m->hooks[i].box_attached)
+            must |= m->hooks[i].box_attached(m->hooks[i].user, sb, adopted);
+    return must && !adopted;
+}
+
+void sandbox_attach_box(struct sandbox *sb, const struct pool_box *pb, bool adopted)
+{
     sb->box = pb->box;
     sb->init = pb->init;
     wire_link_set_ops(sb->init, &init_ops, sb);
@@ -129,9 +159,6 @@ void sandbox_attach_box(struct sandbox *sb, const struct pool_box *pb)
     }
     sb->next_context = pb->context + 1;
     sb->oom_kills = 0;
-    sb->quiet_since_ms = uv_now(sb->manager->config.loop);
-    sb->state = SANDBOX_RUNNING;
-    sb->error = none;
     init_setup(sb->init, sb->name);
     CLEANUP_BUF struct buf blob = {0};
     buf_puts(&blob, "{\"name\":");
@@ -139,10 +166,14 @@ void sandbox_attach_box(struct sandbox *sb, const struct pool_box *pb)
     buf_putc(&blob, '}');
     boxes_keep(sb->manager->config.boxes, sb->box, blob.data, blob.len);
     sb->manager->stats.boxes_started++;
-    LIST_FOREACH_SAFE (it, &sb->contexts)
-        context_box_ready(LIST_ENTRY(it, struct context, item));
-    MANAGER_HOOK(sb->manager, sandbox_changed, sb);
-    tell_waiters(sb, &none);
+    sb->preparing = true; /* what a hook does at once is early, too */
+    if (must_prepare(sb, adopted)) {
+        sb->state = SANDBOX_STARTING;
+        MANAGER_HOOK(sb->manager, sandbox_changed, sb);
+        return;
+    }
+    sb->preparing = false;
+    get_ready(sb);
 }
 
 static void start_failed(struct sandbox *sb, const struct err *e)
@@ -194,7 +225,7 @@ static void on_created(void *user, const struct err *error, const struct wire_me
         return;
     }
     init_trust(pb.init, m);
-    sandbox_attach_box(sb, &pb);
+    sandbox_attach_box(sb, &pb, false);
 }
 
 static bool fits_pool(const struct sandbox *sb)
@@ -217,7 +248,7 @@ void sandbox_start(struct sandbox *sb)
     if (fits_pool(sb) && pool_take(m->pool, sb->pool_kind, &pb)) {
         m->stats.pool_hits++;
         sb->spare = pb;
-        sandbox_attach_box(sb, &pb);
+        sandbox_attach_box(sb, &pb, false);
         return;
     }
     m->stats.pool_misses += fits_pool(sb);
@@ -299,9 +330,16 @@ void sandbox_lose_box(struct sandbox *sb, const char *code, const char *text)
 
 void sandbox_box_gone(struct sandbox *sb)
 {
+    struct err gone = {0};
+    bool starts = sb->preparing;
+    sb->preparing = false;
     sb->box = 0;
     sandbox_lose_box(sb, "BOX_GONE",
                      "the sandbox ended unexpectedly; what it wrote to disk is kept");
+    if (starts) {
+        err_set(&gone, -ECONNRESET, "start sandbox", "it ended while it was being prepared");
+        start_failed(sb, &gone);
+    }
 }
 
 struct removal {

@@ -7,7 +7,8 @@
 #include "kernel-gw/gateway.h"
 #include "sandbox/base/list.h"
 
-int api_attach(struct gateway *gw); /* adds all routes; -ENOMEM */
+int api_attach(struct gateway *gw);       /* adds all routes; -ENOMEM */
+int api_buckets_init(struct gateway *gw); /* reads the registry; -ENOMEM */
 /* Entry of the HTTP server: token, route, handler. user is the gateway. */
 void api_handle(void *user, struct exchange *x, struct http_request *r);
 /* Whether the route of a request reads the body itself (http_server_config.streams). */
@@ -98,9 +99,10 @@ void api_streams_init(struct gateway *gw);
 extern const struct route api_sandbox_routes[], api_context_routes[], api_run_routes[],
     api_execution_routes[], api_health_routes[], api_home_routes[], api_file_routes[],
     api_tree_routes[], api_watch_routes[], api_port_routes[], api_usage_routes[],
-    api_egress_routes[], api_git_routes[];
+    api_egress_routes[], api_git_routes[], api_bucket_routes[];
 extern const size_t api_sandbox_nroutes, api_context_nroutes, api_run_nroutes,
     api_execution_nroutes, api_health_nroutes, api_home_nroutes, api_file_nroutes, api_tree_nroutes,
-    api_watch_nroutes, api_port_nroutes, api_usage_nroutes, api_egress_nroutes, api_git_nroutes;
+    api_watch_nroutes, api_port_nroutes, api_usage_nroutes, api_egress_nroutes, api_git_nroutes,
+    api_bucket_nroutes;
 extern const char api_openapi_yaml[]; /* openapi.yaml itself */
 extern const size_t api_openapi_yaml_len;

@@ -85,6 +85,7 @@ int api_attach(struct gateway *gw)
     r = r ? r : api_watches_init(gw);
     r = r ? r : api_ports_init(gw);
     r = r ? r : api_life_init(gw);
+    r = r ? r : api_buckets_init(gw);
     r = r ? r : router_add(gw->router, api_sandbox_routes, api_sandbox_nroutes);
     r = r ? r : router_add(gw->router, api_context_routes, api_context_nroutes);
     r = r ? r : router_add(gw->router, api_run_routes, api_run_nroutes);
@@ -99,6 +100,7 @@ int api_attach(struct gateway *gw)
     r = r ? r : router_add(gw->router, api_home_routes, api_home_nroutes);
     r = r ? r : router_add(gw->router, api_exec_routes, api_exec_nroutes);
     r = r ? r : router_add(gw->router, api_git_routes, api_git_nroutes);
+    r = r ? r : router_add(gw->router, api_bucket_routes, api_bucket_nroutes);
     r = r ? r : router_add(gw->router, api_process_routes, api_process_nroutes);
     r = r ? r : router_add(gw->router, api_session_routes, api_session_nroutes);
     r = r ? r : router_add(gw->router, api_terminal_routes, api_terminal_nroutes);

@@ -365,12 +365,26 @@ static void log_get(struct gateway *gw, struct exchange *x, const struct http_re
 
 /* ---- secrets ---- */
 
+/* Secrets of bucket mounts are nobody else's business. */
+static bool is_internal(const char *secret)
+{
+    return secret && *secret == '_';
+}
+
 static void answer_secrets(struct asking *a, const struct wire_egress_reply *r, const char *data)
 {
     CLEANUP_BUF struct buf b = {0};
-    buf_puts(&b, "{\"secrets\":");
-    buf_put(&b, data, r->data_len);
-    buf_putc(&b, '}');
+    json_t *all = json_loadb(data, r->data_len, 0, NULL), *shown = json_array(), *v;
+    size_t i;
+    json_array_foreach (all, i, v) {
+        if (!is_internal(api_string(v, "name")))
+            json_array_append(shown, v);
+    }
+    char *text = json_dumps(shown, JSON_COMPACT);
+    buf_printf(&b, "{\"secrets\":%s}", text ? text : "[]");
+    free(text);
+    json_decref(shown);
+    json_decref(all);
     api_json(a->gw, a->x, 200, &b);
 }
 
@@ -382,6 +396,11 @@ static void ask(struct gateway *gw, struct exchange *x, struct wire_egress_call 
     if (strlen(name) >= sizeof m->name) {
         api_error_detail(gw, x, 400, "INVALID_FIELD", "field", "name",
                          "a name has at most 64 characters");
+        return;
+    }
+    if (is_internal(name)) {
+        api_error_detail(gw, x, 400, "INVALID_FIELD", "field", "name",
+                         "a name begins with a letter or a digit");
         return;
     }
     snprintf(m->name, sizeof m->name, "%s", name);

@@ -1,6 +1,7 @@
 #include "kernel-gw/egress/egress.h"
 
 #include <errno.h>
+#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,6 +29,7 @@ struct egress {
     struct map *own;  /* sandbox -> char *text */
     struct map *told; /* sandbox -> struct told: whose box E knows */
     struct list calls;
+    char *(*extra)(struct gateway *gw, const char *sandbox);
 };
 
 struct told {
@@ -148,13 +150,40 @@ static void forget_told(struct egress *e, const char *name)
     free(map_remove(e->told, name));
 }
 
+void egress_set_extra(struct gateway *gw, char *(*rules)(struct gateway *gw, const char *sandbox))
+{
+    gw->egress->extra = rules;
+}
+
+static char *extra_of(struct egress *e, const char *sandbox)
+{
+    return e->extra ? e->extra(e->gw, sandbox) : NULL;
+}
+
+/* The sandbox's policy, behind the rules of the server's own. malloc'ed. */
+static char *whole_policy(struct egress *e, const char *sandbox)
+{
+    const char *own = egress_policy(e->gw, sandbox);
+    CLEANUP_FREE char *extra = extra_of(e, sandbox);
+    if (!extra)
+        return strdup(own);
+    json_t *policy = json_loads(own, 0, NULL), *rules = json_loads(extra, 0, NULL);
+    json_array_extend(rules, json_object_get(policy, "rules"));
+    char *text = policy && rules && json_object_set(policy, "rules", rules) == 0
+                     ? json_dumps(policy, JSON_COMPACT)
+                     : NULL;
+    json_decref(rules);
+    json_decref(policy);
+    return text;
+}
+
 /* The box is that sandbox: until E hears of it, connections of the box wait. */
 static void tell(struct egress *e, const struct sandbox_info *i)
 {
     struct wire_egress_call m = {.h = {.box = i->box}, .op = EGRESS_BOX_SET};
-    const char *text = egress_policy(e->gw, i->name);
+    CLEANUP_FREE char *text = whole_policy(e, i->name);
     struct told *t = map_get(e->told, i->name);
-    if (!e->link)
+    if (!e->link || !text)
         return;
     if (!t) {
         t = calloc(1, sizeof *t);
@@ -206,6 +235,18 @@ static int keep(struct egress *e, const char *sandbox, const char *text, size_t 
         return -ENOMEM;
     }
     return store_put_document(e->gw->store, "egress", sandbox, copy);
+}
+
+void egress_refresh(struct gateway *gw, const char *sandbox, egress_reply_fn *reply, void *user)
+{
+    struct sandbox *sb = sandbox_get(gw->manager, sandbox);
+    struct wire_egress_call check = {.op = EGRESS_POLICY_CHECK};
+    struct sandbox_info i = {0};
+    if (sb)
+        sandbox_get_info(sb, &i);
+    if (i.box)
+        tell(gw->egress, &i);
+    egress_call(gw, &check, "{}", 2, reply, user); /* calls are served in their order */
 }
 
 struct setting {
@@ -265,6 +306,9 @@ void egress_set_policy(struct gateway *gw, const char *sandbox, const char *text
     s->reply = reply;
     s->user = user;
     snprintf(s->sandbox, sizeof s->sandbox, "%s", sandbox);
+    CLEANUP_FREE char *extra = extra_of(gw->egress, sandbox);
+    if (extra) /* it is read as it was written, and then told with what stands before it */
+        i.box = s->box = 0;
     struct wire_egress_call m = {.h = {.box = i.box},
                                  .op = i.box ? EGRESS_BOX_SET : EGRESS_POLICY_CHECK};
     snprintf(m.name, sizeof m.name, "%s", sandbox);

@@ -18,6 +18,11 @@ void egress_link(struct gateway *gw, int take_fd);
 /* err->code 0: r is the answer, data its text (NUL-terminated, good for the call). */
 typedef void egress_reply_fn(void *user, const struct err *err, const struct wire_egress_reply *r,
                              const char *data);
+/* Rules of the server's own in front of a sandbox's: a JSON array, malloc'ed, NULL: none. They are
+ * in no answer of egress_policy. */
+void egress_set_extra(struct gateway *gw, char *(*rules)(struct gateway *gw, const char *sandbox));
+/* They have changed; reply: the new ones hold. */
+void egress_refresh(struct gateway *gw, const char *sandbox, egress_reply_fn *reply, void *user);
 /* Asks E; data may be NULL. While E is being started again the answer is an error, and comes later.
  */
 void egress_call(struct gateway *gw, struct wire_egress_call *call, const void *data, size_t len,

@@ -132,6 +132,17 @@ static void on_disk_usage(struct request *r)
     usage_measure(r->s, r->h, req.disk);
 }
 
+static void on_fuse(struct request *r)
+{
+    struct wire_box_fuse m = *(const struct wire_box_fuse *)r->msg;
+    terminate(m.name, sizeof m.name);
+    terminate(m.path, sizeof m.path);
+    if (m.h.type == WIRE_BOX_FUSE)
+        fuse_begin_mount(r->s, r->box, &m);
+    else
+        fuse_begin_unmount(r->s, r->box, &m);
+}
+
 static void on_sockets(struct request *r)
 {
     struct wire_reply reply = {.h = {.type = WIRE_REPLY, .seq = r->h->seq, .box = r->h->box}};
@@ -217,6 +228,10 @@ static const struct rule {
      on_disk_remove},
     {WIRE_BOX_STAT, sizeof(struct wire_head), sizeof(struct wire_head), 0, ANSWERED | NEEDS_BOX,
      on_stat},
+    {WIRE_BOX_FUSE, sizeof(struct wire_box_fuse), sizeof(struct wire_box_fuse), 0,
+     ANSWERED | NEEDS_BOX, on_fuse},
+    {WIRE_BOX_UNFUSE, sizeof(struct wire_box_fuse), sizeof(struct wire_box_fuse), 0,
+     ANSWERED | NEEDS_BOX, on_fuse},
     {WIRE_DISK_USAGE, sizeof(struct wire_disk), sizeof(struct wire_disk), 0, ANSWERED,
      on_disk_usage},
     {WIRE_BOX_SOCKETS, sizeof(struct wire_head), sizeof(struct wire_head), 0, ANSWERED | NEEDS_BOX,

@@ -81,6 +81,10 @@ void egress_open(struct server *s, const struct box_parts *p);
 void egress_close(struct server *s, uint64_t box);
 void egress_link_gateway(struct server *s); /* a fresh link between G and E, to both */
 
+/* fuse.c: answered with WIRE_REPLY, later */
+void fuse_begin_mount(struct server *s, const struct box *b, const struct wire_box_fuse *m);
+void fuse_begin_unmount(struct server *s, const struct box *b, const struct wire_box_fuse *m);
+
 /* usage.c: memory of all boxes sampled over time, disks measured */
 void usage_start(struct server *s);
 /* Answers with struct wire_disk_usage, or an error. */

@@ -333,6 +333,9 @@ static int open_fds(struct process *p, struct run_fds *f)
     if (r == 0 && (p->start.flags & WIRE_PROCESS_SCRIPT)) {
         f->extra[0] = open_script(p->argv[p->start.argc - 1]);
         r = f->extra[0] < 0 ? f->extra[0] : 0;
+    } else if (r == 0 && p->given >= 0) {
+        f->extra[0] = fcntl(p->given, F_DUPFD_CLOEXEC, 3);
+        r = f->extra[0] < 0 ? -errno : 0;
     } else if (r == 0 && p->start.kind == WIRE_PROCESS_SESSION) {
         r = session_open(p, f->extra);
     }
@@ -402,9 +405,9 @@ static int read_spec(struct process *p)
 }
 
 struct process *process_start(struct processes *t, const struct wire_process_start *start,
-                              char *take_spec, int take_stream, struct err *err)
+                              char *take_spec, int take_given, int take_stream, struct err *err)
 {
-    CLEANUP_FD int fd = take_stream;
+    CLEANUP_FD int fd = take_stream, given = take_given;
     CLEANUP_FREE char *spec = take_spec;
     struct process *p = calloc(1, sizeof *p);
     if (!p) {
@@ -414,6 +417,7 @@ struct process *process_start(struct processes *t, const struct wire_process_sta
     p->start = *start;
     p->table = t;
     p->spec = STEAL_PTR(spec);
+    p->given = given;
     p->pid = p->session = -1;
     p->cols = start->cols;
     p->rows = start->rows;
@@ -428,6 +432,7 @@ struct process *process_start(struct processes *t, const struct wire_process_sta
         err_set(err, r, "read request", "malformed process");
     else
         r = run(p, err);
+    p->given = -1;
     if (r == 0 && fd >= 0 &&
         (r = stream_new(p, STEAL_FD(fd), 0, 0, start->flags & WIRE_PROCESS_TIED)) < 0)
         err_set(err, r, "open stream", NULL);

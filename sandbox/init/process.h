@@ -43,6 +43,7 @@ struct process {
     uint16_t cols, rows;
 
     pid_t pid, session; /* pid -1: reaped */
+    int given;          /* becomes the program's descriptor 3; -1: none, or given already */
     int status, error;
     uint8_t state, marks;
     uint64_t started_us, ended_us; /* since 1970 */
@@ -76,7 +77,7 @@ int64_t processes_tick(struct processes *t, int64_t now_us);
 
 /* Takes spec and stream (-1: none). Fills err and returns NULL; a stream is closed then. */
 struct process *process_start(struct processes *t, const struct wire_process_start *start,
-                              char *take_spec, int take_stream, struct err *err);
+                              char *take_spec, int take_given, int take_stream, struct err *err);
 int process_attach(struct process *p, int take_fd, uint64_t cursor, uint8_t flags);
 /* TERM or the like to all of it, KILL after grace_ms; 0: never. */
 void process_end(struct process *p, int signo, uint32_t grace_ms, uint8_t mark);

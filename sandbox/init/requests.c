@@ -123,14 +123,15 @@ static void handle_start(struct init_requests *r, const uint8_t *m, size_t n, in
     struct wire_process_start st;
     struct err err = {0};
     memcpy(&st, m, sizeof st);
-    size_t stream_at = st.flags & WIRE_PROCESS_SPEC_FD ? 1 : 0;
+    size_t given_at = st.flags & WIRE_PROCESS_SPEC_FD ? 1 : 0;
+    size_t stream_at = given_at + (st.flags & WIRE_PROCESS_GIVE ? 1 : 0);
     int code = id_ends(st.id) && nfds >= stream_at && nfds <= stream_at + 1 ? 0 : -EINVAL;
     char *spec = NULL;
     if (code == 0)
         code = make_room(r, st.id);
     if (code == 0) {
-        spec = stream_at ? read_memfd(fds[0], st.spec_len)
-                         : copy_tail(m + sizeof st, n - sizeof st, st.spec_len);
+        spec = given_at ? read_memfd(fds[0], st.spec_len)
+                        : copy_tail(m + sizeof st, n - sizeof st, st.spec_len);
         code = spec ? 0 : -EINVAL;
     }
     if (code) {
@@ -138,7 +139,8 @@ static void handle_start(struct init_requests *r, const uint8_t *m, size_t n, in
         return;
     }
     int stream = nfds > stream_at ? STEAL_FD(fds[stream_at]) : -1;
-    struct process *p = process_start(r->processes, &st, spec, stream, &err);
+    int given = stream_at > given_at ? STEAL_FD(fds[given_at]) : -1;
+    struct process *p = process_start(r->processes, &st, spec, given, stream, &err);
     if (!p) {
         reply(r, &st.h, &err);
         return;

@@ -35,12 +35,14 @@ enum wire_process_flags {
     WIRE_PROCESS_TIED = 2,   /* the stream of START is its owner: when it closes, all is killed */
     WIRE_PROCESS_SCRIPT = 4, /* the last argument is a script: given as a file, whatever its size */
     WIRE_PROCESS_SPEC_FD = 8, /* the spec is in a memfd, the first descriptor */
+    WIRE_PROCESS_GIVE = 32,   /* a descriptor behind the memfd becomes the program's 3 */
     WIRE_PROCESS_AWAKE = 16   /* while it runs, or is to be started again, the box does not sleep */
 };
 
 /*
  * Spec, in the tail or in a memfd: cwd NUL, argc arguments with their NULs, envc K=V with their
- * NULs, note_len bytes that init only keeps. fds: the memfd if there is one, then a stream or none.
+ * NULs, note_len bytes that init only keeps. fds: the memfd if there is one, what is given if there
+ * is something, then a stream or none.
  */
 struct wire_process_start {
     struct wire_head h;

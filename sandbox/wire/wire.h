@@ -79,6 +79,9 @@ enum wire_type {
     WIRE_BOX_SOCKETS,      /* G -> B, head only -> WIRE_REPLY + fds: an IPv4 and perhaps an IPv6 TCP
                               socket of the box's network, not connected */
     WIRE_BOX_LIMITS,       /* G -> B, struct wire_box_limits: of a running box, from now on */
+    WIRE_BOX_FUSE,         /* G -> B, struct wire_box_fuse -> WIRE_REPLY + fds: what the server of
+                              the new mount reads from */
+    WIRE_BOX_UNFUSE,       /* G -> B, struct wire_box_fuse without path -> WIRE_REPLY */
     WIRE_DISK_USAGE,       /* G -> B, struct wire_disk: what it takes -> struct wire_disk_usage */
 
     /* G -> E, each answered by struct wire_egress_reply of the same type; longer data beside it in
@@ -173,6 +176,14 @@ struct wire_box_limits {
     struct wire_head h;
     struct wire_limits limits; /* 0 in one of them: the server's default */
 };
+
+struct wire_box_fuse {
+    struct wire_head h;
+    char name[WIRE_NAME]; /* of the mount */
+    char path[4096];      /* a directory of the box, made if there is none */
+    uint32_t flags;
+};
+enum { WIRE_FUSE_READ_ONLY = 1, WIRE_FUSE_DETACH = 2 /* also while it is in use */ };
 
 struct wire_box_destroy {
     struct wire_head h;

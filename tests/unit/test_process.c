@@ -71,7 +71,7 @@ static struct process *start(struct world *w, const char *const *argv, uint8_t f
         len += strlen(*argv) + 1;
     }
     st.spec_len = (uint32_t)len;
-    return process_start(&w->table, &st, spec, stream, err);
+    return process_start(&w->table, &st, spec, -1, stream, err);
 }
 
 struct reader {
@@ -242,7 +242,7 @@ static void test_malformed_specs(void **state)
         st.envc = bad[i].envc;
         st.note_len = bad[i].note_len;
         st.spec_len = bad[i].spec_len;
-        assert_null(process_start(&w->table, &st, spec, -1, &err));
+        assert_null(process_start(&w->table, &st, spec, -1, -1, &err));
         assert_int_not_equal(err.code, 0);
     }
     assert_int_equal(w->table.count, 0);

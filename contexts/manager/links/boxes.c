@@ -90,6 +90,27 @@ void boxes_stat(struct boxes *b, uint64_t box, wire_reply_fn *reply, void *user)
     wire_link_call(b->link, &h, sizeof h, NULL, 0, NULL, 0, reply, user);
 }
 
+static void call_fuse(struct boxes *b, uint64_t box, uint32_t type, const char *name,
+                      const char *path, uint32_t flags, wire_reply_fn *reply, void *user)
+{
+    struct wire_box_fuse m = {.h = {.type = type, .box = box}, .flags = flags};
+    snprintf(m.name, sizeof m.name, "%s", name);
+    snprintf(m.path, sizeof m.path, "%s", path);
+    wire_link_call(b->link, &m.h, sizeof m, NULL, 0, NULL, 0, reply, user);
+}
+
+void boxes_fuse(struct boxes *b, uint64_t box, const char *name, const char *path, uint32_t flags,
+                wire_reply_fn *reply, void *user)
+{
+    call_fuse(b, box, WIRE_BOX_FUSE, name, path, flags, reply, user);
+}
+
+void boxes_unfuse(struct boxes *b, uint64_t box, const char *name, uint32_t flags,
+                  wire_reply_fn *reply, void *user)
+{
+    call_fuse(b, box, WIRE_BOX_UNFUSE, name, "", flags, reply, user);
+}
+
 void boxes_measure(struct boxes *b, const char *disk, wire_reply_fn *reply, void *user)
 {
     struct wire_disk m = {.h = {.type = WIRE_DISK_USAGE}};

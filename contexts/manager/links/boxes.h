@@ -24,6 +24,11 @@ void boxes_destroy(struct boxes *b, uint64_t box, bool keep_disk, wire_reply_fn 
 void boxes_disk_remove(struct boxes *b, const char *disk, wire_reply_fn *reply, void *user);
 void boxes_stat(struct boxes *b, uint64_t box, wire_reply_fn *reply,
                 void *user); /* struct wire_box_stat */
+/* Reply: what the mount's server reads from. name: of the mount; flags: WIRE_FUSE_*. */
+void boxes_fuse(struct boxes *b, uint64_t box, const char *name, const char *path, uint32_t flags,
+                wire_reply_fn *reply, void *user);
+void boxes_unfuse(struct boxes *b, uint64_t box, const char *name, uint32_t flags,
+                  wire_reply_fn *reply, void *user);
 /* Reply: struct wire_disk_usage. */
 void boxes_measure(struct boxes *b, const char *disk, wire_reply_fn *reply, void *user);
 void boxes_limits(struct boxes *b, uint64_t box, const struct wire_limits *limits,

@@ -23,15 +23,18 @@ static int spec_memfd(const void *data, size_t len)
 
 /* Sends a message whose bulk goes in its tail or, if there is much, beside it. */
 static int send_bulk(struct wire_link *init, struct wire_head *head, size_t head_len, bool beside,
-                     const void *data, size_t len, int stream_fd, wire_reply_fn *reply, void *user)
+                     const void *data, size_t len, int given_fd, int stream_fd,
+                     wire_reply_fn *reply, void *user)
 {
     CLEANUP_FD int memfd = beside ? spec_memfd(data, len) : -1;
-    int fds[2];
+    int fds[3];
     size_t n = 0;
     if (beside && memfd < 0)
         return memfd;
     if (beside)
         fds[n++] = memfd;
+    if (given_fd >= 0)
+        fds[n++] = given_fd;
     if (stream_fd >= 0)
         fds[n++] = stream_fd;
     wire_link_call(init, head, head_len, beside ? NULL : data, beside ? 0 : len, fds, n, reply,
@@ -42,13 +45,22 @@ static int send_bulk(struct wire_link *init, struct wire_head *head, size_t head
 int process_link_start(struct wire_link *init, struct wire_process_start *start,
                        const struct buf *spec, int stream_fd, wire_reply_fn *reply, void *user)
 {
+    return process_link_start_given(init, start, spec, -1, stream_fd, reply, user);
+}
+
+int process_link_start_given(struct wire_link *init, struct wire_process_start *start,
+                             const struct buf *spec, int given_fd, int stream_fd,
+                             wire_reply_fn *reply, void *user)
+{
     bool beside = spec->len > TAIL_MAX;
     start->h = (struct wire_head){.type = WIRE_PROCESS_START};
     start->spec_len = (uint32_t)spec->len;
     if (beside)
         start->flags |= WIRE_PROCESS_SPEC_FD;
-    return send_bulk(init, &start->h, sizeof *start, beside, spec->data, spec->len, stream_fd,
-                     reply, user);
+    if (given_fd >= 0)
+        start->flags |= WIRE_PROCESS_GIVE;
+    return send_bulk(init, &start->h, sizeof *start, beside, spec->data, spec->len, given_fd,
+                     stream_fd, reply, user);
 }
 
 int process_link_session_run(struct wire_link *init, struct wire_session_run *run,
@@ -58,7 +70,8 @@ int process_link_session_run(struct wire_link *init, struct wire_session_run *ru
     run->h = (struct wire_head){.type = WIRE_SESSION_RUN};
     run->script_len = (uint32_t)len;
     run->in_fd = len > TAIL_MAX;
-    return send_bulk(init, &run->h, sizeof *run, run->in_fd, script, len, stream_fd, reply, user);
+    return send_bulk(init, &run->h, sizeof *run, run->in_fd, script, len, -1, stream_fd, reply,
+                     user);
 }
 
 static void set_id(char to[WIRE_PROCESS_ID], const char *id)

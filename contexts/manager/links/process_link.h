@@ -15,6 +15,10 @@
  * stream_fd: borrowed, -1: none. Reply: a table of one record. -EMSGSIZE, or a negative errno. */
 int process_link_start(struct wire_link *init, struct wire_process_start *start,
                        const struct buf *spec, int stream_fd, wire_reply_fn *reply, void *user);
+/* The same with a descriptor that becomes the program's 3; borrowed. */
+int process_link_start_given(struct wire_link *init, struct wire_process_start *start,
+                             const struct buf *spec, int given_fd, int stream_fd,
+                             wire_reply_fn *reply, void *user);
 int process_link_session_run(struct wire_link *init, struct wire_session_run *run,
                              const void *script, size_t len, int stream_fd, wire_reply_fn *reply,
                              void *user);

@@ -148,6 +148,8 @@ write_etc() {
     # packages installed in a box may ship services; nothing there starts them
     printf '#!/bin/sh\nexit 101\n' >"$ROOTFS/usr/sbin/policy-rc.d"
     chmod 755 "$ROOTFS/usr/sbin/policy-rc.d"
+    # nothing in a box may mount: what libfuse runs to get a mount hands out the one that the server has made
+    ln -sf /opt/cellbox/fuse/fusermount "$ROOTFS/usr/bin/fusermount"
 }
 
 install_python() {
