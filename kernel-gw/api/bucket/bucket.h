@@ -12,6 +12,11 @@ enum { BUCKET_ID = 24, BUCKETS_MAX = 16 };
 
 enum bucket_state { BUCKET_ASLEEP, BUCKET_MOUNTING, BUCKET_MOUNTED, BUCKET_FAILED };
 
+struct bucket_failure {
+    int status;
+    const char *code;
+};
+
 struct bucket {
     struct list link;
     struct gateway *gw;
@@ -20,6 +25,7 @@ struct bucket {
         *spec; /* what is kept: id, bucket, path, endpoint, region, prefix, readOnly, secret... */
     enum bucket_state state;
     char error[600];
+    struct bucket_failure failure;
     unsigned again; /* times that s3fs was started anew */
     uint64_t box;   /* that it is mounted in */
     char process[WIRE_PROCESS_ID];
@@ -42,11 +48,9 @@ json_t *bucket_command(const struct bucket *b);
 /* "s3.example.com:9000" of "https://s3.example.com:9000", with the default port where there is
  * none. */
 void bucket_host(const char *endpoint, char ret[300]);
-struct bucket_failure {
-    int status;
-    const char *code;
-};
 struct bucket_failure bucket_failure_of(const char *said);
+/* What of s3fs' words is a reason: errors without their times, the last ones. */
+void bucket_reason(const char *said, char ret[400]);
 
 /* ---- mount.c ---- */
 

@@ -82,6 +82,15 @@ static void fail_err(struct bucket *b, const struct err *e)
     fail(b, "%s", text);
 }
 
+static void fail_said(struct bucket *b)
+{
+    char reason[400];
+    struct bucket_failure f = bucket_failure_of(buf_str(&b->said));
+    bucket_reason(buf_str(&b->said), reason);
+    b->failure = f;
+    fail(b, "s3fs: %s", *reason ? reason : "it has ended");
+}
+
 /* ---- the probe ---- */
 
 static void on_probe_frame(void *user, const struct wire_frame *f, const uint8_t *payload)
@@ -99,7 +108,7 @@ static void on_probe_frame(void *user, const struct wire_frame *f, const uint8_t
         *b->error = 0;
         call_done(b);
     } else if (b->said.len) {
-        fail(b, "s3fs: %.500s", buf_str(&b->said));
+        fail_said(b);
     } else {
         fail(b, "%s", "the directory does not answer");
     }
@@ -175,7 +184,7 @@ static void ended(struct bucket *b)
 {
     uint64_t box = b->box;
     if (b->state != BUCKET_MOUNTED || b->again >= AGAIN_MAX) {
-        fail(b, "s3fs: %.500s", b->said.len ? buf_str(&b->said) : "it has ended");
+        fail_said(b);
         return;
     }
     log_warn("bucket", "server_ended", "sandbox=%s bucket=%s", b->sandbox, b->id);
@@ -252,6 +261,7 @@ void bucket_mount(struct bucket *b)
     struct sandbox *sb = sandbox_get(b->gw->manager, b->sandbox);
     bool read_only = json_is_true(json_object_get(b->spec, "readOnly"));
     b->state = BUCKET_MOUNTING;
+    b->failure = (struct bucket_failure){502, "BUCKET_MOUNT_FAILED"};
     b->box = sandbox_box(sb);
     buf_init(&b->said, 2 * SAID_MAX);
     boxes_fuse(b->gw->boxes, b->box, b->id, api_string(b->spec, "path"),

@@ -206,7 +206,7 @@ static void on_mounted(void *user, struct bucket *b)
         return;
     }
     snprintf(text, sizeof text, "%s", b->error);
-    struct bucket_failure f = bucket_failure_of(text);
+    struct bucket_failure f = b->failure;
     struct gateway *gw = m->gw;
     char sandbox[64];
     snprintf(sandbox, sizeof sandbox, "%s", m->sandbox);
@@ -233,6 +233,7 @@ static void on_refreshed(void *user, const struct err *err, const struct wire_eg
     b->user = m;
     if (err->code) {
         b->state = BUCKET_FAILED;
+        b->failure = (struct bucket_failure){503, "EGRESS_UNAVAILABLE"};
         snprintf(b->error, sizeof b->error, "%s: %s", err->step, err->text);
         on_mounted(m, b);
     } else {
@@ -508,6 +509,7 @@ static void on_removed(void *user, const char *name)
         void (*done)(void *u, struct bucket *bucket) = b->done;
         if (done == on_mounted) { /* its request is told, and frees it */
             b->state = BUCKET_FAILED;
+            b->failure = (struct bucket_failure){404, "SANDBOX_NOT_FOUND"};
             snprintf(b->error, sizeof b->error, "the sandbox was removed");
             b->done = NULL;
             done(b->user, b);

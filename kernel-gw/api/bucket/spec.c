@@ -234,7 +234,7 @@ struct bucket_failure bucket_failure_of(const char *said)
         {"NoSuchBucket", {404, "BUCKET_NOT_FOUND"}},
         {"Bucket or directory not found", {404, "BUCKET_NOT_FOUND"}},
         {"bucket not found", {404, "BUCKET_NOT_FOUND"}},
-        {"HTTP: 404", {404, "BUCKET_NOT_FOUND"}},
+        {"bucket or key not found", {404, "BUCKET_NOT_FOUND"}},
         {"AccessDenied", {403, "BUCKET_ACCESS_DENIED"}},
         {"InvalidAccessKeyId", {403, "BUCKET_ACCESS_DENIED"}},
         {"SignatureDoesNotMatch", {403, "BUCKET_ACCESS_DENIED"}},
@@ -245,4 +245,25 @@ struct bucket_failure bucket_failure_of(const char *said)
         if (strstr(said, known[i].text))
             return known[i].is;
     return (struct bucket_failure){502, "BUCKET_MOUNT_FAILED"};
+}
+
+void bucket_reason(const char *said, char ret[400])
+{
+    size_t len = 0;
+    *ret = 0;
+    for (const char *line = said; *line;) {
+        size_t n = strcspn(line, "\n");
+        const char *level = memmem(line, n, "[ERR] ", 6);
+        if (!level)
+            level = memmem(line, n, "[CRT] ", 6);
+        const char *from = level ? level + 6 : line;
+        bool tells = level || !memmem(line, n, "[INF] ", 6);
+        size_t m = n - (size_t)(from - line);
+        if (tells && m && m < 390) {
+            if (len + m + 2 > 390)
+                len = 0; /* the last ones tell most */
+            len += (size_t)snprintf(ret + len, 400 - len, "%s%.*s", len ? "; " : "", (int)m, from);
+        }
+        line += n + (line[n] == '\n');
+    }
 }

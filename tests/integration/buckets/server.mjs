@@ -1,14 +1,14 @@
 /**
  * An object store for tests: s3rver, behind a check of every request's signature (AWS Signature Version 4), which s3rver
- * itself does not make. server.mjs ADDRESS PORT FOLDER, keys in KEYS ("id:secret,...").
+ * itself does not make. server.mjs ADDRESS PORT TLS_PORT FOLDER CERTIFICATES, keys in KEYS ("id:secret,...").
  */
 import { createHash, createHmac, timingSafeEqual } from 'node:crypto';
-import { createRequire } from 'node:module';
+import { readFileSync } from 'node:fs';
 import http from 'node:http';
-import path from 'node:path';
+import https from 'node:https';
+import S3rver from 's3rver';
 
-const [address, port, folder] = process.argv.slice(2);
-const S3rver = createRequire(path.join(process.env.S3_MODULES, 'package.json'))('s3rver');
+const [address, port, tlsPort, folder, certificates] = process.argv.slice(2);
 const keys = new Map(process.env.KEYS.split(',').map((pair) => pair.split(':')));
 const hmac = (key, text) => createHmac('sha256', key).update(text).digest();
 const encode = (text) => encodeURIComponent(text).replace(/[!'()*]/g, (c) => `%${c.charCodeAt(0).toString(16).toUpperCase()}`);
@@ -39,10 +39,11 @@ function wrong(request) {
   return timingSafeEqual(hmac(key, toSign), Buffer.from(signature, 'hex')) ? undefined : 'SignatureDoesNotMatch';
 }
 
-const store = new S3rver({ silent: true, directory: folder, configureBuckets: [{ name: 'first' }, { name: 'second' }] });
+const store = new S3rver({ silent: true, directory: folder, vhostBuckets: false, configureBuckets: [{ name: 'first' }, { name: 'second' }] });
 await store.configureBuckets();
 const serve = store.callback();
-const server = http.createServer((request, response) => {
+
+function answer(request, response) {
   const code = wrong(request);
   console.log(`${request.method} ${request.url} ${code ?? 'signed'}`);
   if (code) {
@@ -52,5 +53,11 @@ const server = http.createServer((request, response) => {
   }
   request.headers.authorization = request.headers.authorization.replace(/Credential=[^/]+/, 'Credential=S3RVER');
   serve(request, response);
+}
+
+const read = (name) => readFileSync(`${certificates}/${name}`);
+http.createServer(answer).listen(Number(port), address, () => {
+  https
+    .createServer({ cert: read('server.pem'), key: read('server.key') }, answer)
+    .listen(Number(tlsPort), address, () => console.log('listening'));
 });
-server.listen(Number(port), address, () => console.log('listening'));

@@ -12,7 +12,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 HOST, ADDRESS = "10.66.0.1", "10.66.0.2"
 # no certificate may be for every name of a top-level domain
-NAMES = "echo git pypi npm apt s3 h2 ws rebind splice other one two three handled denied".split()
+NAMES = "echo git pypi npm apt s3 h2 ws rebind splice other one two three handled denied store".split()
 ALLOW = {"name": "world", "match": {"cidrs": ["10.66.0.0/24"]}, "action": "allow"}
 
 
