@@ -17,7 +17,7 @@ EXAMPLES = ROOT / "docs" / "examples" / "sdk-js"
 SECONDS = 100
 
 
-def run(*command: str, cwd: Path, **env: str) -> str:
+def run(*command: str, cwd: Path, seconds: int = SECONDS, **env: str) -> str:
     done = subprocess.run(
         command,
         cwd=cwd,
@@ -25,7 +25,7 @@ def run(*command: str, cwd: Path, **env: str) -> str:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=SECONDS,
+        timeout=seconds,
     )
     assert done.returncode == 0, done.stdout[-6000:]
     return done.stdout
