@@ -5,7 +5,8 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "clients/cli/sse.h"
+#include "clients/c/sse.h"
+#include "clients/cli/util.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
