@@ -225,6 +225,11 @@ bool websocket_wants_write(const struct websocket *ws)
     return wslay_event_want_write(ws->ctx);
 }
 
+size_t websocket_queued(const struct websocket *ws)
+{
+    return wslay_event_get_queued_msg_length(ws->ctx);
+}
+
 bool websocket_step(struct websocket *ws)
 {
     if (wslay_event_recv(ws->ctx) != 0 || wslay_event_send(ws->ctx) != 0)

@@ -26,6 +26,7 @@ void websocket_close(struct websocket *ws); /* NULL is fine */
 /* Descriptor to wait for; websocket_wants_write: also until it can be written. */
 int websocket_fd(const struct websocket *ws);
 bool websocket_wants_write(const struct websocket *ws);
+size_t websocket_queued(const struct websocket *ws); /* bytes that wait to be written */
 /* Reads and writes what is possible now. false: the connection has ended. */
 bool websocket_step(struct websocket *ws);
 /* false: the connection has ended, or there is no memory. */
