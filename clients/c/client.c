@@ -251,7 +251,7 @@ int client_call(struct cellbox_client *c, const struct call *call, struct str *r
 
 int client_body(const struct members *m, char **ret, struct cellbox_error *error)
 {
-    if (!m->json)
+    if (!m->json || m->no_memory)
         return error_memory(error);
     if (m->problem)
         return error_set(error, CELLBOX_E_ARGUMENT, "%s", m->problem);

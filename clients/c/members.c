@@ -33,7 +33,7 @@ void members_bytes(struct members *m, const char *key, const void *data, size_t 
 {
     CLEANUP_STR struct str text = {0};
     if (text_base64(data, len, &text) < 0)
-        put(m, key, NULL);
+        m->no_memory = true;
     else
         put(m, key, json_stringn(str_text(&text), text.len));
 }
@@ -76,11 +76,13 @@ void members_map(struct members *m, const char *key, const char *const *list)
     json_t *object = json_object();
     for (size_t i = 0; list[i]; i++) {
         const char *eq = strchr(list[i], '=');
-        CLEANUP_FREE char *name =
-            eq && eq != list[i] ? strndup(list[i], (size_t)(eq - list[i])) : NULL;
-        if (!name)
+        if (!eq || eq == list[i]) {
             m->problem = "a variable or label is not of the form NAME=VALUE";
-        else if (json_object_set_new(object, name, json_string(eq + 1)) < 0)
+            continue;
+        }
+        CLEANUP_FREE char *name = strndup(list[i], (size_t)(eq - list[i]));
+        m->no_memory |= !name;
+        if (name && json_object_set_new(object, name, json_string(eq + 1)) < 0)
             m->problem = "not all of it is UTF-8 text";
     }
     put(m, key, object);

@@ -9,6 +9,7 @@
 struct members {
     json_t *json;        /* NULL: no memory */
     const char *problem; /* of an argument, for a message; NULL: none */
+    bool no_memory;
 };
 
 void members_init(struct members *m);

@@ -31,7 +31,7 @@ int cellbox_process_start(struct cellbox_client *client, const char *sandbox, co
                           struct cellbox_process **ret_process, struct cellbox_error *error)
 {
     CLEANUP_MEMBERS struct members m;
-    json_t *answer;
+    json_t *answer = NULL;
     static const struct cellbox_process_options defaults;
     const struct cellbox_process_options *o = options ? options : &defaults;
     members_init(&m);
@@ -45,6 +45,10 @@ int cellbox_process_start(struct cellbox_client *client, const char *sandbox, co
     members_int(&m, "maxRestarts", o->max_restarts);
     members_int(&m, "logLimit", o->log_limit);
     int r = client_json(client, "POST", false, &m, &answer, error, PROCESSES, sandbox);
+    if (!ret_process) {
+        json_decref(answer);
+        return r;
+    }
     return WIRE_GIVE(r, ret_process, wire_new(answer, sizeof **ret_process, fill_process), error);
 }
 

@@ -151,6 +151,8 @@ static int connect_once(struct cellbox_terminal *t, struct cellbox_error *error)
     t->ws = websocket_open(&t->client->server, path.data, &handler, &status, &why);
     if (t->ws)
         return CELLBOX_OK;
+    if (status == 0 && !why.len)
+        return error_memory(error);
     if (status == 0)
         return error_set(error, CELLBOX_E_CONNECTION, "no connection to the server at %s: %s",
                          t->client->server.url, str_text(&why));

@@ -1,6 +1,7 @@
 #include "clients/c/websocket.h"
 
 #include <curl/curl.h>
+#include <errno.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/random.h>
@@ -105,8 +106,8 @@ static bool send_all(struct websocket *ws, const char *data, size_t len)
     return true;
 }
 
-/* The head of the answer, and whatever came behind it. false: none came. */
-static bool read_head(struct websocket *ws, struct str *head)
+/* The head of the answer, and whatever came behind it. -ECONNRESET: none came; -ENOMEM. */
+static int read_head(struct websocket *ws, struct str *head)
 {
     char bytes[4096];
     while (head->len < HEAD_MAX) {
@@ -116,18 +117,18 @@ static bool read_head(struct websocket *ws, struct str *head)
         if (r == CURLE_AGAIN && poll(&p, 1, ANSWER_MS) == 1)
             continue;
         if (r != CURLE_OK || !n)
-            return head->len > 0;
+            return head->len ? 0 : -ECONNRESET;
         if (text_add(head, bytes, n) < 0)
-            return false;
+            return -ENOMEM;
         const char *end = strstr(head->data, "\r\n\r\n");
         if (end && strncmp(head->data + sizeof "HTTP/1.1" - 1, " 101", 4) != 0)
             continue; /* a refusal: its body says why */
         if (end) {
             size_t used = (size_t)(end + 4 - head->data);
-            return text_add(&ws->early, head->data + used, head->len - used) == 0;
+            return text_add(&ws->early, head->data + used, head->len - used);
         }
     }
-    return false;
+    return -ECONNRESET;
 }
 
 static int put_request(const struct server *s, const char *path, struct str *out)
@@ -173,8 +174,10 @@ static bool shake_hands(struct websocket *ws, const struct server *s, const char
     CLEANUP_STR struct str head = {0};
     if (put_request(s, path, &request) < 0)
         return false;
-    if (!send_all(ws, request.data, request.len) || !read_head(ws, &head) ||
-        strncmp(head.data, "HTTP/1.", 7) != 0) {
+    int r = send_all(ws, request.data, request.len) ? read_head(ws, &head) : -ECONNRESET;
+    if (r == -ENOMEM)
+        return false;
+    if (r < 0 || strncmp(head.data, "HTTP/1.", 7) != 0) {
         text_addf(ret_why, "the server did not answer");
         return false;
     }

@@ -367,6 +367,7 @@ struct cellbox_wait {
     int64_t timeout_ms;         /* 0: none. PROCESS_READY_TIMEOUT */
 };
 
+/* ret_process may be NULL. */
 CELLBOX_API int cellbox_process_start(struct cellbox_client *client, const char *sandbox,
                                       const char *command,
                                       const struct cellbox_process_options *options,
