@@ -220,7 +220,7 @@ int cellbox_file_list(struct cellbox_client *client, const char *sandbox, const 
     r = WIRE_GIVE(r, &made,
                   WIRE_LIST(answer, "files", struct cellbox_files, struct cellbox_file, fill_file),
                   error);
-    if (r != CELLBOX_OK)
+    if (r != CELLBOX_OK || !made)
         return r;
     made->truncated = wire_true(answer, "truncated");
     *ret_files = made;
