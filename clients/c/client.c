@@ -242,9 +242,7 @@ int client_call(struct cellbox_client *c, const struct call *call, struct str *r
         if (r != CELLBOX_OK)
             break;
     }
-    if (error)
-        *error = e;
-    return r;
+    return error_pass(r, &e, error);
 }
 
 /* ---- calls whose answers are JSON ---- */

@@ -33,6 +33,8 @@ struct cellbox_client {
 int error_set(struct cellbox_error *error, int result, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 int error_memory(struct cellbox_error *error);
+/* Copies what a call of result r said, where it failed and somebody wants to know; returns r. */
+int error_pass(int r, const struct cellbox_error *from, struct cellbox_error *error);
 /* What a JSON object {code, message} of the server says, else `otherwise`. */
 int error_of_json(struct cellbox_error *error, int status, const json_t *said,
                   const char *otherwise);
@@ -59,6 +61,12 @@ int client_call(struct cellbox_client *c, const struct call *call, struct str *r
 int client_json(struct cellbox_client *c, const char *method, bool idempotent,
                 const struct members *m, json_t **ret, struct cellbox_error *error,
                 const char *pattern, ...);
+/*
+ * For calls that put something into a sandbox: whether *r and error say that there is none and it
+ * has been made, so that the call is to be made again. *r is what making it gave.
+ */
+bool client_made(struct cellbox_client *c, const char *sandbox, int *r,
+                 struct cellbox_error *error);
 /* The address of a thing, checked: the names in it must not be empty. */
 int client_address(struct str *ret, struct cellbox_error *error, const char *pattern, ...);
 /* The body as text: freed by the caller. */

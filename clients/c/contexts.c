@@ -20,6 +20,7 @@ int cellbox_context_create(struct cellbox_client *client, const char *sandbox,
                            struct cellbox_context **ret_context, struct cellbox_error *error)
 {
     CLEANUP_MEMBERS struct members m;
+    struct cellbox_error e;
     json_t *answer;
     members_init(&m);
     if (options) {
@@ -28,7 +29,10 @@ int cellbox_context_create(struct cellbox_client *client, const char *sandbox,
         members_map(&m, "env", options->env);
         members_int(&m, "timeout", options->timeout_ms);
     }
-    int r = client_json(client, "POST", false, &m, &answer, error, CONTEXTS, sandbox);
+    int r = client_json(client, "POST", false, &m, &answer, &e, CONTEXTS, sandbox);
+    if (client_made(client, sandbox, &r, &e))
+        r = client_json(client, "POST", false, &m, &answer, &e, CONTEXTS, sandbox);
+    error_pass(r, &e, error);
     return WIRE_GIVE(r, ret_context, wire_new(answer, sizeof **ret_context, fill_context), error);
 }
 

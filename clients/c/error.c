@@ -65,6 +65,13 @@ int error_memory(struct cellbox_error *error)
     return error_set(error, CELLBOX_E_MEMORY, "out of memory");
 }
 
+int error_pass(int r, const struct cellbox_error *from, struct cellbox_error *error)
+{
+    if (r != CELLBOX_OK && error)
+        *error = *from;
+    return r;
+}
+
 int error_of_json(struct cellbox_error *error, int status, const json_t *said,
                   const char *otherwise)
 {

@@ -243,12 +243,16 @@ int cellbox_file_mkdir(struct cellbox_client *client, const char *sandbox, const
                        bool parents, struct cellbox_error *error)
 {
     CLEANUP_MEMBERS struct members m;
+    struct cellbox_error e;
     members_init(&m);
     members_true(&m, "recursive", parents);
     int r = add_path(&m, "path", path, error);
-    return r == CELLBOX_OK
-               ? client_json(client, "POST", parents, &m, NULL, error, FILES ":mkdir", sandbox)
-               : r;
+    if (r != CELLBOX_OK)
+        return r;
+    r = client_json(client, "POST", parents, &m, NULL, &e, FILES ":mkdir", sandbox);
+    if (client_made(client, sandbox, &r, &e))
+        r = client_json(client, "POST", parents, &m, NULL, &e, FILES ":mkdir", sandbox);
+    return error_pass(r, &e, error);
 }
 
 int cellbox_file_move(struct cellbox_client *client, const char *sandbox, const char *source,

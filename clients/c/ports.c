@@ -92,7 +92,11 @@ int cellbox_egress_put(struct cellbox_client *client, const char *sandbox, const
 {
     if (!policy)
         return error_set(error, CELLBOX_E_ARGUMENT, "a policy is missing");
-    return document(client, "PUT", "/v1/sandboxes/%s/egress", sandbox, policy, NULL, error);
+    struct cellbox_error e;
+    int r = document(client, "PUT", "/v1/sandboxes/%s/egress", sandbox, policy, NULL, &e);
+    if (client_made(client, sandbox, &r, &e))
+        r = document(client, "PUT", "/v1/sandboxes/%s/egress", sandbox, policy, NULL, &e);
+    return error_pass(r, &e, error);
 }
 
 int cellbox_secret_put(struct cellbox_client *client, const char *name, const char *secret,

@@ -216,9 +216,7 @@ static int wait_for(struct cellbox_client *c, const char *sandbox, const char *p
         bool over = timeout_ms && left <= SLICE_MS;
         if (r == CELLBOX_E_SERVER && !strcmp(e.code, "PROCESS_READY_TIMEOUT") && !over)
             continue;
-        if (r != CELLBOX_OK && error)
-            *error = e;
-        return r;
+        return error_pass(r, &e, error);
     }
 }
 

@@ -78,6 +78,14 @@ int cellbox_sandbox_start(struct cellbox_client *client, const char *sandbox,
     return put(client, "PUT", sandbox, options, ret_sandbox, error);
 }
 
+bool client_made(struct cellbox_client *c, const char *sandbox, int *r, struct cellbox_error *error)
+{
+    if (*r != CELLBOX_E_SERVER || strcmp(error->code, "SANDBOX_NOT_FOUND") != 0)
+        return false;
+    *r = cellbox_sandbox_start(c, sandbox, NULL, NULL, error);
+    return *r == CELLBOX_OK;
+}
+
 int cellbox_sandbox_patch(struct cellbox_client *client, const char *sandbox,
                           const struct cellbox_sandbox_options *options,
                           struct cellbox_sandbox **ret_sandbox, struct cellbox_error *error)
@@ -119,7 +127,5 @@ int cellbox_sandbox_delete(struct cellbox_client *client, const char *sandbox,
     int r = client_json(client, "DELETE", true, NULL, NULL, &e, BOX, sandbox);
     if (r == CELLBOX_E_SERVER && !strcmp(e.code, "SANDBOX_NOT_FOUND"))
         return CELLBOX_OK;
-    if (r != CELLBOX_OK && error)
-        *error = e;
-    return r;
+    return error_pass(r, &e, error);
 }

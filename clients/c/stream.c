@@ -84,10 +84,8 @@ int stream_run(struct stream *s, struct cellbox_error *error)
         }
         sse_restart(&r.sse);
     }
-    if (result != CELLBOX_OK && error)
-        *error = r.error;
     sse_deinit(&r.sse);
-    return result;
+    return error_pass(result, &r.error, error);
 }
 
 int stream_piece(const json_t *event, const char *key, const char *encoding_key, struct str *hold,

@@ -40,9 +40,7 @@ static int find_running(struct cellbox_client *c, const char *sandbox, const cha
     *ret_runs = r == CELLBOX_OK && !strcmp(json_text(answer, "status"), "running");
     if (r == CELLBOX_OK || (r == CELLBOX_E_SERVER && e.http_status == 404))
         return CELLBOX_OK;
-    if (error)
-        *error = e;
-    return r;
+    return error_pass(r, &e, error);
 }
 
 static int give_id(const char *id, char **ret, struct cellbox_error *error)
@@ -175,9 +173,7 @@ static int lost(struct cellbox_terminal *t, const struct cellbox_error *why,
     t->ws = NULL;
     if (t->options.no_reconnect || !t->was_ready || !may_come_back(why) ||
         ++t->failures > TRIES_MAX) {
-        if (error)
-            *error = *why;
-        return why->result;
+        return error_pass(why->result, why, error);
     }
     t->next_try_ms = monotonic_ms() + client_pause_ms(t->client, t->failures);
     return CELLBOX_OK;
@@ -226,11 +222,8 @@ static int handle(struct cellbox_terminal *t, struct cellbox_error *error)
     if (!t->ws)
         return CELLBOX_OK;
     bool open = websocket_step(t->ws);
-    if (t->result != CELLBOX_OK) {
-        if (error)
-            *error = t->error;
-        return t->result;
-    }
+    if (t->result != CELLBOX_OK)
+        return error_pass(t->result, &t->error, error);
     if (open || t->ended)
         return CELLBOX_OK;
     error_set(&e, CELLBOX_E_CONNECTION, "the terminal's connection to %s was lost",

@@ -199,7 +199,7 @@ def test_a_callback_ends_a_command_and_interrupts_a_run(server: Any, driver: Pat
     assert drive(server, driver, "exec-stop", "echo one; sleep 4702; echo two") == [
         "out:one", "stopped by the caller | 0 |  | stopped by the caller",
     ]  # fmt: skip
-    assert drive(server, driver, "exec", "while pgrep -fx 'sleep 4702'; do sleep 0.05; done") == ["ok"]
+    assert drive(server, driver, "exec", "while pgrep -fx 'sleep 4702' >x; do sleep 0.05; done") == ["ok"]
     shown = drive(server, driver, "run-stop", "kept = 5\nprint('one', flush=True)\nimport time\ntime.sleep(600)")
     assert shown[-1].startswith("stopped by the caller")
     assert drive(server, driver, "run", "kept")[-2:] == ["ok | 5 | |", "ok"]
@@ -214,6 +214,12 @@ def test_bytes_that_are_no_text(server: Any, driver: Path) -> None:
     env = os.environ | {"CELLBOX_URL": server.url, "CELLBOX_TOKEN": server.token}
     done = subprocess.run([driver, "exec", r"printf '\377\000a'"], env=env, stdout=subprocess.PIPE, timeout=SECONDS)
     assert done.stdout == b"out:\xff\0aok\n"
+
+
+def test_sandboxes_are_made_on_demand(server: Any, driver: Path) -> None:
+    shown = drive(server, driver, "on-demand")
+    assert shown.pop(0).startswith("refused by the server | 404 | SANDBOX_NOT_FOUND")
+    assert shown == ["ok", "ok", "1", "ok", "ok", "ok"]
 
 
 def test_threads_share_a_client(server: Any, driver: Path) -> None:

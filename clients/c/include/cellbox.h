@@ -29,8 +29,10 @@
  * cellbox_client_options.interrupted. A command is ended with all that it started, a run is
  * interrupted (its variables stay), everything else is only no longer looked at.
  *
- * Sandboxes are named: 1-63 of a-z 0-9 -, none of them - at an end. Most calls make a sandbox that
- * does not exist yet, and wake one that sleeps.
+ * Sandboxes are named: 1-63 of a-z 0-9 -, none of them - at an end. Calls that put something into a
+ * sandbox (code, a command, process, terminal, context, file, directory, port, policy) make one
+ * that does not exist; those that look at something or remove it fail with SANDBOX_NOT_FOUND. Both
+ * wake one that sleeps.
  */
 #ifndef CELLBOX_H
 #define CELLBOX_H

@@ -238,6 +238,27 @@ static int wrong_arguments(struct cellbox_client *c, struct cellbox_error *e)
     return 0;
 }
 
+/* What puts something into a sandbox makes it; what looks does not. */
+static int on_demand(struct cellbox_client *c, struct cellbox_error *e)
+{
+    struct cellbox_contexts *list = NULL;
+    struct cellbox_context *made = NULL;
+    say(cellbox_context_list(c, BOX "-1", &list, e), e);
+    say(cellbox_context_create(c, BOX "-1", NULL, &made, e), e);
+    say(cellbox_context_list(c, BOX "-1", &list, e), e);
+    printf("%zu\n", list ? list->n : 0);
+    say(cellbox_file_mkdir(c, BOX "-2", "d", false, e), e);
+    say(cellbox_egress_put(c, BOX "-3", "{\"enableInternet\":false}", e), e);
+    for (int i = 1; i <= 3; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "%s-%d", BOX, i);
+        cellbox_sandbox_delete(c, name, NULL);
+    }
+    cellbox_free(list);
+    cellbox_free(made);
+    return say(cellbox_sandbox_delete(c, BOX "-1", e), e);
+}
+
 static int request(struct cellbox_client *c, const char *method, const char *path,
                    struct cellbox_error *e)
 {
@@ -285,6 +306,8 @@ int main(int argc, char **argv)
         threads(c);
     else if (!strcmp(verb, "terminal") || !strcmp(verb, "viewer"))
         terminal(c, what, *verb == 'v', &e);
+    else if (!strcmp(verb, "on-demand"))
+        on_demand(c, &e);
     else if (!strcmp(verb, "arguments"))
         wrong_arguments(c, &e);
     else
