@@ -15,6 +15,7 @@ static void fill_sandbox(void *to, const json_t *from)
         .last_used_at = wire_text(from, "lastUsedAt"),
         .memory = wire_int(limits, "memory"),
         .pids = wire_int(limits, "pids"),
+        .disk = wire_int(limits, "disk"),
         .cpu = wire_real(limits, "cpu"),
         .sleep_after_ms = wire_int(from, "sleepAfter"),
         .contexts = wire_int(from, "contexts"),
@@ -24,10 +25,13 @@ static void fill_sandbox(void *to, const json_t *from)
 
 static void fill_usage(void *to, const json_t *from)
 {
+    bool counted = json_is_integer(json_object_get(from, "diskBytes"));
     *(struct cellbox_usage *)to = (struct cellbox_usage){
         .state = wire_text(from, "state"),
         .active_cpu_ms = wire_real(from, "activeCpuMs"),
+        .memory_gib_seconds = wire_real(from, "memoryGiBSeconds"),
         .memory = wire_int(from, "memoryBytes"),
+        .disk = counted ? wire_int(from, "diskBytes") : -1,
         .processes = wire_int(from, "processes"),
         .oom_kills = wire_int(from, "oomKills"),
         .egress = wire_int(from, "egressBytes"),
@@ -41,6 +45,7 @@ static void add_options(struct members *m, const struct cellbox_sandbox_options 
     members_int(&limits, "memory", o->memory);
     members_real(&limits, "cpu", o->cpu);
     members_int(&limits, "pids", o->pids);
+    members_int(&limits, "disk", o->disk);
     if (json_object_size(limits.json))
         json_object_set(m->json, "limits", limits.json);
     if (limits.problem)

@@ -120,6 +120,7 @@ struct cellbox_sandbox_options {
     int64_t memory;            /* limits: bytes */
     double cpu;                /* CPUs */
     int64_t pids;              /* processes and threads */
+    int64_t disk;              /* bytes */
     const char *instance_type; /* "lite", "basic", "standard-1" ...: instead of limits */
     int64_t sleep_after_ms;    /* idle time */
     bool keep_alive;           /* never sleeps */
@@ -129,7 +130,7 @@ struct cellbox_sandbox_options {
 struct cellbox_sandbox {
     const char *name, *state; /* "stopped", "starting", "running", "failed" */
     const char *image, *created_at, *last_used_at;
-    int64_t memory, pids, sleep_after_ms; /* 0: no limit, never */
+    int64_t memory, pids, disk, sleep_after_ms; /* 0: no limit, never */
     double cpu;
     int64_t contexts;
     bool keep_alive;
@@ -143,7 +144,11 @@ struct cellbox_sandboxes {
 struct cellbox_usage {
     const char *state;
     double active_cpu_ms;
-    int64_t memory, processes, oom_kills, egress;
+    double memory_gib_seconds; /* memory times time */
+    int64_t memory;            /* bytes, now */
+    int64_t disk;              /* bytes that it wrote and did not delete; -1: too many to count */
+    int64_t processes, oom_kills;
+    int64_t egress; /* bytes to and from the world */
 };
 
 /* Makes it if there is none, starts it if it is stopped. options and ret_sandbox may be NULL. */

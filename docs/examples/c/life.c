@@ -51,7 +51,8 @@ static int look(struct cellbox_client *client, struct cellbox_error *e)
     char *policy, *answer;
     if (cellbox_sandbox_usage(client, BOX, &usage, e))
         return fail("usage", e);
-    printf("CPU time %s\n", usage->active_cpu_ms >= 0 ? "is counted" : "?");
+    printf("CPU time and disk %s\n",
+           usage->active_cpu_ms >= 0 && usage->disk >= 0 ? "are counted" : "?");
     cellbox_free(usage);
 
     if (cellbox_secret_put(client, "c-life", "{\"value\":\"s3cret\",\"hosts\":[\"api.example\"]}",
