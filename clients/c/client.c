@@ -164,7 +164,9 @@ static int try_call(struct cellbox_client *c, const struct call *call, struct st
     *ret_again = false;
     if (!easy)
         return error_memory(e);
-    if (exchange_init(&x, easy, &c->server, &call->request) < 0) {
+    struct request request = call->request;
+    request.fresh = !call->idempotent;
+    if (exchange_init(&x, easy, &c->server, &request) < 0) {
         give_handle(c, easy);
         return error_memory(e);
     }

@@ -90,6 +90,8 @@ int exchange_init(struct exchange *t, CURL *easy, const struct server *s, const 
     curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, 512L << 10);
     curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)EXCHANGE_CONNECT_MS);
     curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, r->timeout_ms);
+    curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, (long)r->fresh);
+    curl_easy_setopt(easy, CURLOPT_MAXCONNECTS, 1L);
     curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, t->problem);
     curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_header);
     curl_easy_setopt(easy, CURLOPT_HEADERDATA, t);

@@ -20,6 +20,11 @@ struct request {
     void *read_user;
     curl_off_t size;
     long timeout_ms; /* 0: none */
+    /*
+     * On a connection of its own. libcurl sends a request again by itself when a connection that it
+     * used before turns out to be dead, and nothing tells whether the server had read it.
+     */
+    bool fresh;
 };
 
 enum { EXCHANGE_CONNECT_MS = 5000 };

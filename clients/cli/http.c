@@ -82,7 +82,7 @@ void http_call(const struct server *s, const char *method, const char *path, con
 
 void http_put_text(const struct server *s, const char *path, const char *text, struct reply *ret)
 {
-    struct request r = {.method = "PUT", .path = path};
+    struct request r = {.method = "PUT", .path = path, .timeout_ms = 60000L};
     perform(prepare(s, &r, must(strdup(text))), ret);
 }
 

@@ -1,4 +1,4 @@
-"""A server that answers with prepared bytes, one reply a connection, and keeps what it was asked."""
+"""A server that answers with prepared bytes, and keeps what it was asked."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from types import TracebackType
 
 
 class FakeServer:
-    """``with FakeServer([reply, ...]) as fake``: ``fake.requests`` are heads with bodies, in their order."""
+    """``with FakeServer([reply, ...]) as fake``: one reply a connection, or a list for several requests on one;
+    ``fake.requests`` are heads with bodies, in their order."""
 
-    def __init__(self, replies: Sequence[bytes] = ()) -> None:
+    def __init__(self, replies: Sequence[bytes | list[bytes]] = ()) -> None:
         self.token = "t"
         self._replies = list(replies)
         self.requests: list[bytes] = []
@@ -26,15 +27,24 @@ class FakeServer:
                 connection, _ = self._socket.accept()
             except OSError:
                 return
-            with connection:
-                self.requests.append(self._request(connection))
-                connection.sendall(reply)
+            threading.Thread(target=self._answer, args=(connection, reply), daemon=True).start()
+
+    def _answer(self, connection: socket.socket, reply: bytes | list[bytes]) -> None:
+        with connection:
+            for part in reply if isinstance(reply, list) else [reply]:
+                asked = self._request(connection)
+                if asked:
+                    self.requests.append(asked)
+                    connection.sendall(part)
 
     @staticmethod
     def _request(connection: socket.socket) -> bytes:
         data = b""
         while b"\r\n\r\n" not in data:
-            data += connection.recv(65536)
+            more = connection.recv(65536)
+            if not more:
+                return b""
+            data += more
         length = re.search(rb"content-length: (\d+)", data, re.IGNORECASE)
         whole = data.index(b"\r\n\r\n") + 4 + (int(length[1]) if length else 0)
         while len(data) < whole:

@@ -15,7 +15,7 @@ from conftest import BUILD, ROOT
 from fake_server import FakeServer
 from test_sdk_faults import kill_gateway
 
-SECONDS = 100
+SECONDS = 60
 LIBRARY = ROOT / "clients" / "c"
 EXAMPLES = ROOT / "docs" / "examples" / "c"
 PROGRAMS = ROOT / "tests" / "integration" / "libcellbox"
@@ -272,9 +272,9 @@ def test_runs_and_logs_go_on(own_server: Any, driver: Path) -> None:
 
 def test_a_terminal_comes_back(own_server: Any, driver: Path) -> None:
     server = own_server()
-    script = "stty -echo; stty size; echo ready; read x; echo got $x; exit 9"
+    script = "stty -echo; echo ready; read x; stty size; echo got $x; exit 9"
     shown = drive(server, driver, "terminal", script, meanwhile=lambda: kill_gateway(server))
-    text = "20 90\r\nready\r\ngot go\r\n"
+    text = "ready\r\n20 90\r\ngot go\r\n"
     assert "\n".join(shown).strip() == text.replace("\r", "") + f"exit 9 at {len(text)}\nok"
 
 
@@ -342,6 +342,15 @@ def test_what_is_repeated(driver: Path, method: str, first: bytes, sent: int) ->
         shown = drive(fake, driver, "request", method, "/v1/x")
         assert len(fake.requests) == sent
     assert (shown[-1] == "ok") == (sent == 3), shown
+
+
+def test_what_must_not_be_done_twice_is_not_sent_on_an_old_connection(driver: Path) -> None:
+    """Which may be dead, and then nobody knows whether the server had read it."""
+    kept = refusal("404 None", "SANDBOX_NOT_FOUND").replace(b"Connection: close\r\n", b"")
+    with FakeServer([[kept, b""], b"", *[refusal("404 None", "NOT_FOUND")] * 20]) as fake:
+        shown = drive(fake, driver, "on-demand")
+        assert shown[1].startswith("connection failed")
+        assert len([r for r in fake.requests if r.startswith(b"POST /v1/sandboxes/libcellbox-1/contexts ")]) == 1
 
 
 def test_messages_are_one_harmless_line(driver: Path) -> None:
