@@ -5,10 +5,10 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include "clients/c/sse.h"
 #include "clients/cli/args.h"
 #include "clients/cli/commands.h"
 #include "clients/cli/http.h"
-#include "clients/cli/sse.h"
 
 struct watching {
     struct sse sse;

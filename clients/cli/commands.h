@@ -18,6 +18,7 @@ int command_egress(int argc, char **argv);
 int command_secret(int argc, char **argv);
 int command_handler(int argc, char **argv);
 int command_image(int argc, char **argv);
+int command_completion(int argc, char **argv);
 int command_doctor(int argc, char **argv);
 int command_kernelspec(int argc, char **argv);
 int command_kernel(int argc, char **argv);

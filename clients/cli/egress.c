@@ -3,10 +3,10 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "clients/c/sse.h"
 #include "clients/cli/args.h"
 #include "clients/cli/commands.h"
 #include "clients/cli/http.h"
-#include "clients/cli/sse.h"
 #include "clients/cli/table.h"
 
 struct egress_options {

@@ -4,11 +4,11 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "clients/c/sse.h"
 #include "clients/cli/args.h"
 #include "clients/cli/commands.h"
 #include "clients/cli/events.h"
 #include "clients/cli/http.h"
-#include "clients/cli/sse.h"
 
 struct exec_options {
     const char *cwd, *session, *id, *restart;

@@ -7,12 +7,12 @@
 struct http_stream {
     CURLM *multi;
     CURL *easy;
-    struct curl_slist *headers;
+    struct exchange exchange;
     char *body;
     http_data_fn *on_data;
     void *user;
     struct reply reply;
-    bool over, complete;
+    bool over;
 };
 
 void reply_deinit(struct reply *r)
@@ -22,105 +22,68 @@ void reply_deinit(struct reply *r)
     *r = (struct reply){0};
 }
 
-static size_t on_body(char *data, size_t size, size_t count, void *user)
+static int pass_on(void *user, const char *data, size_t len)
 {
     struct http_stream *h = user;
-    long status = 0;
-    curl_easy_getinfo(h->easy, CURLINFO_RESPONSE_CODE, &status);
-    if (h->on_data && status >= 200 && status < 300)
-        h->on_data(h->user, data, size * count);
-    else
-        str_add(&h->reply.body, data, size * count);
-    return size * count;
+    h->on_data(h->user, data, len);
+    return 0;
 }
 
-/* A proxy that the environment names for the world must not get what is meant for this machine. */
-bool http_is_local(const char *url)
+static char *body_text(const char *method, const json_t *body)
 {
-    static const char *const local[] = {"127.", "localhost", "[::1]", "0.0.0.0", "[::]"};
-    const char *host = strstr(url, "://");
-    host = host ? host + 3 : url;
-    for (size_t i = 0; i < sizeof local / sizeof *local; i++)
-        if (!strncmp(host, local[i], strlen(local[i])))
-            return true;
-    return false;
+    if (body)
+        return must(json_dumps(body, JSON_COMPACT | JSON_ENCODE_ANY));
+    return !strcmp(method, "POST") || !strcmp(method, "PUT") ? must(strdup("{}")) : NULL;
 }
 
-static void add_header(struct http_stream *h, const char *name, const char *value)
-{
-    CLEANUP_FREE char *line = text_format("%s%s", name, value);
-    h->headers = must(curl_slist_append(h->headers, line));
-}
-
-static struct http_stream *prepare(const struct server *s, const char *method, const char *path,
-                                   const json_t *body, const char *accept, const char *extra)
+/* take_body: a text, or NULL. */
+static struct http_stream *prepare(const struct server *s, struct request *r, char *take_body)
 {
     struct http_stream *h = must(calloc(1, sizeof *h));
-    CLEANUP_FREE char *url = text_format("%s%s", s->url, path);
-    CURL *c = h->easy = must(curl_easy_init());
-    add_header(h, "Authorization: Bearer ", s->token);
-    add_header(h, "Accept: ", accept);
-    add_header(h, "Expect:", ""); /* no round trip before a large body */
-    if (extra)
-        add_header(h, extra, "");
-    curl_easy_setopt(c, CURLOPT_URL, url);
-    curl_easy_setopt(c, CURLOPT_CUSTOMREQUEST, method);
-    if (body || !strcmp(method, "POST") || !strcmp(method, "PUT")) {
-        h->body =
-            body ? must(json_dumps(body, JSON_COMPACT | JSON_ENCODE_ANY)) : must(strdup("{}"));
-        add_header(h, "Content-Type: application/json", "");
-        curl_easy_setopt(c, CURLOPT_POSTFIELDS, h->body);
-        curl_easy_setopt(c, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)strlen(h->body));
-    }
-    curl_easy_setopt(c, CURLOPT_HTTPHEADER, h->headers);
-    curl_easy_setopt(c, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(c, CURLOPT_TCP_KEEPALIVE, 1L);
-    curl_easy_setopt(c, CURLOPT_CONNECTTIMEOUT_MS, 5000L);
-    curl_easy_setopt(c, CURLOPT_ERRORBUFFER, h->reply.problem);
-    curl_easy_setopt(c, CURLOPT_WRITEFUNCTION, on_body);
-    curl_easy_setopt(c, CURLOPT_WRITEDATA, h);
-    if (http_is_local(s->url))
-        curl_easy_setopt(c, CURLOPT_NOPROXY, "*");
+    h->easy = must(curl_easy_init());
+    h->body = take_body;
+    r->body = h->body;
+    r->len = h->body ? strlen(h->body) : 0;
+    if (exchange_init(&h->exchange, h->easy, s, r) < 0)
+        must(NULL);
     return h;
 }
 
 static void finish(struct http_stream *h, CURLcode code)
 {
-    curl_easy_getinfo(h->easy, CURLINFO_RESPONSE_CODE, &h->reply.status);
+    struct reply *r = &h->reply;
+    exchange_finish(&h->exchange, code);
     h->over = true;
-    h->complete = code == CURLE_OK;
-    if (code != CURLE_OK && !*h->reply.problem)
-        snprintf(h->reply.problem, sizeof h->reply.problem, "%s", curl_easy_strerror(code));
-    if (h->reply.body.len)
-        h->reply.json = json_loadb(h->reply.body.data, h->reply.body.len, JSON_ALLOW_NUL, NULL);
+    r->status = h->exchange.status;
+    r->body = h->exchange.body;
+    h->exchange.body = (struct str){0};
+    snprintf(r->problem, sizeof r->problem, "%s", h->exchange.problem);
+    if (r->body.len)
+        r->json = json_loadb(r->body.data, r->body.len, JSON_ALLOW_NUL, NULL);
+}
+
+static void perform(struct http_stream *h, struct reply *ret)
+{
+    finish(h, curl_easy_perform(h->easy));
+    *ret = h->reply;
+    if (!h->exchange.complete)
+        ret->status = 0;
+    h->reply = (struct reply){0};
+    http_close(h);
 }
 
 void http_call(const struct server *s, const char *method, const char *path, const json_t *body,
                long timeout_ms, struct reply *ret)
 {
-    struct http_stream *h = prepare(s, method, path, body, "application/json", NULL);
-    curl_easy_setopt(h->easy, CURLOPT_TIMEOUT_MS, timeout_ms ? timeout_ms : 60000L);
-    finish(h, curl_easy_perform(h->easy));
-    *ret = h->reply;
-    if (!h->complete)
-        ret->status = 0;
-    h->reply = (struct reply){0};
-    http_close(h);
+    struct request r = {
+        .method = method, .path = path, .timeout_ms = timeout_ms ? timeout_ms : 60000L};
+    perform(prepare(s, &r, body_text(method, body)), ret);
 }
 
 void http_put_text(const struct server *s, const char *path, const char *text, struct reply *ret)
 {
-    struct http_stream *h = prepare(s, "PUT", path, NULL, "application/json", NULL);
-    free(h->body);
-    h->body = must(strdup(text));
-    curl_easy_setopt(h->easy, CURLOPT_POSTFIELDS, h->body);
-    curl_easy_setopt(h->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)strlen(h->body));
-    finish(h, curl_easy_perform(h->easy));
-    *ret = h->reply;
-    if (!h->complete)
-        ret->status = 0;
-    h->reply = (struct reply){0};
-    http_close(h);
+    struct request r = {.method = "PUT", .path = path, .timeout_ms = 60000L};
+    perform(prepare(s, &r, must(strdup(text))), ret);
 }
 
 int http_check(const struct server *s, const struct reply *r)
@@ -163,9 +126,12 @@ struct http_stream *http_open(const struct server *s, const char *method, const 
                               const json_t *body, const char *accept, const char *extra,
                               http_data_fn *on_data, void *user)
 {
-    struct http_stream *h = prepare(s, method, path, body, accept, extra);
+    struct request r = {.method = method, .path = path, .accept = accept, .headers = {extra}};
+    struct http_stream *h = prepare(s, &r, body_text(method, body));
     h->on_data = on_data;
     h->user = user;
+    h->exchange.on_data = pass_on;
+    h->exchange.user = h;
     h->multi = must(curl_multi_init());
     curl_multi_add_handle(h->multi, h->easy);
     return h;
@@ -205,7 +171,7 @@ const struct reply *http_result(const struct http_stream *h)
 
 bool http_complete(const struct http_stream *h)
 {
-    return h->complete;
+    return h->exchange.complete;
 }
 
 void http_close(struct http_stream *h)
@@ -217,7 +183,7 @@ void http_close(struct http_stream *h)
         curl_multi_cleanup(h->multi);
     }
     curl_easy_cleanup(h->easy);
-    curl_slist_free_all(h->headers);
+    exchange_deinit(&h->exchange);
     free(h->body);
     reply_deinit(&h->reply);
     free(h);
@@ -228,16 +194,9 @@ char *http_path(const char *pattern, ...)
     struct str path = {0};
     va_list ap;
     va_start(ap, pattern);
-    for (const char *p = pattern; *p; p++) {
-        if (p[0] != '%' || p[1] != 's') {
-            str_add(&path, p, 1);
-            continue;
-        }
-        char *escaped = must(curl_easy_escape(NULL, va_arg(ap, const char *), 0));
-        str_add(&path, escaped, strlen(escaped));
-        curl_free(escaped);
-        p++;
-    }
+    int r = text_addressv(&path, pattern, ap);
     va_end(ap);
+    if (r < 0)
+        must(NULL);
     return str_take(&path);
 }

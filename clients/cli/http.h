@@ -2,9 +2,9 @@
  * descriptors are watched. */
 #pragma once
 
-#include <curl/curl.h>
 #include <poll.h>
 
+#include "clients/c/exchange.h"
 #include "clients/cli/server.h"
 #include "clients/cli/util.h"
 
@@ -30,9 +30,6 @@ bool http_starting(const struct reply *r);
 /* Call and check; waits for a server that is starting. */
 int http_do(const struct server *s, const char *method, const char *path, const json_t *body,
             struct reply *ret);
-
-/* The server is on this machine: no proxy stands between. */
-bool http_is_local(const char *url);
 
 /* PUT of a text as it is; not checked. */
 void http_put_text(const struct server *s, const char *path, const char *text, struct reply *ret);

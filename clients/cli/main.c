@@ -31,6 +31,7 @@ static const struct {
     {"image", command_image, "list, build or remove the images that sandboxes start from"},
     {"kernelspec", command_kernelspec, "make Cellbox a kernel of your Jupyter"},
     {"kernel", command_kernel, "serve a Jupyter connection file (Jupyter starts this)"},
+    {"completion", command_completion, "print what completes its words in your shell"},
     {"doctor", command_doctor, "say what this machine gives and what is degraded"},
 };
 

@@ -12,10 +12,10 @@
 #include <termios.h>
 #include <unistd.h>
 
+#include "clients/c/websocket.h"
 #include "clients/cli/args.h"
 #include "clients/cli/commands.h"
 #include "clients/cli/http.h"
-#include "clients/cli/websocket.h"
 
 enum { DETACH_KEY = 0x1d /* Ctrl-] */, RESUME_MS = 20000 };
 
@@ -182,7 +182,7 @@ static int attach(struct shell *s)
     while (!s->ended && !s->detached) {
         long status;
         unsigned cols, rows;
-        char *why = NULL;
+        CLEANUP_STR struct str why = {0};
         window_size(&cols, &rows);
         CLEANUP_FREE char *base = http_path("/v1/sandboxes/%s/terminals/%s/attach", s->box, s->id);
         CLEANUP_FREE char *path = text_format("%s?cols=%u&rows=%u&cursor=%lld%s", base, cols, rows,
@@ -200,9 +200,8 @@ static int attach(struct shell *s)
         int r = 0;
         if (gone || (!ws && monotonic_ms() > give_up)) {
             restore(s);
-            r = refused(s, status, why);
+            r = refused(s, status, str_text(&why));
         }
-        free(why);
         if (r)
             return r;
         if (!s->ended && !s->detached)

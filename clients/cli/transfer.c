@@ -11,7 +11,6 @@ struct transfer {
     int in, out;       /* -1: none; the answer of an upload is kept instead */
     const char *shown; /* NULL: no progress line */
     long long began_ms, shown_ms;
-    struct str problem; /* body of an answer that is not 2xx */
     CURL *curl;
     int error; /* of the local side */
 };
@@ -30,18 +29,13 @@ static size_t on_read(char *data, size_t size, size_t count, void *user)
     return (size_t)n;
 }
 
-static size_t on_write(char *data, size_t size, size_t count, void *user)
+static int on_data(void *user, const char *data, size_t len)
 {
     struct transfer *t = user;
-    long status = 0;
-    curl_easy_getinfo(t->curl, CURLINFO_RESPONSE_CODE, &status);
-    if (status < 200 || status >= 300 || t->out < 0) {
-        str_add(&t->problem, data, size * count);
-    } else if (write_all(t->out, data, size * count) < 0) {
-        t->error = errno;
-        return 0;
-    }
-    return size * count;
+    int r = write_all(t->out, data, len);
+    if (r < 0)
+        t->error = -r;
+    return r;
 }
 
 /* Only what takes long is worth a line. */
@@ -61,18 +55,28 @@ static int on_progress(void *user, curl_off_t down_all, curl_off_t down, curl_of
     return 0;
 }
 
-static void set_common(struct transfer *t, const struct server *s, const char *path, char *problem)
+static int result(const struct transfer *t, const struct server *s, const struct exchange *x)
 {
-    CLEANUP_FREE char *url = text_format("%s%s", s->url, path);
-    curl_easy_setopt(t->curl, CURLOPT_URL, url);
-    curl_easy_setopt(t->curl, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(t->curl, CURLOPT_CONNECTTIMEOUT_MS, 5000L);
-    curl_easy_setopt(t->curl, CURLOPT_BUFFERSIZE, 512L << 10);
-    curl_easy_setopt(t->curl, CURLOPT_ERRORBUFFER, problem);
-    curl_easy_setopt(t->curl, CURLOPT_WRITEFUNCTION, on_write);
-    curl_easy_setopt(t->curl, CURLOPT_WRITEDATA, t);
-    if (http_is_local(s->url))
-        curl_easy_setopt(t->curl, CURLOPT_NOPROXY, "*");
+    CLEANUP_REPLY struct reply reply = {.status = x->status};
+    if (x->body.len)
+        reply.json = json_loadb(x->body.data, x->body.len, 0, NULL);
+    if (t->error)
+        return fail(STATUS_FAILED, "%s", strerror(t->error));
+    if (!x->complete && x->status >= 200 && x->status < 300)
+        return fail(STATUS_SERVER, "the transfer broke off: %s", curl_easy_strerror(x->code));
+    if (x->status == 0)
+        snprintf(reply.problem, sizeof reply.problem, "%s", curl_easy_strerror(x->code));
+    return http_check(s, &reply);
+}
+
+static int run(struct transfer *t, const struct server *s, const struct request *r)
+{
+    struct exchange x;
+    t->curl = must(curl_easy_init());
+    if (exchange_init(&x, t->curl, s, r) < 0)
+        must(NULL);
+    x.on_data = t->out >= 0 ? on_data : NULL;
+    x.user = t;
     if (isatty(STDERR_FILENO)) {
         curl_easy_setopt(t->curl, CURLOPT_NOPROGRESS, 0L);
         curl_easy_setopt(t->curl, CURLOPT_XFERINFOFUNCTION, on_progress);
@@ -81,57 +85,29 @@ static void set_common(struct transfer *t, const struct server *s, const char *p
         t->shown = NULL;
     }
     t->began_ms = monotonic_ms();
-}
-
-static int perform(struct transfer *t, const struct server *s)
-{
-    CLEANUP_REPLY struct reply reply = {0};
-    CLEANUP_FREE char *auth = text_format("Authorization: Bearer %s", s->token);
-    struct curl_slist *headers = must(curl_slist_append(NULL, auth));
-    headers = must(curl_slist_append(headers, "Content-Type: application/octet-stream"));
-    curl_easy_setopt(t->curl, CURLOPT_HTTPHEADER, headers);
-    CURLcode code = curl_easy_perform(t->curl);
-    curl_easy_getinfo(t->curl, CURLINFO_RESPONSE_CODE, &reply.status);
-    curl_slist_free_all(headers);
+    exchange_finish(&x, curl_easy_perform(t->curl));
     if (t->shown && t->shown_ms)
         fprintf(stderr, "\r\033[K");
-    if (t->problem.len)
-        reply.json = json_loadb(t->problem.data, t->problem.len, 0, NULL);
-    if (t->error)
-        return fail(STATUS_FAILED, "%s", strerror(t->error));
-    if (code != CURLE_OK && reply.status >= 200 && reply.status < 300)
-        return fail(STATUS_SERVER, "the transfer broke off: %s", curl_easy_strerror(code));
-    if (reply.status == 0)
-        snprintf(reply.problem, sizeof reply.problem, "%s", curl_easy_strerror(code));
-    return http_check(s, &reply);
-}
-
-static int run(struct transfer *t, const struct server *s)
-{
-    int status = perform(t, s);
+    int status = result(t, s, &x);
     curl_easy_cleanup(t->curl);
-    str_deinit(&t->problem);
+    exchange_deinit(&x);
     return status;
 }
 
 int transfer_up(const struct server *s, const char *path, int fd, long long size, const char *shown)
 {
-    char problem[CURL_ERROR_SIZE] = "";
-    struct transfer t = {.in = fd, .out = -1, .shown = shown, .curl = must(curl_easy_init())};
-    set_common(&t, s, path, problem);
-    curl_easy_setopt(t.curl, CURLOPT_UPLOAD, 1L);
-    curl_easy_setopt(t.curl, CURLOPT_READFUNCTION, on_read);
-    curl_easy_setopt(t.curl, CURLOPT_READDATA, &t);
-    curl_easy_setopt(t.curl, CURLOPT_UPLOAD_BUFFERSIZE, 512L << 10);
-    if (size >= 0)
-        curl_easy_setopt(t.curl, CURLOPT_INFILESIZE_LARGE, (curl_off_t)size);
-    return run(&t, s);
+    struct transfer t = {.in = fd, .out = -1, .shown = shown};
+    struct request r = {.method = "PUT",
+                        .path = path,
+                        .type = "application/octet-stream",
+                        .read = on_read,
+                        .read_user = &t,
+                        .size = size};
+    return run(&t, s, &r);
 }
 
 int transfer_down(const struct server *s, const char *path, int fd, const char *shown)
 {
-    char problem[CURL_ERROR_SIZE] = "";
-    struct transfer t = {.in = -1, .out = fd, .shown = shown, .curl = must(curl_easy_init())};
-    set_common(&t, s, path, problem);
-    return run(&t, s);
+    struct transfer t = {.in = -1, .out = fd, .shown = shown};
+    return run(&t, s, &(struct request){.method = "GET", .path = path, .accept = "*/*"});
 }

@@ -7,23 +7,12 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
-
-void free_pointer(void *pp)
-{
-    free(*(void **)pp);
-}
 
 void close_fd(int *fd)
 {
     if (*fd >= 0)
         close(*fd);
-}
-
-void free_json(json_t **j)
-{
-    json_decref(*j);
 }
 
 void *must(void *p)
@@ -38,42 +27,18 @@ void *must(void *p)
 
 void str_add(struct str *s, const void *data, size_t len)
 {
-    if (s->len + len + 1 > s->cap) {
-        size_t cap = s->cap ? s->cap : 256;
-        while (cap < s->len + len + 1)
-            cap *= 2;
-        s->data = must(realloc(s->data, cap));
-        s->cap = cap;
-    }
-    if (len)
-        memcpy(s->data + s->len, data, len);
-    s->len += len;
-    s->data[s->len] = 0;
+    if (text_add(s, data, len) < 0)
+        must(NULL);
 }
 
 void str_addf(struct str *s, const char *format, ...)
 {
-    char *text = NULL;
     va_list ap;
     va_start(ap, format);
-    int n = vasprintf(&text, format, ap);
+    int r = text_addv(s, format, ap);
     va_end(ap);
-    must(n < 0 ? NULL : text);
-    str_add(s, text, (size_t)n);
-    free(text);
-}
-
-void str_clear(struct str *s)
-{
-    s->len = 0;
-    if (s->data)
-        s->data[0] = 0;
-}
-
-void str_deinit(struct str *s)
-{
-    free(s->data);
-    *s = (struct str){0};
+    if (r < 0)
+        must(NULL);
 }
 
 char *str_take(struct str *s)
@@ -192,59 +157,18 @@ int make_dirs(const char *path)
     }
 }
 
-static int base64_value(unsigned char c)
-{
-    if (c >= 'A' && c <= 'Z')
-        return c - 'A';
-    if (c >= 'a' && c <= 'z')
-        return c - 'a' + 26;
-    if (c >= '0' && c <= '9')
-        return c - '0' + 52;
-    return c == '+' ? 62 : c == '/' ? 63 : -1;
-}
-
 void base64_encode(const void *data, size_t len, struct str *ret)
 {
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    const unsigned char *p = data;
-    for (size_t i = 0; i < len; i += 3) {
-        unsigned v = (unsigned)p[i] << 16;
-        v |= i + 1 < len ? (unsigned)p[i + 1] << 8 : 0;
-        v |= i + 2 < len ? p[i + 2] : 0;
-        char four[4] = {digits[v >> 18], digits[v >> 12 & 63],
-                        i + 1 < len ? digits[v >> 6 & 63] : '=',
-                        i + 2 < len ? digits[v & 63] : '='};
-        str_add(ret, four, sizeof four);
-    }
+    if (text_base64(data, len, ret) < 0)
+        must(NULL);
 }
 
 bool base64_decode(const char *text, size_t len, struct str *ret)
 {
-    unsigned int bits = 0, have = 0, digits = 0;
-    size_t i = 0;
-    CLEANUP_FREE unsigned char *out = must(malloc(len / 4 * 3 + 4));
-    size_t n = 0;
-    for (; i < len && text[i] != '='; i++) {
-        if (strchr(" \t\r\n", text[i]))
-            continue;
-        int v = base64_value((unsigned char)text[i]);
-        if (v < 0)
-            return false;
-        bits = bits << 6 | (unsigned int)v;
-        have += 6;
-        digits++;
-        if (have >= 8) {
-            have -= 8;
-            out[n++] = (unsigned char)(bits >> have);
-        }
-    }
-    for (; i < len; i++)
-        if (!strchr("= \t\r\n", text[i]))
-            return false;
-    if (digits % 4 == 1)
-        return false;
-    str_add(ret, out, n);
-    return true;
+    int r = text_unbase64(text, len, ret);
+    if (r == -ENOMEM)
+        must(NULL);
+    return r == 0;
 }
 
 char *program_path(void)
@@ -268,21 +192,8 @@ char *program_prefix(void)
     return path;
 }
 
-const char *json_text(const json_t *object, const char *key)
-{
-    const char *text = json_string_value(json_object_get(object, key));
-    return text ? text : "";
-}
-
 void print_json(const json_t *j)
 {
     CLEANUP_FREE char *text = must(json_dumps(j, JSON_INDENT(2) | JSON_REAL_PRECISION(15)));
     puts(text);
-}
-
-long long monotonic_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return t.tv_sec * 1000LL + t.tv_nsec / 1000000;
 }

@@ -1,14 +1,11 @@
 /*
- * What every command needs: cleanup attributes, a growable string, messages, base64, paths. Running
- * out of memory ends the program: it holds nothing that needs undoing except the terminal's echo,
- * and the shell restores that.
+ * What every command needs beside the library: messages, files, strings that end the program.
+ * Running out of memory ends the program: it holds nothing that needs undoing except the terminal's
+ * echo, and the shell restores that.
  */
 #pragma once
 
-#include <jansson.h>
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdlib.h>
+#include "clients/c/text.h"
 
 /* Exit statuses; docs/cli.md lists them. */
 enum {
@@ -19,25 +16,12 @@ enum {
     STATUS_INTERRUPTED = 130 /* Ctrl-C */
 };
 
-void free_pointer(void *pp);
 void close_fd(int *fd);
-void free_json(json_t **j);
 
-#define CLEANUP_FREE __attribute__((cleanup(free_pointer)))
-#define CLEANUP_FD   __attribute__((cleanup(close_fd)))
-#define CLEANUP_JSON __attribute__((cleanup(free_json)))
-#define CLEANUP_STR  __attribute__((cleanup(str_deinit)))
-
-/* Always NUL-terminated once something was added; len does not count the NUL. */
-struct str {
-    char *data;
-    size_t len, cap;
-};
+#define CLEANUP_FD __attribute__((cleanup(close_fd)))
 
 void str_add(struct str *s, const void *data, size_t len);
 void str_addf(struct str *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
-void str_clear(struct str *s);
-void str_deinit(struct str *s);
 char *str_take(struct str *s); /* caller frees; never NULL */
 
 void *must(void *p); /* p, or the end of the program when it is NULL */
@@ -62,8 +46,4 @@ bool base64_decode(const char *text, size_t len, struct str *ret);
 char *program_prefix(void);
 char *program_path(void);
 
-/* Strings of a JSON object; "" when absent. */
-const char *json_text(const json_t *object, const char *key);
 void print_json(const json_t *j);
-
-long long monotonic_ms(void);

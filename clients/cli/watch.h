@@ -4,10 +4,10 @@
  */
 #pragma once
 
+#include "clients/c/sse.h"
 #include "clients/cli/input.h"
 #include "clients/cli/server.h"
 #include "clients/cli/show.h"
-#include "clients/cli/sse.h"
 
 struct watch {
     const struct server *server;

@@ -1,20 +1,20 @@
-/* LINK: cbx_cli */
-/* The command line's event stream parser: cut at any place, the same events come out; and base64 on
+/* LINK: cbx_client */
+/* The clients' event stream parser: cut at any place, the same events come out; and base64 on
  * the same bytes. */
 #include <assert.h>
 #include <stdint.h>
 #include <string.h>
 
-#include "clients/cli/sse.h"
+#include "clients/c/sse.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void collect(void *user, const struct sse_event *e)
 {
     struct str *out = user;
-    str_addf(out, "[%s|%s|", e->type, e->id);
-    str_add(out, e->data, e->len);
-    str_add(out, "]", 1);
+    assert(text_addf(out, "[%s|%s|", e->type, e->id) == 0);
+    assert(text_add(out, e->data, e->len) == 0);
+    assert(text_add(out, "]", 1) == 0);
 }
 
 static void parse(const char *text, size_t size, size_t piece, struct str *out)
@@ -35,6 +35,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     parse(text, size - 1, data[0] % 16 + 1, &pieces);
     assert(whole.len == pieces.len);
     assert(!whole.len || !memcmp(whole.data, pieces.data, whole.len));
-    base64_decode(text, size - 1, &bytes);
+    text_unbase64(text, size - 1, &bytes);
     return 0;
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -85,6 +86,42 @@ def test_a_command_ends_with_an_error_and_is_not_repeated(sandbox: cellbox.Sandb
     with pytest.raises(cellbox.CellboxError):
         sandbox.exec("echo x >> count; echo up; sleep 4701", on_output=kill)
     assert sandbox.exec("cat count").stdout == "x\n"
+
+
+TERMINAL = "stty -echo; echo ready; read x; echo got $x; exit 9"
+SHOWN = b"ready\r\ngot go\r\n"
+
+
+def test_a_terminal_comes_back(sandbox: cellbox.Sandbox, server: Any) -> None:
+    with sandbox.terminal("main", command=TERMINAL).connect() as viewer:
+        shown = b""
+        while b"ready\r\n" not in shown:
+            shown += viewer.read(60)
+        kill_gateway(server)
+        typist = threading.Thread(target=viewer.write, args=("go\n",))
+        typist.start()
+        shown += b"".join(viewer)
+        typist.join()
+        assert (shown, viewer.exit, viewer.cursor) == (SHOWN, cellbox.TerminalExit(9), len(SHOWN))
+
+
+def test_a_terminal_comes_back_to_a_task(server: Any) -> None:
+    async def look() -> bytes:
+        async with cellbox.AsyncSandbox("faults", url=server.url, token=server.token) as sandbox:
+            terminal = await sandbox.terminal("main", command=TERMINAL)
+            async with await terminal.connect() as viewer:
+                shown = b""
+                while b"ready\r\n" not in shown:
+                    shown += await viewer.read()
+                await asyncio.to_thread(kill_gateway, server)
+                _, rest = await asyncio.gather(viewer.write("go\n"), read_all(viewer))
+                assert viewer.exit == cellbox.TerminalExit(9)
+                return shown + rest
+
+    async def read_all(viewer: cellbox.AsyncTerminalConnection) -> bytes:
+        return b"".join([piece async for piece in viewer])
+
+    assert asyncio.run(look()) == SHOWN
 
 
 def test_a_watch_goes_on_or_says_what_is_lost(sandbox: cellbox.Sandbox, server: Any) -> None:

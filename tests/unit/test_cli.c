@@ -9,7 +9,8 @@
 #include <string.h>
 
 #undef fail /* cmocka's, which is also the name of a function here */
-#include "clients/cli/sse.h"
+#include "clients/c/sse.h"
+#include "clients/cli/util.h"
 
 static void collect(void *user, const struct sse_event *e)
 {

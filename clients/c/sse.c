@@ -1,22 +1,34 @@
-#include "clients/cli/sse.h"
+#include "clients/c/sse.h"
 
 #include <errno.h>
 #include <string.h>
 
-static void set(struct str *to, const char *value, size_t len)
+static void give_up(struct sse *s, int error)
+{
+    s->broken = true;
+    s->error = error;
+}
+
+static void put(struct sse *s, struct str *to, const char *value, size_t len)
+{
+    if (text_add(to, value, len) < 0)
+        give_up(s, -ENOMEM);
+}
+
+static void set(struct sse *s, struct str *to, const char *value, size_t len)
 {
     str_clear(to);
-    str_add(to, value, len);
+    put(s, to, value, len);
 }
 
 /* An event's id counts from here on: one that was cut off has not been seen and must come again. */
 static void dispatch(struct sse *s)
 {
     if (s->next_id.len || s->id.len)
-        set(&s->id, s->next_id.len ? s->next_id.data : "", s->next_id.len);
-    if (s->has_data) {
-        struct sse_event e = {s->type.len ? s->type.data : "message", s->id.len ? s->id.data : "",
-                              s->data.data, s->data.len};
+        set(s, &s->id, str_text(&s->next_id), s->next_id.len);
+    if (s->has_data && !s->broken) {
+        struct sse_event e = {s->type.len ? s->type.data : "message", str_text(&s->id),
+                              str_text(&s->data), s->data.len};
         s->events++;
         s->on_event(s->user, &e);
     }
@@ -41,13 +53,13 @@ static void take_line(struct sse *s)
     size_t rest = (size_t)(line + len - value);
     if (name == 4 && !memcmp(line, "data", 4)) {
         if (s->has_data)
-            str_add(&s->data, "\n", 1);
-        str_add(&s->data, value, rest);
+            put(s, &s->data, "\n", 1);
+        put(s, &s->data, value, rest);
         s->has_data = true;
     } else if (name == 5 && !memcmp(line, "event", 5)) {
-        set(&s->type, value, rest);
+        set(s, &s->type, value, rest);
     } else if (name == 2 && !memcmp(line, "id", 2)) {
-        set(&s->next_id, value, rest);
+        set(s, &s->next_id, value, rest);
     }
     str_clear(&s->line);
 }
@@ -65,15 +77,16 @@ int sse_feed(struct sse *s, const char *bytes, size_t len)
         const char *stop = bytes;
         while (stop < end && *stop != '\n' && *stop != '\r')
             stop++;
-        str_add(&s->line, bytes, (size_t)(stop - bytes));
-        s->broken = s->line.len + s->data.len > SSE_MAX;
-        if (stop == end)
+        put(s, &s->line, bytes, (size_t)(stop - bytes));
+        if (s->line.len + s->data.len > SSE_MAX)
+            give_up(s, -EMSGSIZE);
+        if (stop == end || s->broken)
             break;
         s->after_cr = *stop == '\r';
         take_line(s);
         bytes = stop + 1;
     }
-    return s->broken ? -EMSGSIZE : 0;
+    return s->error;
 }
 
 void sse_restart(struct sse *s)
@@ -81,7 +94,7 @@ void sse_restart(struct sse *s)
     str_clear(&s->line);
     str_clear(&s->data);
     str_clear(&s->type);
-    set(&s->next_id, s->id.len ? s->id.data : "", s->id.len);
+    set(s, &s->next_id, str_text(&s->id), s->id.len);
     s->has_data = s->after_cr = false;
 }
 

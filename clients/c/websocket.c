@@ -1,14 +1,13 @@
-#include "clients/cli/websocket.h"
+#include "clients/c/websocket.h"
 
 #include <curl/curl.h>
+#include <errno.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/random.h>
 #include <wslay/wslay.h>
 
-#include "clients/cli/util.h"
-
-enum { HEAD_MAX = 64 << 10, ANSWER_MS = 15000 };
+enum { HEAD_MAX = 64 << 10, MESSAGE_MAX = 4 << 20, ANSWER_MS = 15000 };
 
 struct websocket {
     CURL *easy;
@@ -107,8 +106,8 @@ static bool send_all(struct websocket *ws, const char *data, size_t len)
     return true;
 }
 
-/* The head of the answer, and whatever came behind it. false: none came. */
-static bool read_head(struct websocket *ws, struct str *head)
+/* The head of the answer, and whatever came behind it. -ECONNRESET: none came; -ENOMEM. */
+static int read_head(struct websocket *ws, struct str *head)
 {
     char bytes[4096];
     while (head->len < HEAD_MAX) {
@@ -118,36 +117,39 @@ static bool read_head(struct websocket *ws, struct str *head)
         if (r == CURLE_AGAIN && poll(&p, 1, ANSWER_MS) == 1)
             continue;
         if (r != CURLE_OK || !n)
-            return head->len > 0;
-        str_add(head, bytes, n);
+            return head->len ? 0 : -ECONNRESET;
+        if (text_add(head, bytes, n) < 0)
+            return -ENOMEM;
         const char *end = strstr(head->data, "\r\n\r\n");
         if (end && strncmp(head->data + sizeof "HTTP/1.1" - 1, " 101", 4) != 0)
             continue; /* a refusal: its body says why */
         if (end) {
             size_t used = (size_t)(end + 4 - head->data);
-            str_add(&ws->early, head->data + used, head->len - used);
-            return true;
+            return text_add(&ws->early, head->data + used, head->len - used);
         }
     }
-    return false;
+    return -ECONNRESET;
 }
 
-static void put_request(const struct server *s, const char *path, struct str *out)
+static int put_request(const struct server *s, const char *path, struct str *out)
 {
     uint8_t key[16];
     CLEANUP_STR struct str text = {0};
     const char *host = strstr(s->url, "://");
     host = host ? host + 3 : s->url;
     random_bytes(key, sizeof key);
-    base64_encode(key, sizeof key, &text);
-    str_addf(out,
-             "GET %s HTTP/1.1\r\nHost: %.*s\r\nAuthorization: Bearer %s\r\n"
-             "Upgrade: websocket\r\nConnection: Upgrade, close\r\nSec-WebSocket-Version: 13\r\n"
-             "Sec-WebSocket-Key: %s\r\n\r\n",
-             path, (int)strcspn(host, "/"), host, s->token, text.data);
+    int r = text_base64(key, sizeof key, &text);
+    if (r == 0)
+        r = text_addf(out,
+                      "GET %s%s HTTP/1.1\r\nHost: %.*s\r\nAuthorization: Bearer %s\r\n"
+                      "Upgrade: websocket\r\nConnection: Upgrade, close\r\n"
+                      "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: %s\r\n\r\n",
+                      host + strcspn(host, "/"), path, (int)strcspn(host, "/"), host, s->token,
+                      text.data);
+    return r;
 }
 
-static bool connect_to(struct websocket *ws, const struct server *s, char **ret_why)
+static bool connect_to(struct websocket *ws, const struct server *s, struct str *ret_why)
 {
     char problem[CURL_ERROR_SIZE] = "";
     curl_easy_setopt(ws->easy, CURLOPT_URL, s->url);
@@ -161,40 +163,47 @@ static bool connect_to(struct websocket *ws, const struct server *s, char **ret_
     if (r == CURLE_OK)
         r = curl_easy_getinfo(ws->easy, CURLINFO_ACTIVESOCKET, &ws->fd);
     if (r != CURLE_OK)
-        *ret_why = must(strdup(*problem ? problem : curl_easy_strerror(r)));
+        text_addf(ret_why, "%s", *problem ? problem : curl_easy_strerror(r));
     return r == CURLE_OK;
 }
 
 static bool shake_hands(struct websocket *ws, const struct server *s, const char *path,
-                        long *ret_status, char **ret_why)
+                        long *ret_status, struct str *ret_why)
 {
     CLEANUP_STR struct str request = {0};
     CLEANUP_STR struct str head = {0};
-    put_request(s, path, &request);
-    if (!send_all(ws, request.data, request.len) || !read_head(ws, &head) ||
-        strncmp(head.data, "HTTP/1.", 7) != 0) {
-        *ret_why = must(strdup("the server did not answer"));
+    if (put_request(s, path, &request) < 0)
+        return false;
+    int r = send_all(ws, request.data, request.len) ? read_head(ws, &head) : -ECONNRESET;
+    if (r == -ENOMEM)
+        return false;
+    if (r < 0 || strncmp(head.data, "HTTP/1.", 7) != 0) {
+        text_addf(ret_why, "the server did not answer");
         return false;
     }
     *ret_status = strtol(head.data + sizeof "HTTP/1.1 " - 1, NULL, 10);
     if (*ret_status == 101)
         return true;
     const char *body = strstr(head.data, "\r\n\r\n");
-    *ret_why = must(strdup(body ? body + 4 : ""));
+    text_addf(ret_why, "%s", body ? body + 4 : "");
     return false;
 }
 
 struct websocket *websocket_open(const struct server *s, const char *path,
                                  const struct websocket_handler *handler, long *ret_status,
-                                 char **ret_why)
+                                 struct str *ret_why)
 {
-    struct websocket *ws = must(calloc(1, sizeof *ws));
-    ws->easy = must(curl_easy_init());
-    ws->handler = *handler;
+    struct websocket *ws = calloc(1, sizeof *ws);
     *ret_status = 0;
-    if (connect_to(ws, s, ret_why) && shake_hands(ws, s, path, ret_status, ret_why) &&
-        wslay_event_context_client_init(&ws->ctx, &callbacks, ws) == 0)
+    if (!ws)
+        return NULL;
+    ws->easy = curl_easy_init();
+    ws->handler = *handler;
+    if (ws->easy && connect_to(ws, s, ret_why) && shake_hands(ws, s, path, ret_status, ret_why) &&
+        wslay_event_context_client_init(&ws->ctx, &callbacks, ws) == 0) {
+        wslay_event_config_set_max_recv_msg_length(ws->ctx, MESSAGE_MAX);
         return ws;
+    }
     websocket_close(ws);
     return NULL;
 }
@@ -219,6 +228,11 @@ bool websocket_wants_write(const struct websocket *ws)
     return wslay_event_want_write(ws->ctx);
 }
 
+size_t websocket_queued(const struct websocket *ws)
+{
+    return wslay_event_get_queued_msg_length(ws->ctx);
+}
+
 bool websocket_step(struct websocket *ws)
 {
     if (wslay_event_recv(ws->ctx) != 0 || wslay_event_send(ws->ctx) != 0)
@@ -226,11 +240,13 @@ bool websocket_step(struct websocket *ws)
     return !ws->ended && !wslay_event_get_close_received(ws->ctx);
 }
 
-void websocket_send(struct websocket *ws, bool binary, const void *data, size_t len)
+bool websocket_send(struct websocket *ws, bool binary, const void *data, size_t len)
 {
     struct wslay_event_msg m = {
         .opcode = binary ? WSLAY_BINARY_FRAME : WSLAY_TEXT_FRAME, .msg = data, .msg_length = len};
-    wslay_event_queue_msg(ws->ctx, &m);
+    if (wslay_event_queue_msg(ws->ctx, &m) != 0)
+        return false;
     if (wslay_event_send(ws->ctx) != 0)
         ws->ended = true;
+    return !ws->ended;
 }

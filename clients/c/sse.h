@@ -1,14 +1,14 @@
 /*
  * Parser of text/event-stream: bytes in, events out; no I/O. Bytes may be cut anywhere. Comments
- * (heartbeats) and unknown fields are dropped. An event larger than SSE_MAX ends the parser: every
- * later feed returns -EMSGSIZE.
+ * (heartbeats) and unknown fields are dropped. An event larger than SSE_MAX, or no memory for one,
+ * ends the parser: that feed and every later one return the reason.
  */
 #pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "clients/cli/util.h"
+#include "clients/c/text.h"
 
 #define SSE_MAX ((size_t)256 << 20)
 
@@ -26,8 +26,9 @@ struct sse {
     struct str id;        /* of the last whole event */
     unsigned long events; /* so far */
     bool has_data, after_cr, broken;
+    int error; /* why it is broken */
 };
 
-int sse_feed(struct sse *s, const char *bytes, size_t len); /* 0 or -EMSGSIZE */
+int sse_feed(struct sse *s, const char *bytes, size_t len); /* 0, -EMSGSIZE, -ENOMEM */
 void sse_restart(struct sse *s); /* a new connection: forgets a half event, keeps the id */
 void sse_deinit(struct sse *s);
