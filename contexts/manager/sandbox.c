@@ -407,7 +407,7 @@ int sandbox_set_env(struct sandbox *sb, const char *env)
 
 struct wire_link *sandbox_init(struct sandbox *sb)
 {
-    if (sb->state != SANDBOX_RUNNING)
+    if (sb->state != SANDBOX_RUNNING && !sb->preparing)
         return NULL;
     sandbox_touch(sb);
     return sb->init;

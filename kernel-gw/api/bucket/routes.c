@@ -495,7 +495,7 @@ static void on_changed(void *user, struct sandbox *sb)
     EACH_OF(gw, it, i.name)
     {
         struct bucket *b = LIST_ENTRY(it, struct bucket, link);
-        if (b->box && b->box != i.box)
+        if (b->box && (b->box != i.box || i.state == SANDBOX_STOPPED))
             bucket_forget_mount(b);
     }
 }

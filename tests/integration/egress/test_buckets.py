@@ -14,6 +14,7 @@ from typing import Any
 
 import psutil
 import pytest
+import requests
 from conftest import ROOT, Server
 
 from egress.conftest import log, policy, sh
@@ -315,13 +316,14 @@ def test_survives_the_gateway(proxy: Server, sandbox: str, store: Store) -> None
     [gateway] = [p for p in psutil.Process(proxy.process.pid).children(recursive=True) if p.name() == "cbx-gateway"]
     gateway.kill()
     end = time.monotonic() + 20
-    while True:
-        try:
-            if state(proxy, sandbox) == ["mounted"]:
-                break
-        except Exception:
-            assert time.monotonic() < end
+    seen: Any = None
+    while seen != ["mounted"]:
+        assert time.monotonic() < end, seen
         time.sleep(0.1)
+        try:
+            seen = state(proxy, sandbox)
+        except (requests.exceptions.ConnectionError, KeyError) as e:
+            seen = e
     assert sh(proxy, sandbox, f"cat /data/{sandbox}; echo 2 >> /data/{sandbox}; cat /data/{sandbox}") == "1\n1\n2\n"
     [got] = proxy.call("GET", f"/v1/sandboxes/{sandbox}/buckets").json()["buckets"]
     assert proxy.call("DELETE", f"/v1/sandboxes/{sandbox}/buckets/{got['id']}").status_code == 204
