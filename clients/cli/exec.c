@@ -13,7 +13,7 @@
 struct exec_options {
     const char *cwd, *session, *id, *restart;
     long long timeout;
-    bool input, background, json;
+    bool input, background, keep_awake, json;
     struct opt_list env;
 };
 
@@ -82,6 +82,8 @@ static int make_body(const struct exec_options *o, const char **words, size_t n,
         json_object_set_new(body, "processId", json_string(o->id));
     if (o->restart)
         json_object_set_new(body, "restart", json_string(o->restart));
+    if (o->keep_awake)
+        json_object_set_new(body, "keepAwake", json_true());
     int r = add_env(body, &o->env);
     return r == 0 && o->input ? add_input(body) : r;
 }
@@ -192,7 +194,7 @@ static int exec(const struct exec_options *o, const char *box, const char **word
 /* NULL: fine. */
 static const char *contradiction(const struct exec_options *o, size_t words)
 {
-    if (!o->background && (o->id || o->restart))
+    if (!o->background && (o->id || o->restart || o->keep_awake))
         return "--id and --restart are for --background";
     if (o->background && (o->input || o->session))
         return "--background takes neither --stdin nor --session";
@@ -216,6 +218,8 @@ int command_exec(int argc, char **argv)
         {"id", OPT_TEXT, &o.id, "ID", "with --background: the id it gets"},
         {"restart", OPT_TEXT, &o.restart, "POLICY",
          "with --background: never, on-failure or always"},
+        {"keep-awake", OPT_FLAG, &o.keep_awake, NULL,
+         "with --background: the sandbox does not sleep while it runs"},
         {"json", OPT_FLAG, &o.json, NULL, "print the result as JSON once it has ended"},
     };
     struct args a = {

@@ -12,6 +12,9 @@ static const struct {
     int (*run)(int argc, char **argv);
     const char *help;
 } commands[] = {
+    {"create", command_create, "make a sandbox, with limits and options"},
+    {"info", command_info, "show the state, the limits and the use of a sandbox"},
+    {"set", command_set, "change the limits and options of a sandbox"},
     {"run", command_run, "run a program in a sandbox and show its output"},
     {"exec", command_exec, "run a command in a sandbox, or start it in the background"},
     {"shell", command_shell, "open a terminal in a sandbox"},
@@ -24,6 +27,8 @@ static const struct {
     {"notebook", command_notebook, "run a whole notebook and write it with its outputs"},
     {"cp", command_cp, "copy files and directories into a sandbox or out of it"},
     {"watch", command_watch, "show what changes in a directory of a sandbox"},
+    {"git", command_git, "clone a repository into a sandbox"},
+    {"bucket", command_bucket, "make a bucket of an object store a directory"},
     {"port", command_port, "show a port of a sandbox as a web site"},
     {"egress", command_egress, "say what a sandbox may reach, and see what it reached"},
     {"secret", command_secret, "keep credentials that egress rules inject"},

@@ -368,7 +368,8 @@ int sandbox_stat(struct sandbox *sb, wire_reply_fn *reply,
 /* Reply: struct wire_disk_usage. -ENOENT: it has no disk yet. */
 int sandbox_measure(struct sandbox *sb, wire_reply_fn *reply, void *user);
 
-/* Link to its init, NULL unless it runs or is being prepared; gone when it stops: pending calls are answered then. */
+/* Link to its init, NULL unless it runs or is being prepared; gone when it stops: pending calls are
+ * answered then. */
 struct wire_link *sandbox_init(struct sandbox *sb);
 
 struct sandbox_info {

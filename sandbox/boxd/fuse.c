@@ -55,7 +55,7 @@ static void child(const struct box *b, const void *request, task_fn *run, int ou
     prctl(PR_SET_NAME, "cbx-mount");
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     int fd = run(b, request, &reply.err);
-    _exit(fd_send(out, &reply, sizeof reply, &fd, fd >= 0) < 0);
+    _exit(fd_send(out, &reply, sizeof reply, &fd, fd >= 0) < 0 ? 1 : 0);
 }
 
 static void on_closed(uv_handle_t *h)

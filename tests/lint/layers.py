@@ -25,6 +25,7 @@ RANKS: dict[str, tuple[str, int]] = {
     "sandbox/snapshot": ("sandbox", 3),
     "sandbox/egress": ("sandbox", 3),
     "sandbox/files": ("sandbox", 2),
+    "sandbox/buckets": ("sandbox", 2),
     "sandbox/init": ("sandbox", 3),
     "sandbox/zygote": ("sandbox", 4),
     "sandbox/box": ("sandbox", 5),

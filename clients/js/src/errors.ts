@@ -71,6 +71,8 @@ export class UnavailableError extends CellboxError {}
 export class SandboxGoneError extends UnavailableError {}
 /** git could not do it: codes GIT_AUTH_FAILED, GIT_REPOSITORY_NOT_FOUND, GIT_BRANCH_NOT_FOUND, GIT_NETWORK_ERROR, GIT_CLONE_FAILED. */
 export class GitError extends CellboxError {}
+/** A bucket could not be mounted: codes BUCKET_NOT_FOUND, BUCKET_ACCESS_DENIED, BUCKET_MOUNT_FAILED, BUCKET_UNMOUNT_FAILED. */
+export class BucketError extends CellboxError {}
 
 type ErrorClass = new (message: string, code: string, status: number, details?: ErrorDetails) => CellboxError;
 
@@ -98,6 +100,10 @@ const BY_CODE: Readonly<Record<string, ErrorClass>> = {
   GIT_BRANCH_NOT_FOUND: GitError,
   GIT_NETWORK_ERROR: GitError,
   GIT_CLONE_FAILED: GitError,
+  BUCKET_NOT_FOUND: BucketError,
+  BUCKET_ACCESS_DENIED: BucketError,
+  BUCKET_MOUNT_FAILED: BucketError,
+  BUCKET_UNMOUNT_FAILED: BucketError,
   BOX_GONE: SandboxGoneError,
   SANDBOX_STOPPED: SandboxGoneError,
 };

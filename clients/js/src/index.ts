@@ -21,6 +21,7 @@ export {
   type WaitOptions,
 } from "./process.js";
 export type * from "./files.js";
+export type { BucketCredentials, BucketInfo, MountBucketOptions } from "./buckets.js";
 export type { GitCheckoutOptions, GitCheckoutResult, GitCredentials, GitProgress } from "./git.js";
 export type { ExposedPort, ExposePortOptions } from "./ports.js";
 export {

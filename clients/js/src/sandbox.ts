@@ -1,5 +1,6 @@
 /** A sandbox: everything that can be done with it. */
 import { Box, infoOf, type Limits, type SandboxInfo, type SandboxOptions, type Usage } from "./box.js";
+import * as buckets from "./buckets.js";
 import * as code from "./code.js";
 import * as commands from "./commands.js";
 import { Connection, type ConnectionOptions } from "./connection.js";
@@ -166,6 +167,27 @@ export class Sandbox {
    */
   gitCheckout(url: string, options: git.GitCheckoutOptions = {}): Promise<git.GitCheckoutResult> {
     return git.gitCheckout(this.#box, url, options);
+  }
+
+  // ---- buckets ----
+
+  /**
+   * Makes a bucket of an object store a directory; requests are signed outside of the sandbox, which never sees the keys.
+   * It comes back by itself whenever the sandbox wakes.
+   * @param path absolute; made if it is missing
+   * @throws BucketError with the code BUCKET_NOT_FOUND, BUCKET_ACCESS_DENIED or BUCKET_MOUNT_FAILED, ConflictError
+   */
+  mountBucket(bucket: string, path: string, options: buckets.MountBucketOptions): Promise<buckets.BucketInfo> {
+    return buckets.mountBucket(this.#box, bucket, path, options);
+  }
+
+  /** By its path or its id. @throws ConflictError while a program uses it, unless force */
+  unmountBucket(path: string, options: { force?: boolean } = {}): Promise<void> {
+    return buckets.unmountBucket(this.#box, path, options.force ?? false);
+  }
+
+  listBuckets(): Promise<buckets.BucketInfo[]> {
+    return buckets.listBuckets(this.#box);
   }
 
   // ---- processes ----

@@ -8,6 +8,7 @@ from __future__ import annotations
 from .aio import AsyncSandbox
 from .errors import (
     AuthenticationError,
+    BucketError,
     CellboxError,
     CommandNotFoundError,
     ConflictError,
@@ -49,6 +50,7 @@ from .sandbox import (
 )
 from .terminal import AsyncTerminal, AsyncTerminalConnection, Terminal, TerminalConnection
 from .types import (
+    BucketInfo,
     CellDone,
     CodeContext,
     Completion,
@@ -98,6 +100,8 @@ __all__ = [
     "AsyncTerminalConnection",
     "AsyncWatcher",
     "AuthenticationError",
+    "BucketError",
+    "BucketInfo",
     "CellDone",
     "CellboxError",
     "CodeContext",

@@ -17,6 +17,7 @@ from typing import Any, TypeAlias, TypeVar
 from urllib.parse import quote, urlencode
 
 from .errors import (
+    BucketError,
     ConnectionError,
     FileNotFoundError,
     ProcessNotFoundError,
@@ -25,6 +26,7 @@ from .errors import (
     TerminalNotFoundError,
 )
 from .types import (
+    BucketInfo,
     CodeContext,
     Command,
     Completion,
@@ -407,6 +409,24 @@ def expose_port(box: Box, port: int, **members: Any) -> Operation[ExposedPort]:
 
 def list_ports(box: Box) -> Operation[list[ExposedPort]]:
     return [decode(ExposedPort, one) for one in (yield from ask(get(f"{box.base}/ports")))["ports"]]
+
+
+# ---- buckets ----
+
+
+def mount_bucket(box: Box, **members: Any) -> Operation[BucketInfo]:
+    return decode(BucketInfo, (yield from ask(Call("POST", f"{box.base}/buckets", json=body(**members)))))
+
+
+def list_buckets(box: Box) -> Operation[list[BucketInfo]]:
+    return [decode(BucketInfo, one) for one in (yield from ask(get(f"{box.base}/buckets")))["buckets"]]
+
+
+def unmount_bucket(box: Box, path: str, force: bool) -> Operation[None]:
+    found = [one for one in (yield from list_buckets(box)) if path in (one.path, one.id)]
+    if not found:
+        raise BucketError(f"no bucket is mounted at {path}", "BUCKET_NOT_FOUND", 404, {"path": path})
+    yield Call("DELETE", f"{box.base}/buckets/{found[0].id}" + ("?force=true" if force else ""), idempotent=True)
 
 
 # ---- egress ----

@@ -144,6 +144,13 @@ class GitError(CellboxError):
     """
 
 
+class BucketError(CellboxError):
+    """A bucket could not be mounted.
+
+    Codes BUCKET_NOT_FOUND, BUCKET_ACCESS_DENIED, BUCKET_MOUNT_FAILED, BUCKET_UNMOUNT_FAILED.
+    """
+
+
 class SandboxGoneError(UnavailableError):
     """The box ended under a call."""
 
@@ -172,6 +179,10 @@ _BY_CODE: dict[str, type[CellboxError]] = {
     "GIT_BRANCH_NOT_FOUND": GitError,
     "GIT_NETWORK_ERROR": GitError,
     "GIT_CLONE_FAILED": GitError,
+    "BUCKET_NOT_FOUND": BucketError,
+    "BUCKET_ACCESS_DENIED": BucketError,
+    "BUCKET_MOUNT_FAILED": BucketError,
+    "BUCKET_UNMOUNT_FAILED": BucketError,
     "BOX_GONE": SandboxGoneError,
     "SANDBOX_STOPPED": SandboxGoneError,
 }

@@ -17,6 +17,7 @@ from .process import MAX_OUTPUT, OnOutput, Process, Session
 from .retry import Retry
 from .terminal import Terminal
 from .types import (
+    BucketInfo,
     CellDone,
     CodeContext,
     Command,
@@ -228,6 +229,42 @@ class Sandbox:
         login = None if credentials is None else dict(credentials)
         members = body(url=url, **where, timeout=milliseconds(timeout), credentials=login)
         return self._driver.collect(CommandSource(self._box, "/git:checkout", members), GitCollector(on_progress))
+
+    # ---- buckets ----
+
+    def mount_bucket(
+        self,
+        bucket: str,
+        path: str,
+        *,
+        endpoint: str,
+        region: str | None = None,
+        credentials: Mapping[str, str] | None = None,
+        secret: str | None = None,
+        prefix: str | None = None,
+        read_only: bool | None = None,
+        s3fs_options: Sequence[str] | None = None,
+    ) -> BucketInfo:
+        """Makes a bucket of an object store a directory (``path``: absolute, made if it is missing).
+
+        ``credentials``: ``access_key_id``, ``secret_access_key`` and perhaps ``session_token``; or ``secret``: the
+        name of one of put_secret. Requests are signed outside of the sandbox, which never sees the keys. It comes
+        back by itself whenever the sandbox wakes. ``prefix``: only what is below it. Raises BucketError,
+        ConflictError.
+        """
+        keys = None if credentials is None else body(**credentials)
+        options = None if s3fs_options is None else list(s3fs_options)
+        where = {"bucket": bucket, "path": path, "endpoint": endpoint, "region": region, "prefix": prefix}
+        how = {"credentials": keys, "secret": secret, "read_only": read_only, "s3fs_options": options}
+        return self._run(calls.mount_bucket(self._box, **where, **how))
+
+    def unmount_bucket(self, path: str, *, force: bool = False) -> None:
+        """By its path or its id. Raises ConflictError while a program uses it, unless ``force``."""
+        self._run(calls.unmount_bucket(self._box, path, force))
+
+    def list_buckets(self) -> list[BucketInfo]:
+        """Buckets that are directories of the sandbox."""
+        return self._run(calls.list_buckets(self._box))
 
     # ---- processes ----
 

@@ -67,6 +67,23 @@ class Usage:
 
 
 @dataclass(frozen=True)
+class BucketInfo:
+    """A bucket of an object store that is a directory. ``state`` is asleep, mounting, mounted or failed."""
+
+    id: str
+    bucket: str
+    path: str
+    endpoint: str
+    read_only: bool
+    state: str
+    region: str | None = None
+    prefix: str | None = None
+    secret: str | None = None
+    error: str | None = None
+    """Why it failed."""
+
+
+@dataclass(frozen=True)
 class GitProgress:
     """What one step of a checkout has done so far."""
 

@@ -38,7 +38,8 @@ static bool name_fits(const char *name)
     if (n == 0 || n > SECRET_NAME_MAX)
         return false;
     for (size_t i = 0; i < n; i++)
-        if (!isalnum((unsigned char)name[i]) && (!strchr("-_.", name[i]) || (i == 0 && name[i] != '_')))
+        if (!isalnum((unsigned char)name[i]) &&
+            (!strchr("-_.", name[i]) || (i == 0 && name[i] != '_')))
             return false;
     return true;
 }

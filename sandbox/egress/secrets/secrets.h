@@ -26,7 +26,8 @@ struct secret; /* good until the store changes */
  * skipped and logged. */
 int secrets_open(int dir_fd, const uint8_t key[SECRETS_KEY], struct secrets **ret);
 void secrets_close(struct secrets *s);
-/* A name that begins with _ is of the server's own. Replaces or adds; written and synced before it returns. ret_reason: for SECRETS_E_INVALID. */
+/* A name that begins with _ is of the server's own. Replaces or adds; written and synced before it
+ * returns. ret_reason: for SECRETS_E_INVALID. */
 int secrets_put(struct secrets *s, const char *name, const char *json, size_t len,
                 char ret_reason[208]);
 int secrets_remove(struct secrets *s, const char *name);

@@ -314,6 +314,7 @@ def test_survives_the_gateway(proxy: Server, sandbox: str, store: Store) -> None
     mounted(proxy, sandbox)
     sh(proxy, sandbox, f"echo 1 > /data/{sandbox}")
     [gateway] = [p for p in psutil.Process(proxy.process.pid).children(recursive=True) if p.name() == "cbx-gateway"]
+    time.sleep(0.5)  # the registry is written a moment later
     gateway.kill()
     end = time.monotonic() + 20
     seen: Any = None
