@@ -8,7 +8,7 @@
 #include "clients/cli/table.h"
 
 struct port_options {
-    bool json, rotate;
+    bool json, rotate, login;
     const char *name, *token;
     long long expires;
 };
@@ -54,11 +54,13 @@ static int expose(const struct server *s, const char *path, const struct port_op
         json_object_set_new(body, "expiresIn", json_integer(o->expires));
     if (o->rotate)
         json_object_set_new(body, "rotate", json_true());
+    if (o->login)
+        json_object_set_new(body, "login", json_true());
     int status = http_do(s, "PUT", path, body, &r);
     if (status == 0 && o->json)
         print_json(r.json);
     else if (status == 0)
-        printf("%s\n", json_text(r.json, "url"));
+        printf("%s\n", json_text(r.json, *json_text(r.json, "loginUrl") ? "loginUrl" : "url"));
     return status;
 }
 
@@ -95,6 +97,8 @@ int command_port(int argc, char **argv)
         {"expires", OPT_NUMBER, &o.expires, "MS",
          "show: the address ends after so many milliseconds"},
         {"rotate", OPT_FLAG, &o.rotate, NULL, "show: a new address; the old one is gone"},
+        {"login", OPT_FLAG, &o.login, NULL,
+         "show: the address alone opens nothing; a browser must open the printed one once"},
         {"json", OPT_FLAG, &o.json, NULL, "print what the server says as JSON"},
     };
     struct args a = {

@@ -30,6 +30,7 @@ static void put_document(struct gateway *gw, const struct port *p)
     api_member(&b, "sandbox", p->sandbox);
     api_member(&b, "token", p->token);
     api_member(&b, "name", p->name);
+    api_member(&b, "key", p->key);
     buf_putc(&b, '}');
     if (!b.err)
         store_put_document(gw->store, "port", id, buf_str(&b));
@@ -77,6 +78,12 @@ enum port_verdict ports_check(struct gateway *gw, const struct port_label *label
             v = p->revoked || expired(p) ? PORT_GONE : PORT_OPEN;
     }
     return v;
+}
+
+const char *ports_key(struct gateway *gw, const struct port_label *label)
+{
+    const struct port *p = find_open(gw, label->sandbox, label->port);
+    return p && *p->key ? p->key : NULL;
 }
 
 /* ---- memory of what is gone ---- */
@@ -132,13 +139,18 @@ static void put_urls(struct buf *out, const struct port *p, const struct http_re
     if (n <= 63 && (!address || loopback)) /* what DNS takes as one label */
         buf_printf(&url, "http://%s.%s%s/", label, loopback ? "localhost" : "", rest);
     api_member(out, "url", url.len ? buf_str(&url) : buf_str(&path));
+    if (*p->key && url.len) {
+        buf_printf(&url, "?" PORT_LOGIN "=%s", p->key);
+        api_member(out, "loginUrl", buf_str(&url));
+    }
     api_member(out, "pathUrl", buf_str(&path));
 }
 
 static void put_port(struct buf *out, const struct port *p, const struct http_request *r)
 {
     CLEANUP_BUF struct buf b = {0};
-    buf_printf(&b, "{\"port\":%u,\"status\":\"%s\"", p->port, expired(p) ? "expired" : "active");
+    buf_printf(&b, "{\"port\":%u,\"status\":\"%s\",\"login\":%s", p->port,
+               expired(p) ? "expired" : "active", *p->key ? "true" : "false");
     api_member(&b, "token", p->token);
     if (*p->name)
         api_member(&b, "name", p->name);
@@ -264,6 +276,11 @@ static struct port *expose(struct gateway *gw, struct exchange *x, const char *s
         p->expires_us = ms ? api_now_us() + (uint64_t)ms * 1000 : 0;
     if (name)
         snprintf(p->name, sizeof p->name, "%s", name);
+    const json_t *login = json_object_get(o, "login");
+    if (json_is_true(login) && !*p->key)
+        id_hex(p->key, (PORT_KEY - 1) / 2);
+    else if (json_is_false(login))
+        *p->key = 0;
     put_document(gw, p);
     return p;
 }
@@ -276,6 +293,7 @@ static void put(struct gateway *gw, struct exchange *x, const struct http_reques
         {.name = "token", .type = API_STRING, .max = 64},
         {.name = "expiresIn", .type = API_INTEGER, .min = 1000, .max = 31536000000},
         {.name = "rotate", .type = API_BOOLEAN},
+        {.name = "login", .type = API_BOOLEAN},
     };
     uint32_t port;
     bool created;
@@ -335,7 +353,7 @@ static void load(void *user, const char *id, const char *json)
     struct gateway *gw = user;
     json_t *o = json_loads(json, 0, NULL);
     const char *sandbox = api_string(o, "sandbox"), *token = api_string(o, "token");
-    const char *name = api_string(o, "name");
+    const char *name = api_string(o, "name"), *key = api_string(o, "key");
     struct port *p = o && sandbox && token ? calloc(1, sizeof *p) : NULL;
     (void)id;
     if (p) {
@@ -345,6 +363,7 @@ static void load(void *user, const char *id, const char *json)
         p->port = (uint32_t)api_integer(o, "port", 0);
         p->created_us = (uint64_t)api_integer(o, "created", 0);
         p->expires_us = (uint64_t)api_integer(o, "expires", 0);
+        snprintf(p->key, sizeof p->key, "%s", key ? key : "");
         p->revoked = json_is_true(json_object_get(o, "revoked"));
         list_append(&gw->ports->list, &p->item);
     }

@@ -46,6 +46,7 @@ static void put_cookies(struct buf *out, const char *value)
         p += strspn(p, "; \t");
         size_t len = strcspn(p, ";"), name = strcspn(p, "=;");
         bool secret = (name == strlen(AUTH_COOKIE) && !strncmp(p, AUTH_COOKIE, name)) ||
+                      (name == strlen(PORT_COOKIE) && !strncmp(p, PORT_COOKIE, name)) ||
                       (name == 5 && !strncmp(p, "_xsrf", 5));
         if (len && !secret) {
             buf_puts(out, any ? "; " : "cookie: ");

@@ -68,7 +68,7 @@ static bool take(struct gateway *gw, struct exchange *x, const struct http_reque
                      "program in a sandbox: leave it out.");
     else if (t.by_path && !*t.rest)
         add_slash(gw, x, r);
-    else
+    else if (preview_login(gw, x, r, &t))
         proxy_start(gw, x, r, &t);
     return true;
 }

@@ -19,6 +19,10 @@ struct preview_target {
 /* false: the request is no preview. */
 bool preview_target_read(const struct http_request *r, struct preview_target *ret);
 
+/* login.c: false: answered. */
+bool preview_login(struct gateway *gw, struct exchange *x, const struct http_request *r,
+                   const struct preview_target *t);
+
 /* proxy.c: the exchange from here on. */
 void proxy_start(struct gateway *gw, struct exchange *x, const struct http_request *r,
                  const struct preview_target *t);

@@ -265,3 +265,33 @@ def test_ports_survive_the_server_and_go_with_the_sandbox(own_server: Any) -> No
     refused(gone.get("/"), 410, "STALE_PREVIEW_URL")
     again.call("DELETE", "/v1/sandboxes/kept")
     refused(kept.get("/"), 404, "INVALID_TOKEN")
+
+
+def test_login(server: Any, box: str) -> None:
+    start_app(server, box, 8123)
+    site = Site(server, box, 8123, login=True)
+    assert site.shown["login"] is True
+    key = urlsplit(site.shown["loginUrl"]).query.removeprefix("cellbox-login=")
+    for r in (
+        site.get("/"),
+        site.get("/?cellbox-login=" + "0" * 32),
+        site.get("/", headers={"Cookie": "cellbox_preview=x"}),
+    ):
+        assert (r.status_code, r.headers["X-Cellbox-Error"]) == (401, "LOGIN_REQUIRED")
+    assert site.by_path("GET", "?cellbox-login=" + key).status_code == 401
+    entered = site.get(f"/a/b?x=1&cellbox-login={key}&y=2")
+    assert (entered.status_code, entered.headers["Location"]) == (303, "/a/b?x=1&y=2")
+    assert site.get(f"//evil.example/?cellbox-login={key}").headers["Location"].startswith("/evil.example/")
+    cookie = entered.headers["Set-Cookie"]
+    assert "HttpOnly" in cookie and "SameSite=Lax" in cookie and "Secure" not in cookie
+    sent = {"Cookie": f"mine=1; cellbox_preview={key}; yours=2"}
+    seen = site.get("/headers", headers=sent)
+    assert seen.status_code == 200
+    assert key not in seen.text and "mine=1" in seen.text and "yours=2" in seen.text
+    again = Site(server, box, 8123)
+    assert again.shown["loginUrl"] == site.shown["loginUrl"], "it stays as it was"
+    assert site.get("/", headers=sent).status_code == 200
+    server.call("PUT", f"/v1/sandboxes/{box}/ports/8123", json={"login": False})
+    assert site.get("/").status_code == 200
+    anew = Site(server, box, 8123, login=True)
+    assert anew.get("/", headers=sent).status_code == 401, "the old key is none any more"

@@ -10,6 +10,8 @@ export interface ExposePortOptions {
   expiresIn?: number;
   /** A new token: the old address is gone. */
   rotate?: boolean;
+  /** The address alone opens nothing: a browser must have opened `loginUrl` once. Only for the address by host name. */
+  login?: boolean;
 }
 
 export interface ExposedPort {
@@ -21,6 +23,9 @@ export interface ExposedPort {
   url: string;
   /** Address by path; works without wildcard DNS. */
   pathUrl: string;
+  login: boolean;
+  /** With `login`: gives a browser the cookie that it needs. */
+  loginUrl?: string;
   createdAt: Date;
   expiresAt?: Date;
 }

@@ -550,13 +550,22 @@ class Sandbox:
         token: str | None = None,
         expires_in: float | None = None,
         rotate: bool | None = None,
+        login: bool | None = None,
     ) -> ExposedPort:
         """Shows a port under an address; one that is shown keeps its address unless ``rotate``.
+
+        ``login``: the address alone opens nothing, a browser must have opened ``login_url`` once.
 
         ``token``: 8-16 of a-z 0-9 _; ``expires_in``: seconds. Raises InvalidRequestError, ConflictError
         (token).
         """
-        members = {"name": name, "token": token, "expires_in": milliseconds(expires_in), "rotate": rotate}
+        members = {
+            "name": name,
+            "token": token,
+            "expires_in": milliseconds(expires_in),
+            "rotate": rotate,
+            "login": login,
+        }
         return self._run(calls.expose_port(self._box, port, **members))
 
     def unexpose_port(self, port: int) -> None:

@@ -373,6 +373,9 @@ class ExposedPort:
     created_at: datetime
     expires_at: datetime | None = None
     name: str | None = None
+    login: bool = False
+    login_url: str | None = None
+    """With ``login``: gives a browser the cookie that it needs."""
 
 
 @dataclass(frozen=True)
