@@ -5,8 +5,11 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import re
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from figures import Row, ms, p50, p95
@@ -140,6 +143,41 @@ def wake(server: Cellbox, quick: bool) -> list[Row]:
     return [("sleeping sandbox to the end of its first command", "50 ms", f"{ms(p50(times))} (p95 {ms(p95(times))})")]
 
 
+def resident(server: Cellbox) -> int:
+    """KiB of all processes of the server."""
+    pids = [server.process.pid]
+    for pid in pids:
+        for children in Path(f"/proc/{pid}/task").glob("*/children"):
+            pids += [int(child) for child in children.read_text().split()]
+    total = 0
+    for pid in pids:
+        with suppress(OSError):
+            total += int(re.findall(r"^Pss:\s+(\d+)", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.MULTILINE)[0])
+    return total
+
+
+def sleeping(server: Cellbox, quick: bool) -> list[Row]:
+    client = Client(server)
+    count = 50 if quick else 1000
+
+    def states() -> list[str]:
+        listed = json.loads(client("GET", "/v1/sandboxes"))["sandboxes"]
+        return [s["state"] for s in listed if s["name"].startswith("bench-many-")]
+
+    def settled() -> int:
+        while set(states()) - {"stopped"}:
+            time.sleep(0.2)
+        time.sleep(3)
+        return resident(server)
+
+    before = settled()
+    for i in range(count):
+        client("PUT", f"/v1/sandboxes/bench-many-{i}", json.dumps({"sleepAfter": 1}))
+    each = (settled() - before) / count
+    return [(f"memory of the whole server for each of {count} sleeping sandboxes", "1024 KiB", f"{each:.1f} KiB")]
+
+
 def measure(quick: bool) -> list[Row]:
     with Cellbox(pool=4) as server:
-        return [*files(server, quick), *watch(server, quick), *preview(server, quick), *wake(server, quick)]
+        rows = [*files(server, quick), *watch(server, quick), *preview(server, quick), *wake(server, quick)]
+        return [*rows, *sleeping(server, quick)]
