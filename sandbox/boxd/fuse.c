@@ -14,7 +14,7 @@
 #include "sandbox/boxd/server.h"
 #include "sandbox/fs/fuse.h"
 
-enum { PATIENCE_MS = 10000, BOX_USER = 1000 };
+enum { PATIENCE_MS = 10000, BOX_USER = 1000, TASKS_MAX = 64 };
 
 struct task {
     struct server *s;
@@ -63,6 +63,7 @@ static void on_closed(uv_handle_t *h)
     struct task *t = h->data;
     if (--t->handles)
         return;
+    t->s->fuse_tasks--;
     close(t->fd);
     free(t);
 }
@@ -108,8 +109,8 @@ static void begin(struct server *s, const struct box *b, const struct wire_head 
 {
     struct err err = {0};
     int pair[2] = {-1, -1};
-    struct task *t = calloc(1, sizeof *t);
-    int r = t ? fd_seqpacket_pair(pair) : -ENOMEM;
+    struct task *t = s->fuse_tasks < TASKS_MAX ? calloc(1, sizeof *t) : NULL;
+    int r = t ? fd_seqpacket_pair(pair) : -EAGAIN;
     if (r == 0) {
         t->pid = fork();
         if (t->pid == 0)
@@ -124,6 +125,7 @@ static void begin(struct server *s, const struct box *b, const struct wire_head 
         gateway_reply(s, to, &err, 0);
         return;
     }
+    s->fuse_tasks++;
     t->s = s;
     t->to = *to;
     t->fd = pair[0];

@@ -34,6 +34,7 @@ struct server {
     struct child *gateway, *egress;
     uv_signal_t sigterm, sigint, sigchld;
     uv_timer_t sampler;
+    unsigned fuse_tasks;  /* fuse.c: children that mount */
     struct list measures; /* usage.c: disks being measured, and those that wait for it */
     char gateway_state[64], egress_state[64]; /* their directories as G and E see them */
     char handlers[64];                        /* the worker's files, the same */

@@ -216,3 +216,43 @@ def test_a_process_that_is_work_keeps_it_awake(server: Any, box: str) -> None:
     assert state(server, box) == "running"
     server.call("POST", f"/v1/sandboxes/{box}/processes/more/kill", json={})
     wait_for(server, box, "stopped")
+
+
+HOSTILE = """
+import ctypes, mmap, os
+os.chdir('/workspace')
+def attempt(f):
+    try: f()
+    except OSError: pass
+def reserve():
+    with open('reserved', 'wb') as f: os.posix_fallocate(f.fileno(), 0, 400 << 20)
+def mapped():
+    with open('mapped', 'w+b') as f:
+        f.truncate(1 << 40)
+        for i in range(300): os.pwrite(f.fileno(), bytes(1 << 20), i << 30)
+def direct():
+    fd = os.open('direct', os.O_CREAT | os.O_WRONLY | os.O_DIRECT)
+    page = mmap.mmap(-1, 1 << 20)
+    for _ in range(300): os.write(fd, page)
+def attributes():
+    for i in range(20000):
+        open(f'a{i}', 'w').close()
+        os.setxattr(f'a{i}', 'user.x', bytes(3000))
+def names():
+    os.mkdir('names')
+    for i in range(200000): os.symlink('x' * 4000, f'names/{i:0>200}')
+def spread():
+    for where in ('/tmp', '/var/tmp', '/home/user', '/dev/shm', '/run'):
+        attempt(lambda: [open(f'{where}/{i}', 'wb').write(bytes(1 << 20)) for i in range(100)])
+for f in (reserve, mapped, direct, attributes, names, spread): attempt(f)
+os.sync()
+"""
+
+
+def test_hostile_writers_stay_below_it(own_server: Any) -> None:
+    s = own_server()
+    s.call("PUT", "/v1/sandboxes/b", json={"limits": {"disk": 64 * MIB}})
+    assert s.run("b", HOSTILE)["status"] == "ok"
+    [volume] = Path(s.state).glob("disks/*/volume")
+    assert volume.stat().st_blocks * 512 < (64 + 16) * MIB, "what ext4 itself takes comes on top"
+    assert s.run("b", "1 + 1")["results"][0]["data"]["text/plain"] == "2"
