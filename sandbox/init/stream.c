@@ -34,6 +34,7 @@ struct stream {
     uint8_t in[HEAD + WIRE_FRAME_MAX];
     size_t in_len, in_done; /* in_done: bytes of the first frame's payload that were taken */
     bool in_waits;
+    uint64_t given, given_told; /* bytes of input */
 };
 
 struct stream *stream_of(struct list *item)
@@ -123,6 +124,12 @@ static bool next_frame(struct stream *s)
     }
     if (s->follow && !p->settled)
         return false;
+    if (s->given != s->given_told) {
+        struct wire_given given = {s->given};
+        s->given_told = s->given;
+        frame(s, WIRE_FRAME_SYNCED, s->cursor, 0, &given, sizeof given);
+        return true;
+    }
     struct wire_process_info info;
     process_info(p, &info);
     s->told = true;
@@ -176,6 +183,7 @@ static bool take(struct stream *s, const struct wire_frame *f, const uint8_t *pa
 {
     struct process *p = s->process;
     struct wire_resize size;
+    struct wire_given given = {s->given};
     switch (f->type) {
     case WIRE_FRAME_STDIN:
         while (s->in_done < f->len && !s->read_only) {
@@ -187,12 +195,18 @@ static bool take(struct stream *s, const struct wire_frame *f, const uint8_t *pa
             if (n < 0)
                 break;
             s->in_done += (size_t)n;
+            s->given += (size_t)n;
         }
         s->in_done = 0;
         return true;
     case WIRE_FRAME_STDIN_END:
         if (!s->read_only)
             process_input_end(p);
+        return true;
+    case WIRE_FRAME_SYNC:
+        s->given_told = given.bytes;
+        stream_tell(s, WIRE_FRAME_SYNCED, &given, sizeof given);
+        watch_set(&s->watch, s->watch.events | EPOLLOUT);
         return true;
     case WIRE_FRAME_RESIZE:
         if (f->len == sizeof size && !s->read_only) {

@@ -156,10 +156,18 @@ enum wire_frame_type {
     WIRE_FRAME_EXIT = 4,      /* struct wire_process_info; the last one */
     WIRE_FRAME_RESTART = 5,   /* struct wire_process_info: it ended and is started again */
     WIRE_FRAME_DONE = 6,      /* struct wire_session_done: a command of a session has ended */
+    WIRE_FRAME_SYNCED = 7,    /* struct wire_given: answers SYNC, and comes before EXIT */
     /* G to init */
     WIRE_FRAME_STDIN = 16,
     WIRE_FRAME_STDIN_END = 17,
     WIRE_FRAME_RESIZE = 18, /* struct wire_resize */
+    WIRE_FRAME_SYNC = 19,   /* SYNCED follows once the input so far was given or refused */
+};
+
+/* Bytes of this reader's input that the program has been given; it takes no others if there are
+ * fewer than were sent. */
+struct wire_given {
+    uint64_t bytes;
 };
 
 struct wire_frame {

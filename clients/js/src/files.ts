@@ -162,7 +162,8 @@ function streamOf(source: AsyncIterable<Uint8Array>): ReadableStream<Uint8Array>
   });
 }
 
-function bodyFor(source: FileSource, base64: boolean): BodyInit {
+/** What fetch sends of it. */
+export function bodyFor(source: FileSource, base64: boolean): BodyInit {
   if (typeof source === "string") return (base64 ? fromBase64(source) : utf8(source)) as BodyInit;
   if (source instanceof ReadableStream) return source;
   return Symbol.asyncIterator in source ? streamOf(source) : (source as BodyInit);

@@ -3,6 +3,7 @@ import type { Box } from "./box.js";
 import { commandBody, withBytes, type Command, type ExecOptions } from "./commands.js";
 import { outputText } from "./encoding.js";
 import { ProcessNotFoundError, ProcessReadyTimeoutError } from "./errors.js";
+import { bodyFor, type FileSource } from "./files.js";
 import { patternOf } from "./pattern.js";
 import { resumeEvents } from "./stream.js";
 
@@ -20,6 +21,8 @@ export interface ProcessOptions extends Omit<ExecOptions, "stdin" | "signal"> {
   labels?: Record<string, string>;
   /** The sandbox does not sleep while it runs. Default false. */
   keepAwake?: boolean;
+  /** It reads what `writeStdin` sends; without it there is nothing to read. Default false. */
+  stdin?: boolean;
 }
 
 export interface ProcessInfo {
@@ -206,6 +209,21 @@ export class Process {
   }
 
   /**
+   * Standard input, of any length; resolves once the process has been given all of it. `end`: nothing follows.
+   * @throws ConflictError if it was started without `stdin`, or ends before
+   */
+  async writeStdin(source: FileSource, options: { end?: boolean; signal?: AbortSignal } = {}): Promise<void> {
+    const query = { end: options.end ? "true" : undefined };
+    const call = { method: "POST", path: `${this.#path}/input`, query, body: bodyFor(source, false), idempotent: false, signal: options.signal } as const;
+    await this.box.done(call);
+  }
+
+  /** Nothing follows. */
+  closeStdin(): Promise<void> {
+    return this.writeStdin("", { end: true });
+  }
+
+  /**
    * Waits for a line of output that holds the text or matches the pattern; what was written before counts, too.
    * The server matches (PCRE2), so the usual syntax of RegExp works; flags i, m, s and u are kept.
    * @throws ProcessReadyTimeoutError, ProcessExitedBeforeReadyError
@@ -252,9 +270,9 @@ export class Process {
 }
 
 export async function startProcess(box: Box, command: Command, options: ProcessOptions): Promise<Process> {
-  const { processId, restart, maxRestarts, logLimit, labels, keepAwake } = options;
-  const own = { processId, restart, maxRestarts, logLimit, labels, keepAwake };
-  const json = { ...commandBody(command, options), ...own };
+  const { processId, restart, maxRestarts, logLimit, labels, keepAwake, stdin, ...rest } = options;
+  const own = { processId, restart, maxRestarts, logLimit, labels, keepAwake, stdin };
+  const json = { ...commandBody(command, rest), ...own };
   const made = await box.json<WireProcess>({ method: "POST", path: `${box.base}/processes`, json, idempotent: false });
   return new Process(box, processInfo(made));
 }

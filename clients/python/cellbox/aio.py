@@ -287,16 +287,19 @@ class AsyncSandbox:
         log_limit: int | None = None,
         labels: Mapping[str, str] | None = None,
         keep_awake: bool | None = None,
+        stdin: bool | None = None,
     ) -> AsyncProcess:
         """Starts a process that outlives this request.
 
         ``restart``: never (default), on-failure, always; ``max_restarts`` 0 is no bound; ``log_limit``:
         bytes of output that are kept (default 1 MiB); ``keep_awake``: the sandbox does not sleep while it
-        runs. Raises CommandNotFoundError, ConflictError, LimitError.
+        runs; ``stdin``: it reads what ``write_stdin`` sends. Raises CommandNotFoundError, ConflictError,
+        LimitError.
         """
         members = calls.command_body(command, cwd=cwd, env=env, timeout=timeout, grace=grace)
         more = {"process_id": process_id, "restart": restart, "max_restarts": max_restarts, "keep_awake": keep_awake}
-        made = await self._run(calls.start_process(self._box, members, **more, log_limit=log_limit, labels=labels))
+        keeps = {"log_limit": log_limit, "labels": labels, "stdin": stdin}
+        made = await self._run(calls.start_process(self._box, members, **more, **keeps))
         return AsyncProcess(self._driver, self._box, made)
 
     async def list_processes(self) -> list[AsyncProcess]:

@@ -228,6 +228,11 @@ def start_process(box: Box, command: dict[str, Any], **members: Any) -> Operatio
     return decode(ProcessInfo, (yield from ask(call)))
 
 
+def write_input(box: Box, name: str, content: Any, end: bool) -> Operation[None]:
+    query = {"end": "true"} if end else {}
+    yield Call("POST", below(box, "processes", name) + "/input", query=query, content=content, one_way=True)
+
+
 def list_processes(box: Box) -> Operation[list[ProcessInfo]]:
     answer = yield from ask(get(f"{box.base}/processes"))
     return [decode(ProcessInfo, one) for one in answer["processes"]]

@@ -10,6 +10,7 @@ from datetime import datetime
 from . import calls
 from .calls import Box
 from .collect import ExecCollector, exec_event, log_event
+from .content import AsyncContent, Content, async_pieces, pieces, whole
 from .events import CommandSource, LogSource
 from .http import AsyncDriver, Driver
 from .types import ExecEvent, ExecResult, ExitInfo, LogEvent, LogMatch, Logs, PortReady, ProcessInfo, SessionInfo
@@ -100,6 +101,19 @@ class Process(ProcessBase):
         for event in self._driver.events(LogSource(self._box, self.id, cursor, stream)):
             yield log_event(event)
 
+    def write_stdin(self, data: Content, *, end: bool = False) -> None:
+        """Standard input, of any length; returns once the process has been given all of it.
+
+        ``end``: nothing follows. Raises ConflictError if it was started without ``stdin``, or ends before.
+        """
+        sent = whole(data)
+        sent = pieces(data) if sent is None else sent  # type: ignore[arg-type,assignment]
+        self._driver.run(calls.write_input(self._box, self.id, sent, end))
+
+    def close_stdin(self) -> None:
+        """Nothing follows."""
+        self.write_stdin(b"", end=True)
+
     def wait_for_log(self, pattern: str | re.Pattern[str], timeout: float | None = None) -> LogMatch:
         """Waits for a line that holds the text or matches the pattern; what was written before counts, too.
 
@@ -163,6 +177,14 @@ class AsyncProcess(ProcessBase):
         async with aclosing(self._driver.events(LogSource(self._box, self.id, cursor, stream))) as events:
             async for event in events:
                 yield log_event(event)
+
+    async def write_stdin(self, data: AsyncContent, *, end: bool = False) -> None:
+        sent = whole(data)
+        sent = async_pieces(data) if sent is None else sent  # type: ignore[arg-type,assignment]
+        await self._driver.run(calls.write_input(self._box, self.id, sent, end))
+
+    async def close_stdin(self) -> None:
+        await self.write_stdin(b"", end=True)
 
     async def wait_for_log(self, pattern: str | re.Pattern[str], timeout: float | None = None) -> LogMatch:
         return await self._driver.run(calls.wait_for_log(self._box, self.id, pattern, timeout))

@@ -61,5 +61,7 @@ void process_stream_resume(struct process_stream *s); /* frames come from the lo
 /* Queues input (any length). -ENOMEM; it is for the caller to stop while much is queued. */
 int process_stream_input(struct process_stream *s, const void *data, size_t len);
 int process_stream_input_end(struct process_stream *s);
+/* A frame SYNCED comes once the input so far was given to the program, or refused by it. */
+int process_stream_sync(struct process_stream *s);
 int process_stream_resize(struct process_stream *s, uint16_t cols, uint16_t rows);
 size_t process_stream_queued(const struct process_stream *s);

@@ -89,7 +89,7 @@ static bool deliver(struct process_stream *s)
     while (!s->paused && !s->freed) {
         struct wire_frame f;
         long n = wire_frame_parse(s->in.data + at, s->in.len - at, &f);
-        if (n < 0 || (n > 0 && f.type > WIRE_FRAME_DONE)) {
+        if (n < 0 || (n > 0 && f.type > WIRE_FRAME_SYNCED)) {
             dead(s);
             return false;
         }
@@ -217,6 +217,12 @@ int process_stream_input(struct process_stream *s, const void *data, size_t len)
 int process_stream_input_end(struct process_stream *s)
 {
     int r = put_frame(s, WIRE_FRAME_STDIN_END, NULL, 0);
+    return r < 0 ? r : send_now(s);
+}
+
+int process_stream_sync(struct process_stream *s)
+{
+    int r = put_frame(s, WIRE_FRAME_SYNC, NULL, 0);
     return r < 0 ? r : send_now(s);
 }
 

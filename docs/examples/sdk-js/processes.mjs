@@ -36,8 +36,18 @@ const flaky = await sandbox.startProcess("echo try; exit 1", { restart: "on-fail
 assert.equal((await flaky.waitForExit(30_000)).exitCode, 1);
 assert.equal((await flaky.refresh()).info.restarts, 2);
 
-assert.deepEqual((await sandbox.listProcesses()).map((one) => one.status).sort(), ["failed", "failed", "killed"]);
-assert.equal(await sandbox.cleanupCompletedProcesses(), 3);
+// standard input as it comes: a text, bytes, a stream, an async iterable
+const reader = await sandbox.startProcess("while read -r word; do echo got $word; done", { stdin: true });
+await reader.writeStdin("one\n");
+await reader.waitForLog("got one", 30_000);
+await reader.writeStdin(new Blob(["two\n"]).stream());
+await reader.closeStdin();
+assert.equal((await reader.waitForExit()).exitCode, 0);
+assert.equal((await reader.getLogs()).stdout, "got one\ngot two\n");
+
+const states = (await sandbox.listProcesses()).map((one) => one.status).sort();
+assert.deepEqual(states, ["completed", "failed", "failed", "killed"]);
+assert.equal(await sandbox.cleanupCompletedProcesses(), 4);
 await sandbox.startProcess("sleep 600");
 assert.equal(await sandbox.killAllProcesses(), 1);
 

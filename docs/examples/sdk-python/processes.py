@@ -43,8 +43,17 @@ with cellbox.get_sandbox("sdk-py-processes") as sandbox:
     assert flaky.wait_for_exit(timeout=30).exit_code == 1
     assert flaky.refresh().info.restarts == 2
 
-    assert sorted(one.status for one in sandbox.list_processes()) == ["failed", "failed", "killed"]
-    assert sandbox.cleanup_completed_processes() == 3
+    # standard input as it comes: a text, bytes, an open file, an iterable of bytes
+    reader = sandbox.start_process("while read -r word; do echo got $word; done", stdin=True)
+    reader.write_stdin("one\n")
+    reader.wait_for_log("got one", timeout=30)
+    reader.write_stdin(word + b"\n" for word in (b"two", b"three"))
+    reader.close_stdin()
+    assert reader.wait_for_exit().exit_code == 0
+    assert reader.get_logs().stdout == "got one\ngot two\ngot three\n"
+
+    assert sorted(one.status for one in sandbox.list_processes()) == ["completed", "failed", "failed", "killed"]
+    assert sandbox.cleanup_completed_processes() == 4
     sandbox.start_process("sleep 600")
     assert sandbox.kill_all_processes() == 1
     sandbox.destroy()

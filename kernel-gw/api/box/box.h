@@ -51,7 +51,9 @@ void box_get(struct gateway *gw, struct exchange *x, const struct route_params *
 void box_remove(struct gateway *gw, struct exchange *x, const struct route_params *p,
                 const char *what);
 void box_put_process(struct buf *out, const struct wire_process_info *i, const char *note);
-/* logs.c, wait.c: handlers of routes */
+/* logs.c, wait.c, input.c: handlers of routes */
+void box_input(struct gateway *gw, struct exchange *x, const struct http_request *r,
+               const struct route_params *p);
 void box_logs(struct gateway *gw, struct exchange *x, const struct http_request *r,
               const struct route_params *p);
 void box_wait(struct gateway *gw, struct exchange *x, const struct http_request *r,

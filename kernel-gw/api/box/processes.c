@@ -93,6 +93,8 @@ static char *make_note(const struct start *s)
     api_member(&b, "restart", restart ? restart : "never");
     if (json_is_true(json_object_get(s->body, "keepAwake")))
         buf_puts(&b, ",\"keepAwake\":true");
+    if (json_is_true(json_object_get(s->body, "stdin")))
+        buf_puts(&b, ",\"stdin\":true");
     if (labels) {
         char *text = json_dumps(labels, JSON_COMPACT);
         buf_printf(&b, ",\"labels\":%s", text ? text : "{}");
@@ -129,6 +131,8 @@ static void go(void *user, struct sandbox *sb)
     st->restart_max = (uint32_t)api_integer(s->body, "maxRestarts", 0);
     if (json_is_true(json_object_get(s->body, "keepAwake")))
         st->flags |= WIRE_PROCESS_AWAKE;
+    if (json_is_true(json_object_get(s->body, "stdin")))
+        st->flags |= WIRE_PROCESS_STDIN;
     st->log_max = (uint32_t)api_integer(s->body, "logLimit", BOX_LOG_MAX);
     struct box_question *q =
         r ? NULL : box_question_new(s->gw, s->x, "process", st->id, 201, box_put_process);
@@ -152,6 +156,7 @@ static const struct api_field start_fields[] = {
     {.name = "logLimit", .type = API_INTEGER, .min = 65536, .max = 64 << 20},
     {.name = "labels", .type = API_STRING_MAP},
     {.name = "keepAwake", .type = API_BOOLEAN},
+    {.name = "stdin", .type = API_BOOLEAN},
 };
 
 static void create(struct gateway *gw, struct exchange *x, const struct http_request *r,
@@ -253,5 +258,6 @@ const struct route api_process_routes[] = {
     {"POST", "/v1/sandboxes/{name}/processes/{id}/kill", kill_process, 0},
     {"GET", "/v1/sandboxes/{name}/processes/{id}/logs", box_logs, 0},
     {"POST", "/v1/sandboxes/{name}/processes/{id}/wait", box_wait, 0},
+    {"POST", "/v1/sandboxes/{name}/processes/{id}/input", box_input, ROUTE_STREAM},
 };
 const size_t api_process_nroutes = COUNT(api_process_routes);

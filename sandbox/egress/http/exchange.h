@@ -63,8 +63,8 @@ struct exchange_origin {
 
 /*
  * down: begins. Takes a copy of the head. end: the request has no body. Policy is asked at once,
- * the up side is chosen, and answers may arrive from inside this call. Returns NULL only for lack
- * of memory.
+ * the up side is chosen; answers never come from inside this call. Returns NULL only for lack of
+ * memory.
  */
 struct exchange *exchange_new(const struct exchange_origin *o, const struct http_head *head,
                               bool end, const struct exchange_down_ops *ops, void *down);

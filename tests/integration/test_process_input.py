@@ -1,0 +1,155 @@
+"""Standard input of background processes, as it comes."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+
+def start(server: Any, box: str, command: str, name: str = "p", **body: Any) -> None:
+    r = server.call(
+        "POST", f"/v1/sandboxes/{box}/processes", json={"command": command, "processId": name, "stdin": True, **body}
+    )
+    assert r.status_code == 201, r.text
+
+
+def send(server: Any, box: str, data: Any, end: bool = False, name: str = "p", **kw: Any) -> Any:
+    query = "?end=true" if end else ""
+    return server.call("POST", f"/v1/sandboxes/{box}/processes/{name}/input{query}", data=data, **kw)
+
+
+def code(r: Any) -> tuple[int, str]:
+    return r.status_code, r.json()["error"]["code"]
+
+
+def logs(server: Any, box: str, name: str = "p") -> str:
+    return str(server.call("GET", f"/v1/sandboxes/{box}/processes/{name}/logs").json()["stdout"])
+
+
+def wait(server: Any, box: str, name: str = "p", **body: Any) -> Any:
+    return server.call("POST", f"/v1/sandboxes/{box}/processes/{name}/wait", json={"timeout": 20000, **body})
+
+
+def test_pieces_arrive_in_order(server: Any, box: str) -> None:
+    start(server, box, "cat")
+    for i in range(20):
+        assert (r := send(server, box, f"line {i}\n")).status_code == 204, r.text
+    assert send(server, box, "last\n", end=True).status_code == 204
+    assert wait(server, box).json()["exitCode"] == 0
+    assert logs(server, box) == "".join(f"line {i}\n" for i in range(20)) + "last\n"
+
+
+def test_answered_only_when_it_is_taken(server: Any, box: str) -> None:
+    """Nothing is lost between two requests, whatever the pipe holds: the answer comes when the program has it."""
+    start(server, box, "sleep 1.5; sha256sum")
+    data = bytes(range(256)) * 12000  # more than pipes and sockets hold
+    began = time.monotonic()
+    assert send(server, box, data).status_code == 204
+    assert time.monotonic() - began > 1, "it was not read before"
+    assert send(server, box, b"and more", end=True).status_code == 204
+    assert wait(server, box).json()["exitCode"] == 0
+    assert logs(server, box).split()[0] == hashlib.sha256(data + b"and more").hexdigest()
+
+
+def test_a_stream_of_any_length(server: Any, box: str) -> None:
+    start(server, box, "head -c 1 > /dev/null; echo first > /workspace/seen; sha256sum")
+    seen = threading.Event()
+    sent = hashlib.sha256()
+
+    def pieces() -> Iterator[bytes]:
+        yield b"x"
+        seen.wait(10)  # the first byte is there while the request goes on
+        for i in range(100):
+            piece = bytes([i]) * (1 << 20)
+            sent.update(piece)
+            yield piece
+
+    answers: list[int] = []
+    ask = threading.Thread(target=lambda: answers.append(send(server, box, pieces(), end=True, timeout=90).status_code))
+    ask.start()
+    end = time.monotonic() + 10
+    while server.call("GET", f"/v1/sandboxes/{box}/files/workspace/seen").status_code != 200:
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    seen.set()
+    ask.join()
+    assert answers == [204]
+    assert wait(server, box).json()["exitCode"] == 0
+    assert logs(server, box).split()[0] == sent.hexdigest()
+
+
+def test_refusals(server: Any, box: str) -> None:
+    assert code(send(server, box, "x")) in {(404, "SANDBOX_NOT_FOUND")}
+    start(server, box, "sleep 60", stdin=False)
+    assert code(send(server, box, "x")) == (409, "NO_INPUT")
+    assert code(send(server, box, "x", name="none")) == (404, "PROCESS_NOT_FOUND")
+    start(server, box, "true", name="over")
+    wait(server, box, "over")
+    assert code(send(server, box, "x", name="over")) == (409, "PROCESS_ENDED")
+    done = server.call("POST", f"/v1/sandboxes/{box}/terminals", json={"id": "t"})
+    assert done.status_code in (200, 201)
+    assert code(send(server, box, "x", name="t")) == (404, "PROCESS_NOT_FOUND")
+
+
+def test_it_ends_before_it_has_all(server: Any, box: str) -> None:
+    start(server, box, "sleep 1; exit 3")
+    r = send(server, box, bytes(4 << 20))
+    assert code(r) == (409, "PROCESS_ENDED")
+    assert wait(server, box).json()["exitCode"] == 3
+    assert server.call("GET", f"/v1/sandboxes/{box}").json()["state"] == "running"
+
+
+@pytest.mark.parametrize("ends", [True, False])
+def test_empty(server: Any, box: str, ends: bool) -> None:
+    start(server, box, "cat; echo end")
+    assert send(server, box, b"", end=ends).status_code == 204
+    if not ends:
+        assert send(server, box, b"x", end=True).status_code == 204
+    assert wait(server, box).json()["exitCode"] == 0
+    assert logs(server, box) == ("end\n" if ends else "xend\n")
+
+
+def test_many_clients_go_away(server: Any, box: str) -> None:
+    start(server, box, "sleep 600")
+    for _ in range(20):
+        with pytest.raises(Exception, match="timed out"):
+            send(server, box, bytes(2 << 20), timeout=0.2)
+    assert server.run(box, "1 + 1")["results"][0]["data"]["text/plain"] == "2"
+
+
+def test_a_restarted_process_reads_on(server: Any, box: str) -> None:
+    start(server, box, "read -r line; echo got $line; exit 1", restart="on-failure", maxRestarts=5)
+    for i in range(3):
+        end = time.monotonic() + 20
+        while (now := server.call("GET", f"/v1/sandboxes/{box}/processes/p").json())["restarts"] < i or now[
+            "status"
+        ] != "running":
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        assert send(server, box, f"{i}\n").status_code == 204
+        assert wait(server, box, log=f"got {i}").status_code == 200
+
+
+def test_one_that_ends_as_soon_as_it_can(server: Any, box: str) -> None:
+    """What it was given counts, whether its end is known before the request's."""
+    for i in range(60):
+        start(server, box, ["head", "-c", "4"], name=f"n{i}")
+        assert (r := send(server, box, b"1234", end=i % 2 == 0, name=f"n{i}")).status_code == 204, r.text
+        start(server, box, ["head", "-c", "4"], name=f"m{i}")
+
+        def slowly() -> Iterator[bytes]:
+            yield b"1234"
+            time.sleep(0.02)
+
+        assert (r := send(server, box, slowly(), name=f"m{i}")).status_code == 204, r.text
+
+
+def test_one_that_closes_its_input(server: Any, box: str) -> None:
+    start(server, box, "exec <&-; echo closed; sleep 60")
+    wait(server, box, log="closed")
+    assert code(send(server, box, b"lost?")) == (409, "PROCESS_ENDED")
