@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 
-def start(server: Any, box: str, command: str, name: str = "p", **body: Any) -> None:
+def start(server: Any, box: str, command: str | list[str], name: str = "p", **body: Any) -> None:
     r = server.call(
         "POST", f"/v1/sandboxes/{box}/processes", json={"command": command, "processId": name, "stdin": True, **body}
     )

@@ -198,10 +198,10 @@ int handlers_list(const struct handlers *h, struct buf *out)
     for (struct module *m; (m = map_next(h->modules, &cursor, NULL));) {
         json_t *o = m->source ? json_loads(m->options, 0, NULL) : NULL,
                *env = json_object_get(o, "env");
-        json_t *item =
-            o ? json_pack("{s:s, s:b, s:I, s:O}", "name", m->name, "loaded", m->loaded, "bytes",
-                          (json_int_t)strlen(m->source), "env", env ? env : json_object())
-              : NULL;
+        json_t *item = o ? json_pack("{s:s, s:b, s:I, s:o}", "name", m->name, "loaded", m->loaded,
+                                     "bytes", (json_int_t)strlen(m->source), "env",
+                                     env ? json_incref(env) : json_object())
+                         : NULL;
         char *text = item ? json_dumps(item, JSON_COMPACT) : NULL;
         if (text) {
             buf_printf(out, "%s%s", sep, text);
