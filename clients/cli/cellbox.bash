@@ -29,9 +29,9 @@ _cellbox() {
         [[ $command != image ]] || verbs="ls build rm has"
         [[ -n $verbs ]] || verbs=$(cellbox "$command" --help 2>/dev/null | awk 'NR == 1 && $4 ~ /^[a-z|]+$/ { gsub("[|]", " ", $4); print $4 }')
         case $command:$COMP_CWORD in
-        run:2 | exec:2 | shell:2 | ps:2 | logs:2 | kill:2 | rm:* | watch:2 | port:3 | context:3 | egress:3 | set:2 | info:2 | git:3 | bucket:3) words=$(_cellbox_boxes) ;;
+        run:2 | exec:2 | shell:2 | ps:2 | logs:2 | kill:2 | stdin:2 | rm:* | watch:2 | port:3 | context:3 | egress:3 | set:2 | info:2 | git:3 | bucket:3) words=$(_cellbox_boxes) ;;
         context:4) words=$(cellbox context ls "${COMP_WORDS[3]}" 2>/dev/null | awk 'NR > 1 { print $1 }') ;;
-        logs:3 | kill:3) words=$(cellbox ps "${COMP_WORDS[2]}" 2>/dev/null | awk '$2 == "process" { print $1 }') ;;
+        logs:3 | kill:3 | stdin:3) words=$(cellbox ps "${COMP_WORDS[2]}" 2>/dev/null | awk '$2 == "process" { print $1 }') ;;
         secret:3 | handler:3) words=$(cellbox "$command" ls 2>/dev/null | awk 'NR > 1 { print $1 }') ;;
         *:2) words=$verbs ;;
         esac

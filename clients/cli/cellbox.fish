@@ -63,11 +63,11 @@ function __cellbox_complete
         return
     end
     switch "$words[2]:$at"
-        case run:2 exec:2 shell:2 ps:2 logs:2 kill:2 'rm:*' watch:2 port:3 context:3 egress:3 set:2 info:2 git:3 bucket:3
+        case run:2 exec:2 shell:2 ps:2 logs:2 kill:2 stdin:2 'rm:*' watch:2 port:3 context:3 egress:3 set:2 info:2 git:3 bucket:3
             __cellbox_first "" ls
         case context:4
             __cellbox_first "" context ls $words[4]
-        case logs:3 kill:3
+        case logs:3 kill:3 stdin:3
             __cellbox_first process ps $words[3]
         case secret:3 handler:3
             __cellbox_first "" $words[2] ls

@@ -53,9 +53,9 @@ _cellbox() {
         return
     fi
     case $command:$CURRENT in
-    run:3 | exec:3 | shell:3 | ps:3 | logs:3 | kill:3 | rm:* | watch:3 | port:4 | context:4 | egress:4 | set:3 | info:3 | git:4 | bucket:4) _cellbox_first "" ls ;;
+    run:3 | exec:3 | shell:3 | ps:3 | logs:3 | kill:3 | stdin:3 | rm:* | watch:3 | port:4 | context:4 | egress:4 | set:3 | info:3 | git:4 | bucket:4) _cellbox_first "" ls ;;
     context:5) _cellbox_first "" context ls $words[4] ;;
-    logs:4 | kill:4) _cellbox_first process ps $words[3] ;;
+    logs:4 | kill:4 | stdin:4) _cellbox_first process ps $words[3] ;;
     secret:4 | handler:4) _cellbox_first "" $command ls ;;
     cp:*)
         compadd -S : -- ${(f)"$(cellbox ls 2>/dev/null | awk 'NR > 1 { print $1 }')"}

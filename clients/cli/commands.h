@@ -7,6 +7,7 @@ int command_exec(int argc, char **argv);
 int command_shell(int argc, char **argv);
 int command_ps(int argc, char **argv);
 int command_logs(int argc, char **argv);
+int command_stdin(int argc, char **argv);
 int command_kill(int argc, char **argv);
 int command_ls(int argc, char **argv);
 int command_rm(int argc, char **argv);

@@ -22,6 +22,8 @@ struct exec_watch {
     struct sse sse;
     bool done, failed;
     int status;
+    bool feeds; /* our standard input is the command's */
+    char *to;   /* id of the process that takes it, once known */
 };
 
 /* One word is a line for the shell, several are a program and its arguments. */
@@ -84,8 +86,12 @@ static int make_body(const struct exec_options *o, const char **words, size_t n,
         json_object_set_new(body, "restart", json_string(o->restart));
     if (o->keep_awake)
         json_object_set_new(body, "keepAwake", json_true());
+    if (o->input && o->background)
+        json_object_set_new(body, "stdin", json_true());
+    else if (o->input && !o->json)
+        json_object_set_new(body, "stdinStream", json_true());
     int r = add_env(body, &o->env);
-    return r == 0 && o->input ? add_input(body) : r;
+    return r == 0 && o->input && o->json && !o->background ? add_input(body) : r;
 }
 
 static void show_piece(const json_t *event, int fd)
@@ -104,7 +110,9 @@ static void on_event(void *user, const struct sse_event *e)
 {
     struct exec_watch *w = user;
     CLEANUP_JSON json_t *event = json_loadb(e->data, e->len, JSON_ALLOW_NUL, NULL);
-    if (!strcmp(e->type, "stdout") || !strcmp(e->type, "stderr")) {
+    if (!strcmp(e->type, "start") && w->feeds) {
+        w->to = must(strdup(json_text(event, "processId")));
+    } else if (!strcmp(e->type, "stdout") || !strcmp(e->type, "stderr")) {
         show_piece(event, e->type[3] == 'o' ? STDOUT_FILENO : STDERR_FILENO);
     } else if (!strcmp(e->type, "complete") || !strcmp(e->type, "exit")) {
         w->done = true;
@@ -127,22 +135,46 @@ static void on_data(void *user, const char *data, size_t len)
     sse_feed(user, data, len);
 }
 
-int events_show(const struct server *s, const char *method, const char *path, const json_t *body)
+/* The command has what it wants of its input (409), or all of it. */
+static int check_fed(const struct server *s, const struct http_stream *h)
 {
-    struct exec_watch w = {0};
+    const struct reply *fed = http_fed(h);
+    return fed && fed->status != 409 ? http_check(s, fed) : 0;
+}
+
+static int show(const struct server *s, const char *method, const char *path, const json_t *body,
+                const char *feed_box)
+{
+    struct exec_watch w = {.feeds = feed_box != NULL};
     w.sse = (struct sse){.on_event = on_event, .user = &w};
     struct sigaction ignore = {.sa_handler = SIG_IGN};
     sigaction(SIGPIPE, &ignore, NULL);
     struct http_stream *h =
         http_open(s, method, path, body, "text/event-stream", NULL, on_data, &w.sse);
-    while (http_step(h, NULL, 0, 1000))
-        ;
-    int r = http_check(s, http_result(h));
+    int r = 0;
+    while (http_step(h, NULL, 0, 1000) && r == 0) {
+        r = check_fed(s, h);
+        if (!w.to)
+            continue;
+        CLEANUP_FREE char *to =
+            http_path("/v1/sandboxes/%s/processes/%s/input?end=true", feed_box, w.to);
+        http_feed(h, s, to, STDIN_FILENO);
+        free(w.to);
+        w.to = NULL;
+    }
+    if (r == 0)
+        r = http_check(s, http_result(h));
     if (r == 0 && !w.done && !w.failed)
         r = fail(STATUS_SERVER, "the connection to %s was lost", s->url);
     http_close(h);
     sse_deinit(&w.sse);
+    free(w.to);
     return r ? r : w.status;
+}
+
+int events_show(const struct server *s, const char *method, const char *path, const json_t *body)
+{
+    return show(s, method, path, body, NULL);
 }
 
 static int start_background(const struct server *s, const char *box, const json_t *body, bool json)
@@ -186,7 +218,7 @@ static int exec(const struct exec_options *o, const char *box, const char **word
     else if (o->json)
         r = run_json(&server, path, body);
     else
-        r = events_show(&server, "POST", path, body);
+        r = show(&server, "POST", path, body, o->input ? box : NULL);
     server_deinit(&server);
     return r;
 }
@@ -196,8 +228,8 @@ static const char *contradiction(const struct exec_options *o, size_t words)
 {
     if (!o->background && (o->id || o->restart || o->keep_awake))
         return "--id and --restart are for --background";
-    if (o->background && (o->input || o->session))
-        return "--background takes neither --stdin nor --session";
+    if (o->background && o->session)
+        return "--background does not take --session";
     if (o->session && (o->cwd || o->env.n || o->input))
         return "--session has its own directory, environment and input";
     if (o->session && words > 1)
@@ -212,7 +244,9 @@ int command_exec(int argc, char **argv)
         {"cwd", OPT_TEXT, &o.cwd, "DIR", "directory to start in (default: /workspace)"},
         {"env", OPT_LIST, &o.env, "NAME=VALUE", "environment variable; may be repeated"},
         {"timeout", OPT_NUMBER, &o.timeout, "MS", "end it after so many milliseconds"},
-        {"stdin", OPT_FLAG, &o.input, NULL, "give it this command's standard input"},
+        {"stdin", OPT_FLAG, &o.input, NULL,
+         "give it this command's standard input, as it comes; with --background: what cellbox "
+         "stdin gives"},
         {"session", OPT_TEXT, &o.session, "ID", "run it in that persistent shell"},
         {"background", OPT_FLAG, &o.background, NULL, "start it and print its id"},
         {"id", OPT_TEXT, &o.id, "ID", "with --background: the id it gets"},

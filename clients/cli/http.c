@@ -1,8 +1,10 @@
 #include "clients/cli/http.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 struct http_stream {
     CURLM *multi;
@@ -13,6 +15,9 @@ struct http_stream {
     void *user;
     struct reply reply;
     bool over;
+    struct http_stream *fed; /* the request that http_feed made, in the same multi */
+    int fd;                  /* of that one: where its body comes from */
+    bool waits, ready;       /* for fd; something is there */
 };
 
 void reply_deinit(struct reply *r)
@@ -122,6 +127,60 @@ int http_do(const struct server *s, const char *method, const char *path, const 
     return http_check(s, ret);
 }
 
+static size_t read_blocking(char *to, size_t size, size_t n, void *user)
+{
+    ssize_t got;
+    do
+        got = read(*(int *)user, to, size * n);
+    while (got < 0 && errno == EINTR);
+    return got < 0 ? CURL_READFUNC_ABORT : (size_t)got;
+}
+
+void http_post_fd(const struct server *s, const char *path, int fd, struct reply *ret)
+{
+    struct request r = {.method = "POST",
+                        .path = path,
+                        .type = "application/octet-stream",
+                        .read = read_blocking,
+                        .read_user = &fd,
+                        .size = -1};
+    perform(prepare(s, &r, NULL), ret);
+}
+
+static size_t read_ready(char *to, size_t size, size_t n, void *user)
+{
+    struct http_stream *h = user;
+    ssize_t got = h->ready ? read(h->fd, to, size * n) : -1;
+    bool again = !h->ready || (got < 0 && (errno == EINTR || errno == EAGAIN));
+    h->ready = false;
+    h->waits = again;
+    if (again)
+        return CURL_READFUNC_PAUSE;
+    return got < 0 ? CURL_READFUNC_ABORT : (size_t)got;
+}
+
+void http_feed(struct http_stream *h, const struct server *s, const char *path, int fd)
+{
+    struct request r = {.method = "POST",
+                        .path = path,
+                        .type = "application/octet-stream",
+                        .read = read_ready,
+                        .size = -1};
+    struct http_stream *fed = must(calloc(1, sizeof *fed));
+    r.read_user = fed;
+    fed->fd = fd;
+    fed->easy = must(curl_easy_init());
+    if (exchange_init(&fed->exchange, fed->easy, s, &r) < 0)
+        must(NULL);
+    h->fed = fed;
+    curl_multi_add_handle(h->multi, fed->easy);
+}
+
+const struct reply *http_fed(const struct http_stream *h)
+{
+    return h->fed && h->fed->over ? &h->fed->reply : NULL;
+}
+
 struct http_stream *http_open(const struct server *s, const char *method, const char *path,
                               const json_t *body, const char *accept, const char *extra,
                               http_data_fn *on_data, void *user)
@@ -142,7 +201,17 @@ static void collect(struct http_stream *h)
     int left;
     for (CURLMsg *m; (m = curl_multi_info_read(h->multi, &left));)
         if (m->msg == CURLMSG_DONE)
-            finish(h, m->data.result);
+            finish(m->easy_handle == h->easy ? h : h->fed, m->data.result);
+}
+
+static void go_on_feeding(struct http_stream *fed)
+{
+    struct pollfd p = {.fd = fed->fd, .events = POLLIN};
+    if (!fed->waits || poll(&p, 1, 0) <= 0)
+        return;
+    fed->ready = true;
+    fed->waits = false;
+    curl_easy_pause(fed->easy, CURLPAUSE_CONT);
 }
 
 bool http_step(struct http_stream *h, struct pollfd *fds, unsigned int n, int timeout_ms)
@@ -155,7 +224,12 @@ bool http_step(struct http_stream *h, struct pollfd *fds, unsigned int n, int ti
         return false;
     for (unsigned int i = 0; i < n; i++)
         wait[i] = (struct curl_waitfd){.fd = fds[i].fd, .events = CURL_WAIT_POLLIN};
-    curl_multi_poll(h->multi, wait, n, timeout_ms, &ready);
+    bool feeds = h->fed && !h->fed->over;
+    if (feeds && h->fed->waits)
+        wait[n] = (struct curl_waitfd){.fd = h->fed->fd, .events = CURL_WAIT_POLLIN};
+    curl_multi_poll(h->multi, wait, n + (feeds && h->fed->waits), timeout_ms, &ready);
+    if (feeds)
+        go_on_feeding(h->fed);
     /* libcurl knows only POLLIN and POLLOUT: what really happened, a hang-up too, comes from poll()
      */
     if (n && poll(fds, n, 0) < 0)
@@ -178,6 +252,9 @@ void http_close(struct http_stream *h)
 {
     if (!h)
         return;
+    if (h->fed)
+        curl_multi_remove_handle(h->multi, h->fed->easy);
+    http_close(h->fed);
     if (h->multi) {
         curl_multi_remove_handle(h->multi, h->easy);
         curl_multi_cleanup(h->multi);

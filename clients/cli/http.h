@@ -34,6 +34,9 @@ int http_do(const struct server *s, const char *method, const char *path, const 
 /* PUT of a text as it is; not checked. */
 void http_put_text(const struct server *s, const char *path, const char *text, struct reply *ret);
 
+/* POST of what fd gives until its end; not checked. */
+void http_post_fd(const struct server *s, const char *path, int fd, struct reply *ret);
+
 struct http_stream;
 typedef void http_data_fn(void *user, const char *data, size_t len);
 
@@ -47,6 +50,12 @@ struct http_stream *http_open(const struct server *s, const char *method, const 
  * in. true while the answer is not over. fds' revents are set as by poll().
  */
 bool http_step(struct http_stream *h, struct pollfd *fds, unsigned int n, int timeout_ms);
+/*
+ * A POST of what fd gives, as it comes and until its end, beside the stream: http_step serves it.
+ * Not from inside on_data.
+ */
+void http_feed(struct http_stream *h, const struct server *s, const char *path, int fd);
+const struct reply *http_fed(const struct http_stream *h); /* NULL: it is not over, or none is */
 /* The end of the stream: status, and the body unless it was 2xx. */
 const struct reply *http_result(const struct http_stream *h);
 bool http_complete(

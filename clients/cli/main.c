@@ -20,6 +20,7 @@ static const struct {
     {"shell", command_shell, "open a terminal in a sandbox"},
     {"ps", command_ps, "list what runs in a sandbox"},
     {"logs", command_logs, "show or follow the output of a background process"},
+    {"stdin", command_stdin, "give input to a background process"},
     {"kill", command_kill, "end or signal a background process"},
     {"ls", command_ls, "list the sandboxes"},
     {"rm", command_rm, "remove sandboxes"},

@@ -1,4 +1,4 @@
-/* cellbox ps, logs, kill */
+/* cellbox ps, logs, stdin, kill */
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -151,6 +151,41 @@ int command_logs(int argc, char **argv)
         fail(STATUS_USAGE, "--stream is stdout or stderr, not %s", o.stream);
     else
         status = logs(&o, a.positional[0], a.positional[1]);
+    free(a.positional);
+    return status;
+}
+
+static int feed(const char *box, const char *id, bool ends)
+{
+    struct server server;
+    CLEANUP_REPLY struct reply reply = {0};
+    CLEANUP_FREE char *path = http_path(ends ? "/v1/sandboxes/%s/processes/%s/input?end=true"
+                                             : "/v1/sandboxes/%s/processes/%s/input",
+                                        box, id);
+    int r = server_find(&server);
+    if (r)
+        return r;
+    http_post_fd(&server, path, STDIN_FILENO, &reply);
+    r = http_check(&server, &reply);
+    server_deinit(&server);
+    return r;
+}
+
+int command_stdin(int argc, char **argv)
+{
+    bool ends = false;
+    const struct opt opts[] = {
+        {"end", OPT_FLAG, &ends, NULL, "nothing follows: the process sees the end of its input"}};
+    struct args a = {.synopsis = "stdin NAME ID [--end]",
+                     .about = "Gives its own standard input to a background process that was "
+                              "started with exec --background --stdin,\n"
+                              "and ends once the process has been given all of it.",
+                     .opts = opts,
+                     .nopts = 1,
+                     .min = 2,
+                     .max = 2};
+    int status =
+        args_parse(&a, argc, argv) ? feed(a.positional[0], a.positional[1], ends) : a.status;
     free(a.positional);
     return status;
 }

@@ -36,7 +36,7 @@ ONLY_BAD = (
     "include-tag = 'files'",
     "include-tag = 'egress'",
     "include-tag = 'buckets'",
-    "include-operation-id = ['putSandbox', 'patchSandbox', 'gitCheckout']",
+    "include-operation-id = ['putSandbox', 'patchSandbox', 'gitCheckout', 'exec']",
 )
 
 

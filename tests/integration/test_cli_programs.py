@@ -69,7 +69,7 @@ def test_exec(cli: Cli, box: str) -> None:
         ["exec", "b"],
         ["exec", "b", "--env", "x", "true"],
         ["exec", "b", "--id", "x", "true"],
-        ["exec", "b", "--background", "--stdin", "true"],
+        ["exec", "b", "--background", "--session", "s", "true"],
         ["exec", "b", "--session", "s", "a", "b"],
         ["exec", "b", "--nope", "true"],
         ["shell"],
@@ -77,11 +77,51 @@ def test_exec(cli: Cli, box: str) -> None:
         ["shell", "b", "--attach", "x", "--command", "y"],
         ["logs", "b", "x", "--stream", "y"],
         ["kill", "b"],
+        ["stdin", "b"],
     ],
 )
 def test_wrong_arguments(cli: Cli, args: list[str]) -> None:
     done = cli(*args)
     assert done.returncode == 2 and done.stderr.startswith(b"cellbox: ")
+
+
+def test_input_as_it_comes(server: Any, box: str) -> None:
+    command = [CELLBOX, "exec", box, "--stdin", "while read -r line; do echo got $line; done; exit 3"]
+    process = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment(server)
+    )
+    assert process.stdin and process.stdout
+    for i in range(20):
+        process.stdin.write(b"%d\n" % i)
+        process.stdin.flush()
+        assert process.stdout.readline() == b"got %d\n" % i
+    process.stdin.close()
+    assert process.wait(30) == 3
+
+
+def test_input_of_any_length(cli: Cli, server: Any, box: str, tmp_path: Path) -> None:
+    with (tmp_path / "large").open("wb") as f:
+        f.truncate(200 << 20)
+    with (tmp_path / "large").open("rb") as f:
+        done = subprocess.run(
+            [CELLBOX, "exec", box, "--stdin", "wc -c"], stdin=f, capture_output=True, env=environment(server)
+        )
+    assert (done.stdout.strip(), done.returncode) == (b"%d" % (200 << 20), 0)
+
+
+def test_a_command_that_does_not_want_all(cli: Cli, box: str) -> None:
+    done = cli("exec", box, "--stdin", "head -c 3; exit 5", stdin=bytes(8 << 20))
+    assert (done.stdout, done.stderr, done.returncode) == (bytes(3), b"", 5)
+    assert cli("exec", box, "--stdin", "true", stdin=b"").returncode == 0
+
+
+def test_input_of_a_background_process(cli: Cli, box: str) -> None:
+    assert cli("exec", box, "--background", "--stdin", "--id", "p", "cat").returncode == 0
+    assert cli("stdin", box, "p", stdin=b"one\n").returncode == 0
+    assert cli("stdin", box, "p", "--end", stdin=b"two\n").returncode == 0
+    assert cli("logs", box, "p", "--follow").stdout == b"one\ntwo\n"
+    done = cli("stdin", box, "p", stdin=b"three\n")
+    assert done.returncode == 3 and b"PROCESS_ENDED" in done.stderr
 
 
 def test_exec_in_a_session(server: Any, cli: Cli, box: str) -> None:

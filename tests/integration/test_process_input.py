@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import threading
 import time
 from collections.abc import Iterator
@@ -153,3 +154,68 @@ def test_one_that_closes_its_input(server: Any, box: str) -> None:
     start(server, box, "exec <&-; echo closed; sleep 60")
     wait(server, box, log="closed")
     assert code(send(server, box, b"lost?")) == (409, "PROCESS_ENDED")
+
+
+def events(r: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+    kind = ""
+    for line in r.iter_lines(decode_unicode=True):
+        if line.startswith("event: "):
+            kind = line[7:]
+        elif line.startswith("data: "):
+            yield kind, json.loads(line[6:])
+
+
+def begin(server: Any, box: str, command: str, **body: Any) -> Any:
+    return server.call(
+        "POST",
+        f"/v1/sandboxes/{box}/exec",
+        json={"command": command, "stdinStream": True, **body},
+        headers={"Accept": "text/event-stream"},
+        stream=True,
+    )
+
+
+def test_input_of_a_command(server: Any, box: str) -> None:
+    seen = events(begin(server, box, "while read -r line; do echo got $line; done; exit 3"))
+    kind, started = next(seen)
+    assert kind == "start"
+    for i in range(3):
+        assert send(server, box, f"{i}\n", name=started["processId"]).status_code == 204
+        assert next(seen)[1]["data"] == f"got {i}\n"
+    assert send(server, box, b"", end=True, name=started["processId"]).status_code == 204
+    kind, end = next(seen)
+    assert (kind, end["exitCode"]) == ("complete", 3)
+    assert code(send(server, box, "x", name=started["processId"]))[0] in (404, 409)
+
+
+def test_a_command_whose_input_never_ends(server: Any, box: str) -> None:
+    """Its time still does, and the request's end is its own."""
+    seen = list(events(begin(server, box, "cat", timeout=300)))
+    assert seen[-1][1]["timedOut"]
+    r = begin(server, box, "echo $$ > /workspace/pid; cat")
+    assert next(events(r))[0] == "start"
+    time.sleep(0.5)
+    r.close()
+    check = "for i in $(seq 100); do kill -0 $(cat pid) 2> /dev/null || exit 0; sleep 0.1; done; exit 1"
+    assert server.call("POST", f"/v1/sandboxes/{box}/exec", json={"command": check}).json()["exitCode"] == 0
+
+
+def test_a_command_needs_events_for_its_input(server: Any, box: str) -> None:
+    for body, accept in (({}, "application/json"), ({"stdin": "x"}, "text/event-stream")):
+        r = server.call(
+            "POST",
+            f"/v1/sandboxes/{box}/exec",
+            json={"command": "cat", "stdinStream": True, **body},
+            headers={"Accept": accept},
+        )
+        assert code(r) == (400, "INVALID_FIELD")
+    seen = events(
+        server.call(
+            "POST",
+            f"/v1/sandboxes/{box}/exec",
+            json={"command": "sleep 1"},
+            headers={"Accept": "text/event-stream"},
+            stream=True,
+        )
+    )
+    assert "processId" not in next(seen)[1]

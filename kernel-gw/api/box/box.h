@@ -86,6 +86,7 @@ struct box_command {
  */
 int box_command_make(struct sandbox *sb, const json_t *o, const char *note,
                      struct box_command *ret);
+#define BOX_TAKES_INPUT "{\"stdin\":true}" /* note of one that box_input may write to */
 void box_command_deinit(struct box_command *c);
 /* "echo hi", or the arguments joined for people. */
 void box_put_command(struct buf *out, const json_t *command);

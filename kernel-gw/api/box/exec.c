@@ -36,7 +36,7 @@ struct exec {
     size_t stdin_at;
     size_t output_max;
     uint64_t cursor;
-    bool truncated, stdin_given, stdin_ended;
+    bool truncated, stdin_given, stdin_ended, stdin_stream;
     uint64_t begun_ns;
     int32_t pid;
 };
@@ -285,6 +285,8 @@ static int begin_events(struct exec *e)
         api_member(b, "sessionId", e->session);
     else
         buf_printf(b, ",\"pid\":%d", (int)e->pid);
+    if (e->stdin_stream)
+        api_member(b, "processId", e->id);
     box_event_end(&e->events);
     return 0;
 }
@@ -320,11 +322,11 @@ static void on_started(void *user, const struct err *error, const struct wire_me
 static int send_command(struct exec *e, struct sandbox *sb, int theirs)
 {
     struct wire_process_start *st = &e->command.start;
-    int r = box_command_make(sb, e->body, NULL, &e->command);
+    int r = box_command_make(sb, e->body, e->stdin_stream ? BOX_TAKES_INPUT : NULL, &e->command);
     box_make_id(e->id, "exec");
     memcpy(st->id, e->id, sizeof st->id);
     st->kind = WIRE_PROCESS_COMMAND;
-    st->flags |= WIRE_PROCESS_TIED | (e->stdin_given ? WIRE_PROCESS_STDIN : 0);
+    st->flags |= WIRE_PROCESS_TIED | (e->stdin_given || e->stdin_stream ? WIRE_PROCESS_STDIN : 0);
     if (r == 0)
         r = process_link_start(sandbox_init(sb), st, &e->command.spec, theirs, on_started, e);
     buf_deinit(&e->command.spec);
@@ -375,6 +377,7 @@ static bool read_stdin(struct exec *e)
     const char *how = api_string(e->body, "stdinEncoding");
     buf_init(&e->stdin_bytes, OUTPUT_MAX);
     e->stdin_given = text != NULL;
+    e->stdin_stream = json_is_true(json_object_get(e->body, "stdinStream"));
     bool base64 = how && !strcmp(how, "base64");
     if (how && !base64 && strcmp(how, "utf-8") != 0)
         return false;
@@ -406,6 +409,11 @@ static void start(struct gateway *gw, struct exchange *x, const struct http_requ
         api_error_detail(gw, x, 400, "INVALID_FIELD", "field", "stdin",
                          "stdin is not in its encoding (utf-8 or base64)");
         exec_free(e);
+    } else if (e->stdin_stream && (e->stdin_given || !e->wants_events)) {
+        api_error_detail(gw, x, 400, "INVALID_FIELD", "field", "stdinStream",
+                         "stdinStream needs Accept: text/event-stream and no stdin: the event "
+                         "start says where input goes");
+        exec_free(e);
     } else if (!box_read_encoding(gw, x, body, &e->encoding)) {
         exec_free(e);
     } else {
@@ -419,6 +427,7 @@ static const struct api_field exec_fields[] = {
     {.name = "grace", .type = API_INTEGER, .min = 0, .max = 600000},
     {.name = "stdin", .type = API_STRING},
     {.name = "stdinEncoding", .type = API_STRING, .max = 16},
+    {.name = "stdinStream", .type = API_BOOLEAN},
     {.name = "encoding", .type = API_STRING, .max = 16},
     {.name = "maxOutput", .type = API_INTEGER, .min = 1, .max = OUTPUT_MAX},
 };

@@ -1,6 +1,6 @@
 /*
- * POST .../processes/{id}/input: standard input of a background process, as it comes and however
- * long. Answered once the program has been given all of it; a program that reads slowly makes the
+ * POST .../processes/{id}/input: standard input of a background process, or of a command of exec,
+ * as it comes and however long. Answered once the program has been given all of it; a program that reads slowly makes the
  * client wait.
  */
 #include <errno.h>
@@ -145,7 +145,7 @@ static void on_attached(void *user, const struct err *error, const struct wire_m
         return;
     }
     bool known = !error->code && process_table_next(m, &cursor, &info, &note) &&
-                 info.kind == WIRE_PROCESS_BACKGROUND;
+                 (info.kind == WIRE_PROCESS_BACKGROUND || info.kind == WIRE_PROCESS_COMMAND);
     if (!known) {
         static const struct err missing = {.code = -ESRCH};
         struct exchange *x = STEAL_PTR(i->x);
