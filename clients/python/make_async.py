@@ -27,7 +27,7 @@ RULES: list[tuple[str, str]] = [
         r"from \.content import Content, pieces, whole",
         "from .content import AsyncContent, async_pieces, settled, whole",
     ),
-    (r": Content,", ": AsyncContent,"),
+    (r": Content( \| None = None)?,", r": AsyncContent\1,"),
     (r"\bpieces\((content|archive)\)", r"async_pieces(\1)"),
     (r"httpx\.Client", "httpx.AsyncClient"),
     (r"__(enter|exit)__", r"__a\1__"),

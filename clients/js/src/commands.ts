@@ -1,7 +1,9 @@
 /** Commands: POST …/exec, and the same in a session. docs/processes.md. */
 import type { Box } from "./box.js";
+import { anySignal } from "./connection.js";
 import { outputBytes, outputText, toBase64 } from "./encoding.js";
-import { ConnectionError } from "./errors.js";
+import { ConflictError, ConnectionError } from "./errors.js";
+import { bodyFor, type FileSource } from "./files.js";
 import { errorOfEvent, openEvents, type WireEvent } from "./stream.js";
 
 /** A line for the shell, or a program with its arguments. */
@@ -22,8 +24,8 @@ export interface ExecOptions extends ScriptOptions {
   cwd?: string;
   /** On top of the sandbox's; values that are undefined are left out. */
   env?: Record<string, string | undefined>;
-  /** Its standard input. Without it the command reads an empty one. */
-  stdin?: string | Uint8Array;
+  /** Its standard input; a stream is sent as it comes, however long. Without it the command reads an empty one. */
+  stdin?: FileSource;
 }
 
 export interface ExecCallbacks {
@@ -97,7 +99,7 @@ export class ExecResult {
 
 /** Events of a command as they happen. `error` is never one of them: it is thrown. */
 export type ExecEvent =
-  | { type: "start"; timestamp: string; command: string; pid?: number; sessionId?: string }
+  | { type: "start"; timestamp: string; command: string; pid?: number; processId?: string; sessionId?: string }
   | { type: "stdout" | "stderr"; timestamp: string; data: string; bytes: Uint8Array }
   | {
       type: "complete";
@@ -125,7 +127,8 @@ export function commandBody(command: Command, options: ExecOptions): Record<stri
   if (options.timeout !== undefined) body["timeout"] = options.timeout;
   if (options.grace !== undefined) body["grace"] = options.grace;
   if (typeof options.stdin === "string") body["stdin"] = options.stdin;
-  else if (options.stdin) Object.assign(body, { stdin: toBase64(options.stdin), stdinEncoding: "base64" });
+  else if (options.stdin instanceof Uint8Array) Object.assign(body, { stdin: toBase64(options.stdin), stdinEncoding: "base64" });
+  else if (options.stdin) body["stdinStream"] = true;
   return body;
 }
 
@@ -136,9 +139,32 @@ export function withBytes(event: WireEvent): WireEvent {
   return { ...event, data: outputText(data, encoding), bytes: outputBytes(data, encoding) };
 }
 
-/** Events of a command. The last one is `complete`; everything else that ends the stream is thrown. */
-export async function* execEvents(box: Box, where: string, body: object, signal?: AbortSignal): AsyncGenerator<ExecEvent, void, undefined> {
-  const call = { method: "POST", path: box.base + where, json: body, idempotent: false, signal } as const;
+/** Sends a command's input beside it until `signal`. What goes wrong ends the command by way of `failed`. */
+async function feed(box: Box, processId: string, source: FileSource, signal: AbortSignal, failed: (error: unknown) => void): Promise<void> {
+  const path = `${box.base}/processes/${encodeURIComponent(processId)}/input`;
+  try {
+    await box.done({ method: "POST", path, query: { end: "true" }, body: bodyFor(source, false), idempotent: false, signal });
+  } catch (error) {
+    const ended = error instanceof ConflictError; // it did not want all of it
+    if (!ended && !signal.aborted) failed(error);
+  }
+}
+
+/**
+ * Events of a command. The last one is `complete`; everything else that ends the stream is thrown. `input`: what a
+ * body with `stdinStream` promises.
+ */
+export async function* execEvents(
+  box: Box,
+  where: string,
+  body: object,
+  signal?: AbortSignal,
+  input?: FileSource,
+): AsyncGenerator<ExecEvent, void, undefined> {
+  const broken = new AbortController();
+  const over = new AbortController();
+  const ends = signal ? anySignal(signal, broken.signal) : broken.signal;
+  const call = { method: "POST", path: box.base + where, json: body, idempotent: false, signal: ends } as const;
   const first = await box.need(async () => {
     const events = openEvents(box.connection, call);
     return { events, head: await events.next() };
@@ -147,10 +173,13 @@ export async function* execEvents(box: Box, where: string, body: object, signal?
     for (let { head } = first; !head.done; head = await first.events.next()) {
       const { event } = head.value;
       if (event.type === "error") throw errorOfEvent(event);
+      if (event.type === "start" && input && "stdinStream" in body)
+        void feed(box, event["processId"] as string, input, over.signal, (error) => { broken.abort(error); });
       yield (event.type === "stdout" || event.type === "stderr" ? withBytes(event) : event) as unknown as ExecEvent;
       if (event.type === "complete") return;
     }
   } finally {
+    over.abort();
     await first.events.return(undefined);
   }
   throw new ConnectionError("the connection ended before the command did");
@@ -188,13 +217,13 @@ export async function execToEnd(
   box: Box,
   where: string,
   body: object,
-  options: ScriptOptions & ExecCallbacks & OutputBound,
+  options: ScriptOptions & ExecCallbacks & OutputBound & { stdin?: FileSource },
 ): Promise<ExecResult> {
   const bound = options.maxOutput ?? 32 << 20;
   const out = { stdout: new Collected(bound), stderr: new Collected(bound) };
   let command = "";
   try {
-    for await (const event of execEvents(box, where, body, options.signal)) {
+    for await (const event of execEvents(box, where, body, options.signal, options.stdin)) {
       if (event.type === "start") {
         command = event.command;
       } else if (event.type === "complete") {

@@ -146,7 +146,8 @@ export class Connection {
 }
 
 /** Aborted as soon as one of both is. */
-function anySignal(one: AbortSignal, other: AbortSignal): AbortSignal {
+/** Aborts with the first of them. */
+export function anySignal(one: AbortSignal, other: AbortSignal): AbortSignal {
   const any = AbortSignal as unknown as { any?: (signals: AbortSignal[]) => AbortSignal };
   if (any.any) return any.any([one, other]);
   const both = new AbortController(); // before Node 20.3

@@ -137,7 +137,7 @@ export class Sandbox {
 
   /** The same as events: start, stdout, stderr, complete. Leaving the loop ends the command. */
   execStream(command: commands.Command, options: commands.ExecOptions = {}): AsyncGenerator<commands.ExecEvent, void, undefined> {
-    return commands.execEvents(this.#box, "/exec", commands.commandBody(command, options), options.signal);
+    return commands.execEvents(this.#box, "/exec", commands.commandBody(command, options), options.signal, options.stdin);
   }
 
   /** A persistent shell. @throws ConflictError if one of that id runs */

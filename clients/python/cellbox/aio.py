@@ -154,7 +154,7 @@ class AsyncSandbox:
         *,
         cwd: str | None = None,
         env: Mapping[str, str | None] | None = None,
-        stdin: str | bytes | None = None,
+        stdin: AsyncContent | None = None,
         timeout: float | None = None,
         grace: float | None = None,
         max_output: int = MAX_OUTPUT,
@@ -163,14 +163,15 @@ class AsyncSandbox:
         """Runs a command to its end: a string by the shell, a list as a program with its arguments.
 
         A failing command is no error of this call: look at ``success`` and ``exit_code``. After
-        ``timeout`` everything that it started gets TERM, and KILL ``grace`` (default 5) later.
+        ``timeout`` everything that it started gets TERM, and KILL ``grace`` (default 5) later. ``stdin`` is text,
+        bytes, or an open file or iterable of bytes that is sent as it comes.
         ``on_output(stream, data)`` is called as it happens. An exception in here, also a cancelled task,
         ends the command. Raises CommandNotFoundError, PermissionDeniedError (the program of a list),
         LimitError.
         """
         members = calls.command_body(command, cwd=cwd, env=env, stdin=stdin, timeout=timeout, grace=grace)
         return await self._driver.collect(
-            CommandSource(self._box, "/exec", members), ExecCollector(max_output, on_output)
+            CommandSource(self._box, "/exec", members, stdin), ExecCollector(max_output, on_output)
         )
 
     async def exec_stream(
@@ -179,7 +180,7 @@ class AsyncSandbox:
         *,
         cwd: str | None = None,
         env: Mapping[str, str | None] | None = None,
-        stdin: str | bytes | None = None,
+        stdin: AsyncContent | None = None,
         timeout: float | None = None,
         grace: float | None = None,
     ) -> AsyncGenerator[ExecEvent, None]:
@@ -188,7 +189,7 @@ class AsyncSandbox:
         Closing the generator (contextlib.aclosing) ends the command.
         """
         members = calls.command_body(command, cwd=cwd, env=env, stdin=stdin, timeout=timeout, grace=grace)
-        async with aclosing(self._driver.events(CommandSource(self._box, "/exec", members))) as events:
+        async with aclosing(self._driver.events(CommandSource(self._box, "/exec", members, stdin))) as events:
             async for event in events:
                 yield exec_event(event)
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias, TypeVar
 from urllib.parse import quote, urlencode
 
+from .content import whole
 from .errors import (
     BucketError,
     ConnectionError,
@@ -181,18 +182,20 @@ def command_body(
     *,
     cwd: str | None = None,
     env: Mapping[str, str | None] | None = None,
-    stdin: str | bytes | None = None,
+    stdin: object = None,
     timeout: float | None = None,
     grace: float | None = None,
 ) -> dict[str, Any]:
     """Of a call that starts a command. Variables that are None are left out."""
-    text = base64.b64encode(stdin).decode() if isinstance(stdin, bytes) else stdin
+    data = whole(stdin)
+    is_text = isinstance(stdin, str)
     return body(
         command=command if command is None or isinstance(command, str) else list(command),
         cwd=cwd,
         env=None if env is None else {k: v for k, v in env.items() if v is not None},
-        stdin=text,
-        stdin_encoding="base64" if isinstance(stdin, bytes) else None,
+        stdin=stdin if is_text else None if data is None else base64.b64encode(data).decode(),
+        stdin_encoding=None if is_text or data is None else "base64",
+        stdin_stream=True if data is None and stdin is not None else None,
         timeout=milliseconds(timeout),
         grace=None if grace is None else round(grace * 1000),
     )

@@ -63,6 +63,10 @@ class EventSource:
         """Whether an event is for the caller."""
         return True
 
+    def beside(self, event: Event) -> Call | None:
+        """A call to make while the events go on, now that there is this one; its content is what the user gave."""
+        return None
+
     def broken(self, error: CellboxError, retry: Retry) -> float:
         """Seconds until the next connection; raises where there cannot be one."""
         call = self._again(self.last_id)
@@ -81,8 +85,15 @@ class EventSource:
 class CommandSource(EventSource):
     """Events of a command: it belongs to its request, so there is no second connection."""
 
-    def __init__(self, box: Box, where: str, members: Mapping[str, Any]) -> None:
+    def __init__(self, box: Box, where: str, members: Mapping[str, Any], stdin: Any = None) -> None:
         super().__init__(box, Call("POST", box.base + where, json=members), {"complete"})
+        self._stdin = stdin if members.get("stdinStream") else None
+
+    def beside(self, event: Event) -> Call | None:
+        if self._stdin is None or event["type"] != "start":
+            return None
+        path = below(self.box, "processes", event["processId"]) + "/input"
+        return Call("POST", path, query={"end": "true"}, content=self._stdin, one_way=True)
 
     def accept(self, event: Event) -> bool:
         if event["type"] == "error":

@@ -14,6 +14,7 @@ import httpx
 from .calls import Call, Operation
 from .errors import CellboxError, ConnectionError, SandboxNotFoundError, error_from_body
 from .events import Event, EventSource
+from .feeding import AsyncFeeding, Feeding
 from .retry import Retry, may_repeat
 
 T = TypeVar("T")
@@ -158,12 +159,16 @@ class Driver:
         """Events of a source, over as many connections as it takes."""
         self.run(source.box.prepared())
         made = False
+        feeding: Feeding | None = None
         while True:
             error: CellboxError = source.ended()
             try:
                 with self.open(source.call()) as response:
                     for piece in response.iter_bytes():
-                        yield from source.feed(piece)
+                        for event in source.feed(piece):
+                            if call := source.beside(event):
+                                feeding = Feeding(self.fetch, call, response)
+                            yield event
                         if source.finished:
                             return
             except SandboxNotFoundError:
@@ -174,6 +179,11 @@ class Driver:
                 continue
             except CellboxError as e:
                 error = e
+            finally:
+                if feeding:
+                    feeding.stop()
+            if feeding and feeding.failure:
+                raise feeding.failure
             time.sleep(source.broken(error, self.settings.retry))
 
     def collect(self, source: EventSource, collector: Collector[T]) -> T:
@@ -257,12 +267,15 @@ class AsyncDriver:
     async def events(self, source: EventSource) -> AsyncGenerator[Event, None]:
         await self.run(source.box.prepared())
         made = False
+        feeding: AsyncFeeding | None = None
         while True:
             error: CellboxError = source.ended()
             try:
                 async with self.open(source.call()) as response:
                     async for piece in response.aiter_bytes():
                         for event in source.feed(piece):
+                            if call := source.beside(event):
+                                feeding = AsyncFeeding(self.fetch, call, response)
                             yield event
                         if source.finished:
                             return
@@ -274,6 +287,11 @@ class AsyncDriver:
                 continue
             except CellboxError as e:
                 error = e
+            finally:
+                if feeding:
+                    await feeding.stop()
+            if feeding and feeding.failure:
+                raise feeding.failure
             await asyncio.sleep(source.broken(error, self.settings.retry))
 
     async def collect(self, source: EventSource, collector: Collector[T]) -> T:

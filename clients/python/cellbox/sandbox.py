@@ -152,7 +152,7 @@ class Sandbox:
         *,
         cwd: str | None = None,
         env: Mapping[str, str | None] | None = None,
-        stdin: str | bytes | None = None,
+        stdin: Content | None = None,
         timeout: float | None = None,
         grace: float | None = None,
         max_output: int = MAX_OUTPUT,
@@ -161,13 +161,16 @@ class Sandbox:
         """Runs a command to its end: a string by the shell, a list as a program with its arguments.
 
         A failing command is no error of this call: look at ``success`` and ``exit_code``. After
-        ``timeout`` everything that it started gets TERM, and KILL ``grace`` (default 5) later.
+        ``timeout`` everything that it started gets TERM, and KILL ``grace`` (default 5) later. ``stdin`` is text,
+        bytes, or an open file or iterable of bytes that is sent as it comes.
         ``on_output(stream, data)`` is called as it happens. An exception in here, also KeyboardInterrupt,
         ends the command. Raises CommandNotFoundError, PermissionDeniedError (the program of a list),
         LimitError.
         """
         members = calls.command_body(command, cwd=cwd, env=env, stdin=stdin, timeout=timeout, grace=grace)
-        return self._driver.collect(CommandSource(self._box, "/exec", members), ExecCollector(max_output, on_output))
+        return self._driver.collect(
+            CommandSource(self._box, "/exec", members, stdin), ExecCollector(max_output, on_output)
+        )
 
     def exec_stream(
         self,
@@ -175,7 +178,7 @@ class Sandbox:
         *,
         cwd: str | None = None,
         env: Mapping[str, str | None] | None = None,
-        stdin: str | bytes | None = None,
+        stdin: Content | None = None,
         timeout: float | None = None,
         grace: float | None = None,
     ) -> Generator[ExecEvent, None, None]:
@@ -184,7 +187,7 @@ class Sandbox:
         Closing the generator ends the command.
         """
         members = calls.command_body(command, cwd=cwd, env=env, stdin=stdin, timeout=timeout, grace=grace)
-        for event in self._driver.events(CommandSource(self._box, "/exec", members)):
+        for event in self._driver.events(CommandSource(self._box, "/exec", members, stdin)):
             yield exec_event(event)
 
     def create_session(

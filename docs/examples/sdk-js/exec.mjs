@@ -17,6 +17,12 @@ const sum = await sandbox.exec("wc -c; echo $WHO; pwd", {
 });
 assert.equal(sum.stdout, "3\nme\n/tmp\n");
 
+// input that comes, however long: a stream or an async iterable
+async function* lines() {
+  for (let i = 0; i < 3; i++) yield new TextEncoder().encode(`${i}\n`);
+}
+assert.equal((await sandbox.exec("while read n; do echo $((n * 2)); done", { stdin: lines() })).stdout, "0\n2\n4\n");
+
 // bytes that are no text stay what they are
 assert.deepEqual([...(await sandbox.exec("printf '\\377\\000'")).stdoutBytes], [255, 0]);
 

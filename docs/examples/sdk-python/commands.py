@@ -12,6 +12,10 @@ with cellbox.get_sandbox("sdk-py-exec") as sandbox:  # CELLBOX_URL and CELLBOX_T
     env = {"WHO": "me", "LEFT_OUT": None}
     assert sandbox.exec("wc -c; echo $WHO; pwd", stdin=b"\0\xff\n", env=env, cwd="/tmp").stdout == "3\nme\n/tmp\n"
 
+    # input that comes, however long: an open file or an iterable of bytes
+    numbers = (b"%d\n" % i for i in range(3))
+    assert sandbox.exec("while read n; do echo $((n * 2)); done", stdin=numbers).stdout == "0\n2\n4\n"
+
     # bytes that are no text stay what they are
     assert sandbox.exec("printf '\\377\\000'").stdout_bytes == b"\xff\0"
 

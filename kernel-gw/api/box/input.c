@@ -1,7 +1,7 @@
 /*
  * POST .../processes/{id}/input: standard input of a background process, or of a command of exec,
- * as it comes and however long. Answered once the program has been given all of it; a program that reads slowly makes the
- * client wait.
+ * as it comes and however long. Answered once the program has been given all of it; a program that
+ * reads slowly makes the client wait.
  */
 #include <errno.h>
 #include <stdlib.h>
