@@ -9,6 +9,7 @@
 #include "clients/cli/commands.h"
 #include "clients/cli/events.h"
 #include "clients/cli/http.h"
+#include "clients/cli/pairs.h"
 
 struct exec_options {
     const char *cwd, *session, *id, *restart;
@@ -39,23 +40,6 @@ static json_t *command_of(const char **words, size_t n)
         }
     }
     return list;
-}
-
-static int add_env(json_t *body, const struct opt_list *list)
-{
-    if (!list->n)
-        return 0;
-    json_t *env = must(json_object());
-    json_object_set_new(body, "env", env);
-    for (size_t i = 0; i < list->n; i++) {
-        const char *eq = strchr(list->items[i], '=');
-        if (!eq || eq == list->items[i])
-            return fail(STATUS_USAGE, "--env %s is not of the form NAME=VALUE", list->items[i]);
-        CLEANUP_FREE char *name = must(strndup(list->items[i], (size_t)(eq - list->items[i])));
-        if (json_object_set_new(env, name, json_string(eq + 1)) < 0)
-            return fail(STATUS_USAGE, "--env %s is not UTF-8 text", name);
-    }
-    return 0;
 }
 
 static int add_input(json_t *body)
@@ -90,7 +74,7 @@ static int make_body(const struct exec_options *o, const char **words, size_t n,
         json_object_set_new(body, "stdin", json_true());
     else if (o->input && !o->json)
         json_object_set_new(body, "stdinStream", json_true());
-    int r = add_env(body, &o->env);
+    int r = pairs_member(body, "env", &o->env, "--env");
     return r == 0 && o->input && o->json && !o->background ? add_input(body) : r;
 }
 

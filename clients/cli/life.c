@@ -6,6 +6,7 @@
 #include "clients/cli/args.h"
 #include "clients/cli/commands.h"
 #include "clients/cli/http.h"
+#include "clients/cli/pairs.h"
 
 struct life_options {
     const char *image, *type, *memory, *disk, *cpu, *sleep_after;
@@ -55,23 +56,6 @@ static int set_limits(json_t *body, const struct life_options *o)
     return status;
 }
 
-static int set_pairs(json_t *body, const char *name, const struct opt_list *l)
-{
-    if (!l->n)
-        return 0;
-    json_t *all = must(json_object());
-    json_object_set_new(body, name, all);
-    for (size_t i = 0; i < l->n; i++) {
-        const char *eq = strchr(l->items[i], '=');
-        if (!eq || eq == l->items[i])
-            return fail(STATUS_USAGE, "%s is not of the form NAME=VALUE", l->items[i]);
-        CLEANUP_FREE char *key = text_format("%.*s", (int)(eq - l->items[i]), l->items[i]);
-        if (json_object_set_new(all, key, json_string(eq + 1)) < 0)
-            return fail(STATUS_USAGE, "%s is not UTF-8 text", l->items[i]);
-    }
-    return 0;
-}
-
 static int make_body(json_t *body, const struct life_options *o)
 {
     if (o->image)
@@ -84,9 +68,9 @@ static int make_body(json_t *body, const struct life_options *o)
                                                             : json_integer(0));
     if (o->keep_alive || o->no_keep_alive)
         json_object_set_new(body, "keepAlive", json_boolean(o->keep_alive));
-    int status = set_pairs(body, "env", &o->env);
+    int status = pairs_member(body, "env", &o->env, "--env");
     if (status == 0)
-        status = set_pairs(body, "labels", &o->labels);
+        status = pairs_member(body, "labels", &o->labels, "--label");
     return status ? status : set_limits(body, o);
 }
 

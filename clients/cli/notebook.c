@@ -12,6 +12,7 @@
 #include "clients/cli/args.h"
 #include "clients/cli/commands.h"
 #include "clients/cli/http.h"
+#include "clients/cli/pairs.h"
 
 enum { BAR = 24 };
 
@@ -91,20 +92,6 @@ static json_t *parameter_value(const char *text)
     return v ? v : json_string(text);
 }
 
-static int add_pairs(json_t *to, const struct opt_list *list, const char *option, bool raw)
-{
-    for (size_t i = 0; i < list->n; i++) {
-        const char *eq = strchr(list->items[i], '=');
-        if (!eq || eq == list->items[i])
-            return fail(STATUS_USAGE, "%s %s is not of the form NAME=VALUE", option,
-                        list->items[i]);
-        CLEANUP_FREE char *name = must(strndup(list->items[i], (size_t)(eq - list->items[i])));
-        if (json_object_set_new(to, name, raw ? json_string(eq + 1) : parameter_value(eq + 1)) < 0)
-            return fail(STATUS_USAGE, "%s %s is not UTF-8 text", option, name);
-    }
-    return 0;
-}
-
 static int make_body(const struct notebook_options *o, const char *path, json_t *body)
 {
     CLEANUP_STR struct str text = {0};
@@ -119,9 +106,9 @@ static int make_body(const struct notebook_options *o, const char *path, json_t 
     json_t *parameters = must(json_object()), *env = must(json_object());
     json_object_set_new(body, "parameters", parameters);
     json_object_set_new(body, "env", env);
-    r = add_pairs(parameters, &o->parameters, "--parameter", false);
-    r = r ? r : add_pairs(parameters, &o->texts, "--text", true);
-    r = r ? r : add_pairs(env, &o->env, "--env", true);
+    r = pairs_put(parameters, &o->parameters, "--parameter", parameter_value);
+    r = r ? r : pairs_put(parameters, &o->texts, "--text", NULL);
+    r = r ? r : pairs_put(env, &o->env, "--env", NULL);
     if (o->language)
         json_object_set_new(body, "language", json_string(o->language));
     if (o->cwd)

@@ -6,6 +6,7 @@
 #include "clients/cli/args.h"
 #include "clients/cli/commands.h"
 #include "clients/cli/http.h"
+#include "clients/cli/pairs.h"
 #include "clients/cli/watch.h"
 
 struct run_options {
@@ -25,23 +26,6 @@ static int read_code(const char *path, struct str *ret)
     return r < 0 ? fail(STATUS_USAGE, "cannot read %s: %s", from_stdin ? "standard input" : path,
                         strerror(-r))
                  : 0;
-}
-
-static int add_env(json_t *body, const struct opt_list *list)
-{
-    if (!list->n)
-        return 0;
-    json_t *env = must(json_object());
-    json_object_set_new(body, "env", env);
-    for (size_t i = 0; i < list->n; i++) {
-        const char *eq = strchr(list->items[i], '=');
-        if (!eq || eq == list->items[i])
-            return fail(STATUS_USAGE, "--env %s is not of the form NAME=VALUE", list->items[i]);
-        CLEANUP_FREE char *name = must(strndup(list->items[i], (size_t)(eq - list->items[i])));
-        if (json_object_set_new(env, name, json_string(eq + 1)) < 0)
-            return fail(STATUS_USAGE, "--env %s is not UTF-8 text", name);
-    }
-    return 0;
 }
 
 /* What a file's name says of its language; NULL: nothing. */
@@ -74,7 +58,7 @@ static int make_body(const struct run_options *o, const struct str *code, const 
         json_object_set_new(body, "timeout", json_integer(o->timeout));
     if (o->format)
         json_object_set_new(body, "formats", json_pack("[s]", o->format));
-    return add_env(body, &o->env);
+    return pairs_member(body, "env", &o->env, "--env");
 }
 
 static int print_execution(const struct watch *w)

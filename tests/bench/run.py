@@ -30,7 +30,7 @@ HEADS: dict[str, tuple[str, ...]] = {
     "Programs": ("bubblewrap; a local terminal",),
     "Files, previews, sleep": (),
     "JavaScript and TypeScript": ("tslab", "deno jupyter", "Node's own start"),
-    "Egress": ("nginx as a proxy, mitmproxy",),
+    "Egress": ("nginx as a proxy, squid, mitmproxy",),
 }
 PARTS = (
     "start",
