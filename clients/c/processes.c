@@ -44,6 +44,8 @@ int cellbox_process_start(struct cellbox_client *client, const char *sandbox, co
     members_text(&m, "restart", o->restart);
     members_int(&m, "maxRestarts", o->max_restarts);
     members_int(&m, "logLimit", o->log_limit);
+    members_true(&m, "keepAwake", o->keep_awake);
+    members_true(&m, "stdin", o->input);
     int r = client_json(client, "POST", false, &m, &answer, error, PROCESSES, sandbox);
     if (!ret_process) {
         json_decref(answer);
@@ -70,6 +72,21 @@ int cellbox_process_get(struct cellbox_client *client, const char *sandbox, cons
     int r =
         client_json(client, "GET", true, NULL, &answer, error, PROCESSES "/%s", sandbox, process);
     return WIRE_GIVE(r, ret_process, wire_new(answer, sizeof **ret_process, fill_process), error);
+}
+
+int cellbox_process_put(struct cellbox_client *client, const char *sandbox, const char *process,
+                        const void *data, size_t len, bool end, struct cellbox_error *error)
+{
+    CLEANUP_STR struct str path = {0};
+    struct call call = {.request = {.method = "POST",
+                                    .type = "application/octet-stream",
+                                    .body = data ? data : "",
+                                    .len = len}};
+    int r = client_address(&path, error, PROCESSES "/%s/input", sandbox, process);
+    if (r == CELLBOX_OK && end && text_addf(&path, "?end=true") < 0)
+        r = error_memory(error);
+    call.request.path = path.data;
+    return r == CELLBOX_OK ? client_call(client, &call, NULL, error) : r;
 }
 
 int cellbox_process_kill(struct cellbox_client *client, const char *sandbox, const char *process,

@@ -52,11 +52,14 @@ def init_of(server: Any, sandbox: str) -> psutil.Process:
     """The init whose box runs a marked process."""
     mark = uuid.uuid4().hex
     server.run(sandbox, f"import subprocess; marked = subprocess.Popen(['bash', '-c', 'sleep 300; : {mark}'])")
-    for p in psutil.process_iter(["cmdline"]):
-        if mark in " ".join(p.info["cmdline"] or []):
-            for parent in p.parents():
-                if parent.ppid() == server.process.pid:
-                    return parent
+    end = time.monotonic() + 10
+    while time.monotonic() < end:  # execve tells who waits for it before the new arguments can be read
+        for p in psutil.process_iter(["cmdline"]):
+            if mark in " ".join(p.info["cmdline"] or []):
+                for parent in p.parents():
+                    if parent.ppid() == server.process.pid:
+                        return parent
+        time.sleep(0.05)
     raise AssertionError("no init found")
 
 

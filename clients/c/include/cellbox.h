@@ -331,6 +331,8 @@ struct cellbox_process_options {
     int64_t timeout_ms, grace_ms;
     const char *restart; /* "never" (default), "on-failure", "always" */
     int64_t max_restarts, log_limit;
+    bool keep_awake; /* the sandbox does not sleep while it runs */
+    bool input;      /* it reads what cellbox_process_put gives; else nothing */
 };
 
 struct cellbox_process {
@@ -385,6 +387,14 @@ CELLBOX_API int cellbox_process_list(struct cellbox_client *client, const char *
                                      struct cellbox_error *error);
 CELLBOX_API int cellbox_process_get(struct cellbox_client *client, const char *sandbox,
                                     const char *process, struct cellbox_process **ret_process,
+                                    struct cellbox_error *error);
+/*
+ * Standard input of one that was started with `input`, in as many pieces as one likes; returns once
+ * the process has been given this one. end: nothing follows. CELLBOX_E_SERVER with PROCESS_ENDED
+ * when it ends before.
+ */
+CELLBOX_API int cellbox_process_put(struct cellbox_client *client, const char *sandbox,
+                                    const char *process, const void *data, size_t len, bool end,
                                     struct cellbox_error *error);
 /* signal: NULL: SIGTERM to all that it started, SIGKILL after 5 s. */
 CELLBOX_API int cellbox_process_kill(struct cellbox_client *client, const char *sandbox,

@@ -70,6 +70,26 @@ static int read_logs(struct cellbox_client *client, struct cellbox_error *e)
     return 0;
 }
 
+static int talk(struct cellbox_client *client, struct cellbox_error *e)
+{
+    struct cellbox_process *process;
+    struct cellbox_logs *logs;
+    const struct cellbox_process_options options = {.id = "sum", .input = true};
+    if (cellbox_process_start(client, BOX, "awk '{ n += $1 } END { print n }'", &options, NULL, e))
+        return fail("start", e);
+    for (int i = 1; i <= 3; i++)
+        if (cellbox_process_put(client, BOX, "sum", "14\n", 3, i == 3, e))
+            return fail("put", e);
+    if (cellbox_process_wait_exit(client, BOX, "sum", 20000, &process, e))
+        return fail("wait", e);
+    cellbox_free(process);
+    if (cellbox_process_logs(client, BOX, "sum", 0, &logs, e))
+        return fail("logs", e);
+    printf("the sum is %.*s", (int)logs->out_len, logs->out);
+    cellbox_free(logs);
+    return 0;
+}
+
 int main(void)
 {
     struct cellbox_client *client;
@@ -79,6 +99,8 @@ int main(void)
     int status = serve(client, &e);
     if (status == 0)
         status = read_logs(client, &e);
+    if (status == 0)
+        status = talk(client, &e);
     if (cellbox_sandbox_delete(client, BOX, &e))
         status = fail("delete", &e);
     cellbox_client_free(client);

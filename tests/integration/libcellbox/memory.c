@@ -74,13 +74,14 @@ static int use(struct cellbox_error *e)
     struct cellbox_execution *x = NULL;
     struct cellbox_exec_result *done = NULL;
     struct cellbox_files *files = NULL;
-    struct cellbox_process *process = NULL;
+    struct cellbox_process *process = NULL, *reader = NULL;
     struct cellbox_log_match *match = NULL;
     char *id = NULL;
     struct cellbox_terminal *t = NULL;
     const struct cellbox_run_options run = {.on_result = ignore,
                                             .env = (const char *const[]){"A=b", NULL}};
     const struct cellbox_exec_options input = {.input = "abc", .input_len = 3};
+    const struct cellbox_process_options reads = {.input = true};
     const struct cellbox_wait log = {.pattern = "(up)", .timeout_ms = 10000};
     int r = cellbox_client_new(NULL, &c, e);
     if (r == CELLBOX_OK)
@@ -97,6 +98,10 @@ static int use(struct cellbox_error *e)
     if (r == CELLBOX_OK)
         r = cellbox_process_wait(c, BOX, process->id, &log, &match, e);
     if (r == CELLBOX_OK)
+        r = cellbox_process_start(c, BOX, "cat", &reads, &reader, e);
+    if (r == CELLBOX_OK)
+        r = cellbox_process_put(c, BOX, reader->id, "x", 1, true, e);
+    if (r == CELLBOX_OK)
         r = cellbox_terminal_open(c, BOX, NULL, &id, e);
     if (r == CELLBOX_OK)
         r = cellbox_terminal_attach(c, BOX, id, NULL, &t, e);
@@ -106,6 +111,7 @@ static int use(struct cellbox_error *e)
     cellbox_free(id);
     cellbox_free(match);
     cellbox_free(process);
+    cellbox_free(reader);
     cellbox_free(files);
     cellbox_free(done);
     cellbox_free(x);
