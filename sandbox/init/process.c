@@ -147,6 +147,18 @@ void process_drain(struct process *p)
 
 static void finish_run(struct process *p);
 
+/* One after the other: who has to wait again does so behind the others. */
+static void serve_writers(struct process *p)
+{
+    while (!list_empty(&p->writers)) {
+        struct list *first = p->writers.next;
+        list_remove(first);
+        stream_input(stream_of_writer(first));
+        if (p->writers.prev == first)
+            return;
+    }
+}
+
 static void on_output(struct init_watch *w, uint32_t events)
 {
     struct process_watch *pw = (struct process_watch *)w;
@@ -154,8 +166,7 @@ static void on_output(struct init_watch *w, uint32_t events)
     int i = (int)(pw - p->source);
     if (i == PROCESS_OUT && p->input.watch.fd == w->fd && (events & EPOLLOUT)) {
         watch_set(w, w->events & ~(uint32_t)EPOLLOUT);
-        if (p->writer)
-            stream_input(p->writer);
+        serve_writers(p);
     }
     ssize_t n = events & (EPOLLIN | EPOLLHUP | EPOLLERR) ? source_read(p, i, READ_MAX) : 0;
     if (n > 0)
@@ -182,8 +193,7 @@ static void on_input_room(struct init_watch *w, uint32_t events)
     watch_set(w, 0);
     if (events & (EPOLLERR | EPOLLHUP)) /* nobody reads it any more */
         input_close(p);
-    if (p->writer)
-        stream_input(p->writer);
+    serve_writers(p);
 }
 
 long process_input(struct process *p, const void *data, size_t len)
@@ -199,10 +209,10 @@ long process_input(struct process *p, const void *data, size_t len)
     return n;
 }
 
-/* One reader at a time waits for room; another one's bytes are lost, as when two type at once. */
-void process_input_wait(struct process *p, struct stream *s)
+void process_input_wait(struct process *p, struct list *writer)
 {
-    p->writer = s;
+    list_remove(writer);
+    list_append(&p->writers, writer);
     if (p->input.watch.fd == p->source[PROCESS_OUT].watch.fd)
         watch_set(&p->source[PROCESS_OUT].watch, p->source[PROCESS_OUT].watch.events | EPOLLOUT);
     else
@@ -426,6 +436,7 @@ struct process *process_start(struct processes *t, const struct wire_process_sta
     p->input = p->control = (struct process_watch){{.fd = -1}, p};
     list_init(&p->item);
     list_init(&p->streams);
+    list_init(&p->writers);
     ring_init(&p->log, start->log_max < 2 * LOG_MARGIN ? 2 * LOG_MARGIN : start->log_max);
     int r = read_spec(p);
     if (r < 0)
@@ -600,6 +611,8 @@ static void kill_due(struct process *p, int64_t now)
 
 int64_t process_tick(struct process *p, int64_t now)
 {
+    if (p->input.watch.fd < 0) /* nobody reads any more: they are told */
+        serve_writers(p);
     if (p->timeout_at && p->timeout_at <= now)
         process_end(p, p->start.grace_ms ? SIGTERM : SIGKILL, p->start.grace_ms,
                     WIRE_MARK_TIMED_OUT);

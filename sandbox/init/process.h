@@ -52,7 +52,7 @@ struct process {
     struct process_watch source[PROCESS_SOURCES], input, control;
     struct ring log;
     struct list streams;
-    struct stream *writer; /* whose bytes the input is short of room for */
+    struct list writers; /* streams whose bytes the input is short of room for */
 
     /* Monotonic microseconds, 0 = none. */
     int64_t timeout_at, kill_at, restart_at, drain_at;
@@ -97,7 +97,7 @@ void process_info(const struct process *p, struct wire_process_info *ret);
 void process_resume(struct process *p);
 /* Writes to its input. Bytes taken (0: no room, *_input_wait), -EPIPE: nobody reads. */
 long process_input(struct process *p, const void *data, size_t len);
-void process_input_wait(struct process *p, struct stream *s);
+void process_input_wait(struct process *p, struct list *writer); /* stream_input comes then */
 void process_input_end(struct process *p);
 /* What kill() takes for whoever is spoken to: the process, or the foreground of its terminal. */
 pid_t process_foreground(const struct process *p);
@@ -113,8 +113,9 @@ void stream_free(struct stream *s);
 /* Sends what it can. The stream may be freed. */
 void stream_pump(struct stream *s);
 void stream_tell(struct stream *s, uint16_t type, const void *payload, size_t len);
-void stream_input(struct stream *s);         /* there is room for its input again */
-struct stream *stream_of(struct list *item); /* item of process->streams */
+void stream_input(struct stream *s);                /* there is room for its input again */
+struct stream *stream_of(struct list *item);        /* item of process->streams */
+struct stream *stream_of_writer(struct list *item); /* of process->writers */
 bool stream_is_owner(const struct stream *s);
 /* Bytes that it has not sent yet, of a reader that must miss none; else 0. */
 uint64_t stream_behind(const struct stream *s);

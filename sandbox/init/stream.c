@@ -21,6 +21,7 @@ enum { HEAD = sizeof(struct wire_frame), BURST = 16 };
 struct stream {
     struct init_watch watch; /* first: cast */
     struct list item;
+    struct list writer; /* of process->writers */
     struct process *process;
     int fd;
     uint64_t cursor;
@@ -42,6 +43,11 @@ struct stream *stream_of(struct list *item)
     return LIST_ENTRY(item, struct stream, item);
 }
 
+struct stream *stream_of_writer(struct list *item)
+{
+    return LIST_ENTRY(item, struct stream, writer);
+}
+
 bool stream_is_owner(const struct stream *s)
 {
     return s->owner;
@@ -55,9 +61,7 @@ uint64_t stream_behind(const struct stream *s)
 
 void stream_free(struct stream *s)
 {
-    struct process *p = s->process;
-    if (p->writer == s)
-        p->writer = NULL;
+    list_remove(&s->writer);
     list_remove(&s->item);
     watch_remove(&s->watch);
     close(s->fd);
@@ -189,7 +193,7 @@ static bool take(struct stream *s, const struct wire_frame *f, const uint8_t *pa
         while (s->in_done < f->len && !s->read_only) {
             long n = process_input(p, payload + s->in_done, f->len - s->in_done);
             if (n == 0) {
-                process_input_wait(p, s);
+                process_input_wait(p, &s->writer);
                 return false;
             }
             if (n < 0)
@@ -276,6 +280,7 @@ int stream_new(struct process *p, int take_fd, uint64_t cursor, uint8_t flags, b
     if (!s)
         return -ENOMEM;
     s->process = p;
+    list_init(&s->writer);
     s->cursor = cursor < p->log.next ? cursor : p->log.next;
     s->owner = owner;
     s->read_only = flags & WIRE_ATTACH_READ_ONLY;

@@ -7,6 +7,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -154,6 +155,42 @@ def test_one_that_closes_its_input(server: Any, box: str) -> None:
     start(server, box, "exec <&-; echo closed; sleep 60")
     wait(server, box, log="closed")
     assert code(send(server, box, b"lost?")) == (409, "PROCESS_ENDED")
+
+
+def together(*work: Any) -> list[Any]:
+    with ThreadPoolExecutor() as pool:
+        return [f.result() for f in [pool.submit(one) for one in work]]
+
+
+def test_several_write_at_once(server: Any, box: str) -> None:
+    """None starves or is forgotten, whatever room there is."""
+    start(server, box, "sleep 1; cat > /workspace/all; exit 0")
+    parts = [bytes([65 + i]) * (3 << 20) for i in range(4)]
+    sent = together(*[lambda part=part: send(server, box, part, timeout=60).status_code for part in parts])
+    assert sent == [204] * 4
+    assert send(server, box, b"", end=True).status_code == 204
+    assert wait(server, box).json()["exitCode"] == 0
+    data = server.call("GET", f"/v1/sandboxes/{box}/files/workspace/all").content
+    assert {c: data.count(c) for c in b"ABCD"} == dict.fromkeys(b"ABCD", 3 << 20)
+
+
+@pytest.mark.parametrize("restart", ["never", "always"])
+def test_several_wait_when_it_ends(server: Any, box: str, restart: str) -> None:
+    start(server, box, "sleep 1; exit 3", restart=restart)
+    sent = together(*[lambda: send(server, box, bytes(3 << 20), timeout=60) for _ in range(3)])
+    assert [code(r) for r in sent] == [(409, "PROCESS_ENDED")] * 3
+
+
+def test_one_ends_the_input_while_another_waits(server: Any, box: str) -> None:
+    start(server, box, "sleep 2; wc -c")
+
+    def end_it() -> Any:
+        time.sleep(0.7)
+        return send(server, box, b"", end=True)
+
+    waits, ends = together(lambda: send(server, box, bytes(3 << 20), timeout=60), end_it)
+    assert ends.status_code == 204
+    assert code(waits) == (409, "PROCESS_ENDED")
 
 
 def events(r: Any) -> Iterator[tuple[str, dict[str, Any]]]:
