@@ -233,11 +233,15 @@ static void kill_strays(const struct server *s)
     }
 }
 
-/* Boxes are dead by SIGKILL; their cgroups can go once they are reaped. */
+/* Boxes die by SIGKILL, those too whose clone was under way and is there only now; their cgroups
+ * can go once they are reaped. */
 static void wind_up(struct server *s)
 {
-    while (!list_empty(&s->boxes))
+    while (!list_empty(&s->boxes)) {
+        LIST_FOREACH (it, &s->boxes)
+            box_kill(LIST_ENTRY(it, struct box, link), 0);
         uv_run(&s->loop, UV_RUN_ONCE);
+    }
     discovery_withdraw(s->config.state_dir);
     unmount_state(s->gateway_state);
     unmount_state(s->egress_state);

@@ -12,6 +12,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -479,3 +480,22 @@ def test_signals_of_a_background_start_are_reset(own_server: Any) -> None:
         signal.signal(signal.SIGINT, old)
     e = server.run("i", "import time\nwhile True: time.sleep(.1)", timeout=500)
     assert e["error"]["code"] == "TIMEOUT" and e["timing"]["durationMs"] < 4000, e
+
+
+def test_stop_while_boxes_are_being_made(own_server: Any) -> None:
+    """What is asked of the warm interpreter just then comes to life without anybody to want it: it goes, too."""
+    for n in range(8):
+        server = own_server()
+        server.run("a", "1")
+
+        def make(i: int, server: Any = server) -> None:
+            with suppress(requests.RequestException):
+                server.call("PUT", f"/v1/sandboxes/x{i}", json={}, timeout=10)
+
+        makers = [threading.Thread(target=make, args=(i,)) for i in range(12)]
+        for maker in makers:
+            maker.start()
+        time.sleep(0.01 + 0.005 * n)
+        server.stop()
+        for maker in makers:
+            maker.join()
