@@ -42,8 +42,15 @@ static json_t *command_of(const char **words, size_t n)
     return list;
 }
 
-static int add_input(json_t *body)
+/* As it comes, beside the events; for one JSON document all of it goes along. */
+static int add_input(const struct exec_options *o, json_t *body)
 {
+    if (!o->input)
+        return 0;
+    if (o->background || !o->json) {
+        json_object_set_new(body, o->background ? "stdin" : "stdinStream", json_true());
+        return 0;
+    }
     CLEANUP_STR struct str data = {0};
     CLEANUP_STR struct str text = {0};
     int r = read_fd(STDIN_FILENO, &data);
@@ -70,12 +77,8 @@ static int make_body(const struct exec_options *o, const char **words, size_t n,
         json_object_set_new(body, "restart", json_string(o->restart));
     if (o->keep_awake)
         json_object_set_new(body, "keepAwake", json_true());
-    if (o->input && o->background)
-        json_object_set_new(body, "stdin", json_true());
-    else if (o->input && !o->json)
-        json_object_set_new(body, "stdinStream", json_true());
     int r = pairs_member(body, "env", &o->env, "--env");
-    return r == 0 && o->input && o->json && !o->background ? add_input(body) : r;
+    return r == 0 ? add_input(o, body) : r;
 }
 
 static void show_piece(const json_t *event, int fd)

@@ -6,6 +6,12 @@
 #include <string.h>
 #include <unistd.h>
 
+/* A body that a descriptor gives beside a stream. */
+struct feed {
+    int fd;
+    bool waits, ready; /* for fd; something is there */
+};
+
 struct http_stream {
     CURLM *multi;
     CURL *easy;
@@ -16,8 +22,7 @@ struct http_stream {
     struct reply reply;
     bool over;
     struct http_stream *fed; /* the request that http_feed made, in the same multi */
-    int fd;                  /* of that one: where its body comes from */
-    bool waits, ready;       /* for fd; something is there */
+    struct feed feed;        /* its body */
 };
 
 void reply_deinit(struct reply *r)
@@ -149,11 +154,11 @@ void http_post_fd(const struct server *s, const char *path, int fd, struct reply
 
 static size_t read_ready(char *to, size_t size, size_t n, void *user)
 {
-    struct http_stream *h = user;
-    ssize_t got = h->ready ? read(h->fd, to, size * n) : -1;
-    bool again = !h->ready || (got < 0 && (errno == EINTR || errno == EAGAIN));
-    h->ready = false;
-    h->waits = again;
+    struct feed *f = user;
+    ssize_t got = f->ready ? read(f->fd, to, size * n) : -1;
+    bool again = !f->ready || (got < 0 && (errno == EINTR || errno == EAGAIN));
+    f->ready = false;
+    f->waits = again;
     if (again)
         return CURL_READFUNC_PAUSE;
     return got < 0 ? CURL_READFUNC_ABORT : (size_t)got;
@@ -165,15 +170,11 @@ void http_feed(struct http_stream *h, const struct server *s, const char *path, 
                         .path = path,
                         .type = "application/octet-stream",
                         .read = read_ready,
+                        .read_user = &h->feed,
                         .size = -1};
-    struct http_stream *fed = must(calloc(1, sizeof *fed));
-    r.read_user = fed;
-    fed->fd = fd;
-    fed->easy = must(curl_easy_init());
-    if (exchange_init(&fed->exchange, fed->easy, s, &r) < 0)
-        must(NULL);
-    h->fed = fed;
-    curl_multi_add_handle(h->multi, fed->easy);
+    h->feed.fd = fd;
+    h->fed = prepare(s, &r, NULL);
+    curl_multi_add_handle(h->multi, h->fed->easy);
 }
 
 const struct reply *http_fed(const struct http_stream *h)
@@ -204,14 +205,14 @@ static void collect(struct http_stream *h)
             finish(m->easy_handle == h->easy ? h : h->fed, m->data.result);
 }
 
-static void go_on_feeding(struct http_stream *fed)
+static void go_on_feeding(struct http_stream *h)
 {
-    struct pollfd p = {.fd = fed->fd, .events = POLLIN};
-    if (!fed->waits || poll(&p, 1, 0) <= 0)
+    struct pollfd p = {.fd = h->feed.fd, .events = POLLIN};
+    if (poll(&p, 1, 0) <= 0)
         return;
-    fed->ready = true;
-    fed->waits = false;
-    curl_easy_pause(fed->easy, CURLPAUSE_CONT);
+    h->feed.ready = true;
+    h->feed.waits = false;
+    curl_easy_pause(h->fed->easy, CURLPAUSE_CONT);
 }
 
 bool http_step(struct http_stream *h, struct pollfd *fds, unsigned int n, int timeout_ms)
@@ -224,12 +225,12 @@ bool http_step(struct http_stream *h, struct pollfd *fds, unsigned int n, int ti
         return false;
     for (unsigned int i = 0; i < n; i++)
         wait[i] = (struct curl_waitfd){.fd = fds[i].fd, .events = CURL_WAIT_POLLIN};
-    bool feeds = h->fed && !h->fed->over;
-    if (feeds && h->fed->waits)
-        wait[n] = (struct curl_waitfd){.fd = h->fed->fd, .events = CURL_WAIT_POLLIN};
-    curl_multi_poll(h->multi, wait, n + (feeds && h->fed->waits), timeout_ms, &ready);
-    if (feeds)
-        go_on_feeding(h->fed);
+    bool feed_waits = h->fed && !h->fed->over && h->feed.waits;
+    if (feed_waits)
+        wait[n] = (struct curl_waitfd){.fd = h->feed.fd, .events = CURL_WAIT_POLLIN};
+    curl_multi_poll(h->multi, wait, n + feed_waits, timeout_ms, &ready);
+    if (feed_waits)
+        go_on_feeding(h);
     /* libcurl knows only POLLIN and POLLOUT: what really happened, a hang-up too, comes from poll()
      */
     if (n && poll(fds, n, 0) < 0)

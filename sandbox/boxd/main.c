@@ -196,8 +196,6 @@ static void stop(struct server *s)
     child_stop(s->gateway);
     child_stop(s->egress);
     zygotes_stop(s);
-    LIST_FOREACH (it, &s->boxes)
-        box_kill(LIST_ENTRY(it, struct box, link), 0);
     uv_stop(&s->loop);
 }
 

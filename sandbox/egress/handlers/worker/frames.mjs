@@ -23,22 +23,26 @@ export const CHUNK = 64 * 1024;
 
 /** Writes one frame; payload: undefined, bytes, or what becomes JSON. */
 export function send(socket, type, stream, payload) {
-  const bytes = payload === undefined || payload instanceof Uint8Array ? payload : undefined;
-  const text = payload === bytes ? '' : JSON.stringify(payload);
-  const length = bytes ? bytes.length : Buffer.byteLength(text);
-  const together = length < 4096 || !bytes;
-  const head = Buffer.allocUnsafe(HEAD_BYTES + (together ? length : 0));
-  head.writeUInt32LE(length, 0);
-  head.writeUInt32LE(type, 4); // and three bytes of zero
+  const body =
+    payload === undefined
+      ? Buffer.alloc(0)
+      : payload instanceof Uint8Array
+        ? payload
+        : Buffer.from(JSON.stringify(payload));
+  const head = Buffer.alloc(HEAD_BYTES);
+  head.writeUInt32LE(body.length, 0);
+  head[4] = type;
   head.writeUInt32LE(stream, 8);
-  if (!bytes) head.write(text, HEAD_BYTES);
-  else if (together) head.set(bytes, HEAD_BYTES);
   if (socket.writableCorked === 0) {
     socket.cork(); // what one turn sends leaves in one system call
     process.nextTick(() => socket.uncork());
   }
-  socket.write(head);
-  if (!together) socket.write(bytes);
+  if (body.length < 4096) {
+    socket.write(Buffer.concat([head, body]));
+  } else {
+    socket.write(head);
+    socket.write(body);
+  }
 }
 
 /** Calls onFrame(type, stream, payload) for every whole frame. */
