@@ -18,6 +18,7 @@ struct gateway {
     struct router *router;
     struct auth auth;
     char *version, *state_dir;
+    char *preview_domain; /* "" = previews by host have none of their own */
     struct {
         uint32_t cull_idle_s; /* 0 = never */
         int compression;      /* enum websocket_compression */

@@ -87,7 +87,7 @@ static void make_server(struct gateway *gw, const struct wire_message *m)
         .head_timeout_ms = 15000,
         .idle_timeout_ms = 120000,
         .headers = "Access-Control-Allow-Origin: *\r\n",
-        .streams = api_streams,
+        .judge = api_judge,
     };
     gw->router = router_new();
     gw->server = http_server_new(gw->loop, &sc, api_handle, gw);
@@ -131,9 +131,14 @@ static void on_hello(struct gateway *gw, const struct wire_message *m)
     gw->auth.token = text_of(config, "token");
     gw->version = text_of(config, "version");
     gw->state_dir = text_of(config, "state_dir");
+    gw->preview_domain = text_of(config, "preview_domain");
     read_options(gw, json_object_get(config, "jupyter"));
     make_manager(gw, config);
     make_store(gw);
+    gw->auth.sessions = auth_sessions_new(gw->store, gw->auth.token);
+    gw->auth.failures = failures_new();
+    if (!gw->auth.sessions || !gw->auth.failures)
+        fatal("start", "out of memory");
     make_egress(gw, config);
     make_server(gw, m);
     json_decref(config);

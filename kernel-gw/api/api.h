@@ -11,8 +11,11 @@ int api_attach(struct gateway *gw);       /* adds all routes; -ENOMEM */
 int api_buckets_init(struct gateway *gw); /* reads the registry; -ENOMEM */
 /* Entry of the HTTP server: token, route, handler. user is the gateway. */
 void api_handle(void *user, struct exchange *x, struct http_request *r);
-/* Whether the route of a request reads the body itself (http_server_config.streams). */
-bool api_streams(void *user, const struct http_request *r);
+/* Judges a request with a body at its head (http_server_config.judge). */
+int64_t api_judge(void *user, struct exchange *x, const struct http_request *r);
+/* wrong_token.c: notes a wrong token and answers, at once or after a delay. */
+typedef void api_answer_fn(struct gateway *gw, struct exchange *x);
+void api_wrong_token(struct gateway *gw, struct exchange *x, api_answer_fn *answer);
 
 /* respond.c */
 void api_error(struct gateway *gw, struct exchange *x, int status, const char *code,

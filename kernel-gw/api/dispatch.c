@@ -7,6 +7,9 @@
 #include "kernel-gw/api/files_call.h"
 #include "kernel-gw/api/ports.h"
 
+/* What a route without a token may be sent. */
+enum { OPEN_BODY_MAX = 4096 };
+
 static void options(struct gateway *gw, struct exchange *x)
 {
     exchange_header(x, "Access-Control-Allow-Methods",
@@ -18,17 +21,23 @@ static void options(struct gateway *gw, struct exchange *x)
     api_empty(gw, x, 204);
 }
 
+static void answer_wrong_token(struct gateway *gw, struct exchange *x)
+{
+    api_error(gw, x, 403, "FORBIDDEN", "the token is not valid");
+}
+
 static bool authorised(struct gateway *gw, struct exchange *x, const struct http_request *r)
 {
     switch (auth_check(&gw->auth, r)) {
     case AUTH_OK:
+        exchange_trust(x);
         return true;
     case AUTH_MISSING:
         exchange_header(x, "WWW-Authenticate", "Bearer");
         api_error(gw, x, 401, "UNAUTHORIZED", "a token is required: Authorization: Bearer TOKEN");
         return false;
     case AUTH_WRONG:
-        api_error(gw, x, 403, "FORBIDDEN", "the token is not valid");
+        api_wrong_token(gw, x, answer_wrong_token);
         return false;
     case AUTH_CROSS_SITE:
         api_error(
@@ -37,6 +46,20 @@ static bool authorised(struct gateway *gw, struct exchange *x, const struct http
             "of this server");
         return false;
     }
+    return false;
+}
+
+/* A form of another site can send text, but no JSON, without being asked first. */
+static bool typed_as_json(struct gateway *gw, struct exchange *x, const struct http_request *r,
+                          const struct route *route)
+{
+    const char *type = http_header(r, "content-type");
+    bool form = !type || !(http_has_token(type, "application/json") || strstr(type, "+json"));
+    if (!form || !r->has_body || (route->flags & (ROUTE_STREAM | ROUTE_OPEN)) ||
+        !auth_by_cookie(&gw->auth, r))
+        return true;
+    api_error(gw, x, 415, "JSON_REQUIRED",
+              "a browser session must send this body as Content-Type: application/json");
     return false;
 }
 
@@ -60,23 +83,29 @@ void api_handle(void *user, struct exchange *x, struct http_request *r)
         api_error(gw, x, 405, "METHOD_NOT_ALLOWED", "%s is not possible here; %s is",
                   r->method_name, allow);
     } else if (!route) {
-        api_error(gw, x, 404, "NOT_FOUND", "nothing is here");
+        api_error(gw, x, 404, "NOT_FOUND", "no such route");
     } else if (!gw->ready && !(route->flags & ROUTE_OPEN)) {
         api_error(gw, x, 503, "STARTING", "the server is starting");
-    } else {
+    } else if (typed_as_json(gw, x, r, route)) {
         route->handler(gw, x, r, &params);
     }
 }
 
-bool api_streams(void *user, const struct http_request *r)
+/* What is refused anyway is answered at once, and its body is not collected. */
+int64_t api_judge(void *user, struct exchange *x, const struct http_request *r)
 {
     struct gateway *gw = user;
     struct route_params params;
     char allow[128];
     if (gw->preview_streams && gw->preview_streams(gw, r))
-        return true;
+        return HTTP_BODY_STREAM;
     const struct route *route = router_find(gw->router, r, &params, allow, sizeof allow);
-    return route && (route->flags & ROUTE_STREAM);
+    if (route && (route->flags & ROUTE_OPEN))
+        return OPEN_BODY_MAX;
+    if (auth_check(&gw->auth, r) != AUTH_OK)
+        return HTTP_BODY_STREAM;
+    exchange_trust(x);
+    return !route || (route->flags & ROUTE_STREAM) ? HTTP_BODY_STREAM : INT64_MAX;
 }
 
 int api_attach(struct gateway *gw)

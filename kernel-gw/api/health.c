@@ -77,6 +77,13 @@ static void put_metrics(struct gateway *gw, struct buf *b)
     manager_get_stats(gw->manager, &s);
     put_objects(gw, b);
     metric(b, "gauge", "connections", "HTTP connections.", http_server_connections(gw->server));
+    metric(b, "gauge", "connections_untrusted", "HTTP connections that have shown no credential.",
+           http_server_untrusted(gw->server));
+    metric(b, "counter", "connections_evicted_total",
+           "Connections without a credential that were closed to make room.",
+           (double)http_server_evicted(gw->server));
+    metric(b, "counter", "wrong_tokens_total", "Requests with a wrong token.",
+           (double)failures_total(gw->auth.failures));
     metric(b, "gauge", "pool_ready", "Warm boxes.", s.pool_ready);
     metric(b, "gauge", "pool_starting", "Boxes being warmed.", s.pool_starting);
     buf_puts(b, "# HELP cellbox_http_responses_total Responses by class.\n# TYPE "

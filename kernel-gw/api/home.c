@@ -22,13 +22,27 @@ static void send_page(struct gateway *gw, struct exchange *x, int status)
     exchange_respond(x, status, "text/html; charset=utf-8", home_html, home_html_len);
 }
 
-static void set_cookies(struct gateway *gw, struct exchange *x)
+static void answer_not_valid(struct gateway *gw, struct exchange *x)
 {
-    char cookie[AUTH_COOKIE_MAX];
-    auth_put_cookie(&gw->auth, cookie, sizeof cookie);
+    send_page(gw, x, 403);
+}
+
+/* Begins a session and leads to the page, out of the address bar and the history. */
+static void sign_in(struct gateway *gw, struct exchange *x, const struct http_request *r)
+{
+    char id[SESSION_ID], cookie[COOKIE_LINE_MAX];
+    if (auth_sessions_begin(gw->auth.sessions, id) < 0) {
+        api_error(gw, x, 503, "OUT_OF_MEMORY", "out of memory");
+        return;
+    }
+    exchange_trust(x);
+    cookie_put_session(r, id, cookie);
     exchange_header(x, "Set-Cookie", cookie);
-    auth_put_xsrf(cookie, sizeof cookie);
+    cookie_put_xsrf(r, id, cookie);
     exchange_header(x, "Set-Cookie", cookie);
+    exchange_header(x, "Cache-Control", "no-store");
+    exchange_header(x, "Location", "/");
+    api_empty(gw, x, 302);
 }
 
 static void home(struct gateway *gw, struct exchange *x, const struct http_request *r,
@@ -37,13 +51,10 @@ static void home(struct gateway *gw, struct exchange *x, const struct http_reque
     char token[8];
     (void)p;
     if (http_query(r, "token", token, sizeof token) || strstr(r->query, "token=")) {
-        if (auth_check(&gw->auth, r) == AUTH_OK) {
-            set_cookies(gw, x);
-            exchange_header(x, "Location", "/"); /* out of the address bar and the history */
-            api_empty(gw, x, 302);
-            return;
-        }
-        send_page(gw, x, 403);
+        if (auth_check(&gw->auth, r) == AUTH_OK)
+            sign_in(gw, x, r);
+        else
+            api_wrong_token(gw, x, answer_not_valid);
         return;
     }
     send_page(gw, x, 200);
@@ -57,21 +68,23 @@ static void login(struct gateway *gw, struct exchange *x, const struct http_requ
     char token[512];
     (void)p;
     if (!http_query(&form, "token", token, sizeof token) || !auth_token_is(&gw->auth, token)) {
-        send_page(gw, x, 403);
+        api_wrong_token(gw, x, answer_not_valid);
         return;
     }
-    set_cookies(gw, x);
-    exchange_header(x, "Location", "/");
-    api_empty(gw, x, 302);
+    sign_in(gw, x, r);
 }
 
 static void logout(struct gateway *gw, struct exchange *x, const struct http_request *r,
                    const struct route_params *p)
 {
-    (void)r;
+    char id[SESSION_ID], cookie[COOKIE_LINE_MAX];
     (void)p;
-    exchange_header(x, "Set-Cookie", AUTH_COOKIE "=; Path=/; Max-Age=0; HttpOnly; SameSite=Lax");
-    exchange_header(x, "Set-Cookie", "_xsrf=; Path=/; Max-Age=0; SameSite=Lax");
+    if (cookie_session(gw->auth.sessions, r, id))
+        auth_sessions_end(gw->auth.sessions, id);
+    cookie_put_end(r, false, cookie);
+    exchange_header(x, "Set-Cookie", cookie);
+    cookie_put_end(r, true, cookie);
+    exchange_header(x, "Set-Cookie", cookie);
     exchange_header(x, "Location", "/");
     api_empty(gw, x, 302);
 }

@@ -123,8 +123,10 @@ static void on_sandbox_removed(void *user, const char *name)
 /* ---- answers ---- */
 
 /* Where the client reached this server; what came in Host is only ever shown to who sent it. */
-static void put_urls(struct buf *out, const struct port *p, const struct http_request *r)
+static void put_urls(struct gateway *gw, struct buf *out, const struct port *p,
+                     const struct http_request *r)
 {
+    const char *scheme = cookie_over_tls(r) ? "https" : "http";
     char label[PORT_LABEL_MAX + 1];
     CLEANUP_BUF struct buf path = {0}, url = {0};
     const char *host = http_header(r, "host"), *at = host && *host ? host : "localhost", *rest = at;
@@ -135,9 +137,14 @@ static void put_urls(struct buf *out, const struct port *p, const struct http_re
         const char *colon = strchr(at, ':');
         rest = colon ? colon : "";
     }
-    buf_printf(&path, "http://%s/preview/%s/", at, label);
-    if (n <= 63 && (!address || loopback)) /* what DNS takes as one label */
-        buf_printf(&url, "http://%s.%s%s/", label, loopback ? "localhost" : "", rest);
+    buf_printf(&path, "%s://%s/preview/%s/", scheme, at, label);
+    if (n <= 63 && *gw->preview_domain) { /* 63: what DNS takes as one label */
+        const char *colon = strrchr(at, ':');
+        bool port = colon && strspn(colon + 1, "0123456789") == strlen(colon + 1);
+        buf_printf(&url, "%s://%s.%s%s/", scheme, label, gw->preview_domain, port ? colon : "");
+    } else if (n <= 63 && (!address || loopback)) {
+        buf_printf(&url, "%s://%s.%s%s/", scheme, label, loopback ? "localhost" : "", rest);
+    }
     api_member(out, "url", url.len ? buf_str(&url) : buf_str(&path));
     if (*p->key && url.len) {
         buf_printf(&url, "?" PORT_LOGIN "=%s", p->key);
@@ -146,7 +153,8 @@ static void put_urls(struct buf *out, const struct port *p, const struct http_re
     api_member(out, "pathUrl", buf_str(&path));
 }
 
-static void put_port(struct buf *out, const struct port *p, const struct http_request *r)
+static void put_port(struct gateway *gw, struct buf *out, const struct port *p,
+                     const struct http_request *r)
 {
     CLEANUP_BUF struct buf b = {0};
     buf_printf(&b, "{\"port\":%u,\"status\":\"%s\",\"login\":%s", p->port,
@@ -154,7 +162,7 @@ static void put_port(struct buf *out, const struct port *p, const struct http_re
     api_member(&b, "token", p->token);
     if (*p->name)
         api_member(&b, "name", p->name);
-    put_urls(&b, p, r);
+    put_urls(gw, &b, p, r);
     buf_puts(&b, ",\"createdAt\":");
     api_put_time(&b, p->created_us);
     if (p->expires_us) {
@@ -304,7 +312,7 @@ static void put(struct gateway *gw, struct exchange *x, const struct http_reques
     struct port *made = sb ? expose(gw, x, p->value[0], port, o, &created) : NULL;
     if (made) {
         CLEANUP_BUF struct buf b = {0};
-        put_port(&b, made, r);
+        put_port(gw, &b, made, r);
         api_json(gw, x, created ? 201 : 200, &b);
     }
     json_decref(o);
@@ -340,7 +348,7 @@ static void list(struct gateway *gw, struct exchange *x, const struct http_reque
         if (any)
             buf_putc(&b, ',');
         any = true;
-        put_port(&b, known, r);
+        put_port(gw, &b, known, r);
     }
     buf_puts(&b, "]}");
     api_json(gw, x, 200, &b);

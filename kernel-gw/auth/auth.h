@@ -1,28 +1,29 @@
 /*
- * Who may ask: one token for the whole server, in a header, in the address, or as the cookie that a
- * browser got for it. With the cookie, a request that changes something must repeat the _xsrf
- * cookie, and a WebSocket must come from a page of this server: other sites can make a browser send
- * cookies, but cannot read them.
+ * Who may ask: one token for the whole server, in a header or in the address, or a browser session
+ * that was begun with it (auth/session.h). With a session, a request that changes something must
+ * come from a page of this server and repeat the session's word in X-XSRFToken: other sites can
+ * make a browser send cookies, but can neither read them nor forge its Origin.
  */
 #pragma once
 
 #include <stdbool.h>
 
+#include "kernel-gw/auth/cookie.h"
+#include "kernel-gw/auth/failures.h"
+#include "kernel-gw/auth/session.h"
 #include "kernel-gw/net/http.h"
-
-#define AUTH_COOKIE "cellbox-auth"
-enum { AUTH_COOKIE_MAX = 256 };
 
 struct auth {
     char *token; /* "" = everyone may (not the default) */
+    struct auth_sessions *sessions;
+    struct failures *failures;
 };
 
 enum auth_result { AUTH_OK, AUTH_MISSING, AUTH_WRONG, AUTH_CROSS_SITE };
 
-/* Authorization: Bearer T | token T, ?token=T, or the cookie. Comparisons take the same time
- * whatever differs. */
+/* Authorization: Bearer T | token T, ?token=T, or the cookie of a session. Comparisons take the
+ * same time whatever differs. */
 enum auth_result auth_check(const struct auth *a, const struct http_request *r);
 bool auth_token_is(const struct auth *a, const char *given);
-/* Values for Set-Cookie: the proof that the token was known, and the word to repeat. */
-void auth_put_cookie(const struct auth *a, char *out, size_t cap);
-void auth_put_xsrf(char *out, size_t cap);
+/* Whether the request relies on a cookie: it carries no token. */
+bool auth_by_cookie(const struct auth *a, const struct http_request *r);

@@ -29,6 +29,7 @@ void conn_close(struct conn *c)
     if (c->closing)
         return;
     c->closing = true;
+    admission_leave(c);
     if (c->active) {
         c->active = false;
         const struct exchange_ops *ops = c->x.ops;
@@ -57,6 +58,10 @@ static void after_sent(struct conn *c)
     }
     if (c->tunnel.open) {
         tunnel_sent(c);
+        return;
+    }
+    if (!c->active && c->in.len && !c->processing) { /* it waited until its answers were read */
+        process(c);
         return;
     }
     if (c->active && c->x.ops && c->x.ops->drained && c->above_low &&
@@ -111,6 +116,16 @@ void conn_flush(struct conn *c)
 static struct conn *conn_of(const struct exchange *x)
 {
     return (struct conn *)((char *)(uintptr_t)x - offsetof(struct conn, x));
+}
+
+void exchange_trust(struct exchange *x)
+{
+    admission_leave(conn_of(x));
+}
+
+void exchange_address(const struct exchange *x, char *out, size_t cap)
+{
+    conn_address(conn_of(x), out, cap);
 }
 
 void exchange_set_ops(struct exchange *x, const struct exchange_ops *ops, void *user)
@@ -375,6 +390,8 @@ static bool wants_input(const struct conn *c)
 {
     if (c->tunnel.open || c->broken || c->close_when_sent)
         return false;
+    if (!c->active && c->body != BODY_DISCARD && c->out.len + c->sending.len > HTTP_QUEUE_HIGH)
+        return false; /* who sends requests and reads no answers waits */
     return !c->active || c->body == BODY_READING;
 }
 
@@ -405,9 +422,9 @@ static void request_complete(struct conn *c)
 static int head_complete(struct conn *c)
 {
     const struct http_server *s = c->server;
-    bool streams = s->config.streams && s->config.streams(s->user, &c->parser.request);
-    int status = http_parser_body(&c->parser, streams);
-    if (!status && streams) {
+    int64_t max = s->config.judge(s->user, &c->x, &c->parser.request);
+    int status = http_parser_body(&c->parser, max);
+    if (!status && max == HTTP_BODY_STREAM) {
         c->body = BODY_PAUSED;
         dispatch(c);
     }
@@ -450,6 +467,7 @@ static void process(struct conn *c)
     buf_consume(&c->in, at);
     if (!c->in.len)
         buf_reset(&c->in);
+    admission_charge(c);
     if (c->tunnel.open) {
         if (c->in.len) { /* came right behind the request */
             struct buf early = c->in;
@@ -492,6 +510,7 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *b)
         conn_close(c);
         return;
     }
+    admission_charge(c);
     if (c->active && c->body != BODY_READING)
         update_reading(c);
     else

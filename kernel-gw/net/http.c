@@ -179,17 +179,19 @@ static int on_headers(llhttp_t *ll)
         p->at_head = true;
         return HPE_PAUSED;
     }
-    int status = http_parser_body(p, false);
+    int status = http_parser_body(p, (int64_t)p->limits.body_max);
     return status ? refuse(p, status) : 0;
 }
 
-int http_parser_body(struct http_parser *p, bool streaming)
+int http_parser_body(struct http_parser *p, int64_t max)
 {
     const struct http_request *r = &p->request;
-    p->streaming = streaming;
-    if (streaming || !r->has_body || r->body_length == UINT64_MAX)
+    p->streaming = max == HTTP_BODY_STREAM;
+    p->body_max =
+        p->streaming || (uint64_t)max > p->limits.body_max ? p->limits.body_max : (size_t)max;
+    if (p->streaming || !r->has_body || r->body_length == UINT64_MAX)
         return 0;
-    return r->body_length > p->limits.body_max ? 413 : 0;
+    return r->body_length > p->body_max ? 413 : 0;
 }
 
 static int on_body(llhttp_t *ll, const char *at, size_t len)
@@ -203,7 +205,7 @@ static int on_body(llhttp_t *ll, const char *at, size_t len)
         p->at_piece = true;
         return HPE_PAUSED;
     }
-    if (len > p->limits.body_max - p->request.body.len)
+    if (len > p->body_max - p->request.body.len)
         return refuse(p, 413);
     if (buf_put(&p->request.body, at, len) < 0)
         return refuse(p, p->request.body.err == -ENOMEM ? 503 : 413);

@@ -62,6 +62,7 @@ struct http_parser {
     bool want_continue; /* Expect: 100-continue came and the body has not; the caller clears it */
     bool stop_at_head;  /* set after _init by a caller that decides there how the body is read */
     bool streaming, at_head, at_piece;
+    size_t body_max;   /* of this request */
     const char *piece; /* of the body, into the bytes that were fed */
     size_t piece_len;
 };
@@ -79,8 +80,11 @@ void http_parser_deinit(struct http_parser *p);
  */
 enum { HTTP_FED_HEAD = 2, HTTP_FED_PIECE = 3 };
 int http_parser_feed(struct http_parser *p, const char *data, size_t len, size_t *ret_used);
-/* streaming: the body comes in pieces and has no bound here; else it is collected. 0, or 413. */
-int http_parser_body(struct http_parser *p, bool streaming);
+/* max: bytes to collect; HTTP_BODY_STREAM: the body comes in pieces and has no bound here. 0, or
+ * 413.
+ */
+enum { HTTP_BODY_STREAM = -1 };
+int http_parser_body(struct http_parser *p, int64_t max);
 void http_parser_next(struct http_parser *p);
 
 const char *http_status_text(int status);

@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 
+#include "kernel-gw/net/admission.h"
 #include "kernel-gw/net/server.h"
 #include "sandbox/base/list.h"
 
@@ -28,6 +29,7 @@ struct tunnel {
 
 struct conn {
     struct list item;
+    struct admission_entry entry;
     struct http_server *server;
     uv_tcp_t tcp;
     uv_write_t write;
@@ -45,7 +47,7 @@ struct conn {
     struct buf chunk;       /* chunk under construction */
     struct buf extra;       /* header lines of the response to come */
     uint64_t head_since_ms; /* first byte of the current request, 0 = none */
-    uint64_t progress_ms, discard_since_ms;
+    uint64_t accepted_ms, progress_ms, discard_since_ms;
     size_t discarded;
 };
 
@@ -61,6 +63,7 @@ struct http_server {
     http_handler_fn *handler;
     void *user;
     struct list conns, listeners;
+    struct admission admission;
     unsigned nconns;
     bool draining;
     uv_timer_t tick;
@@ -71,6 +74,8 @@ void conn_close(struct conn *c);
 void conn_read_start(struct conn *c);
 void conn_timed_out(struct conn *c);
 void conn_flush(struct conn *c);
+/* Text of the peer's address; of IPv6 its /64. */
+void conn_address(const struct conn *c, char *out, size_t cap);
 
 /* tunnel.c: what happens to a connection that was upgraded */
 void tunnel_received(struct conn *c, const void *data, size_t len);

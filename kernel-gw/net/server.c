@@ -21,6 +21,11 @@ static void check_deadline(struct conn *c, uint64_t now)
     const struct http_server_config *cfg = &c->server->config;
     if (c->tunnel.open || c->closing)
         return;
+    if (!admission_trusted(c) && !c->active && c->body != BODY_DISCARD &&
+        now - (c->head_since_ms ? c->head_since_ms : c->progress_ms) > cfg->head_timeout_ms) {
+        conn_timed_out(c);
+        return;
+    }
     if (c->body == BODY_DISCARD
             ? now - c->discard_since_ms > DISCARD_MS
             : c->body == BODY_READING && now - c->progress_ms > cfg->idle_timeout_ms) {
@@ -56,6 +61,10 @@ struct http_server *http_server_new(uv_loop_t *loop, const struct http_server_co
     s->user = user;
     list_init(&s->conns);
     list_init(&s->listeners);
+    if (admission_init(&s->admission) < 0) {
+        free(s);
+        return NULL;
+    }
     uv_timer_init(loop, &s->tick);
     s->tick.data = s;
     uv_timer_start(&s->tick, on_tick, TICK_MS, TICK_MS);
@@ -75,8 +84,8 @@ static void on_connection(uv_stream_t *stream, int status)
         log_warn("net", "accept", "error=%s", uv_err_name(status));
         return;
     }
-    struct conn *c =
-        s->nconns < s->config.connections_max && !s->draining ? calloc(1, sizeof *c) : NULL;
+    bool room = s->nconns < s->config.connections_max || admission_make_room(s);
+    struct conn *c = room && !s->draining ? calloc(1, sizeof *c) : NULL;
     if (!c) {
         uv_tcp_t *drop = calloc(1, sizeof *drop);
         if (!drop)
@@ -90,13 +99,14 @@ static void on_connection(uv_stream_t *stream, int status)
     uv_tcp_init(s->loop, &c->tcp);
     c->tcp.data = c;
     http_parser_init(&c->parser, &s->config.limits);
-    c->parser.stop_at_head = s->config.streams != NULL;
+    c->parser.stop_at_head = s->config.judge != NULL;
     buf_init(&c->in, 4 << 20);
     c->out.max = c->sending.max = c->chunk.max = QUEUE_MAX;
-    c->progress_ms = uv_now(s->loop);
+    c->accepted_ms = c->progress_ms = uv_now(s->loop);
+    list_init(&c->entry.item);
     list_append(&s->conns, &c->item);
     s->nconns++;
-    if (uv_accept(stream, (uv_stream_t *)&c->tcp) < 0) {
+    if (uv_accept(stream, (uv_stream_t *)&c->tcp) < 0 || admission_enter(c) < 0) {
         conn_close(c);
         return;
     }
@@ -151,4 +161,14 @@ void http_server_drain(struct http_server *s)
 unsigned http_server_connections(const struct http_server *s)
 {
     return s->nconns;
+}
+
+unsigned http_server_untrusted(const struct http_server *s)
+{
+    return s->admission.count;
+}
+
+unsigned long long http_server_evicted(const struct http_server *s)
+{
+    return s->admission.evicted;
 }

@@ -15,10 +15,15 @@ struct http_server_config {
     struct http_limits limits;
     unsigned connections_max;
     uint32_t head_timeout_ms; /* from the first byte of a request to the end of its headers */
-    uint32_t idle_timeout_ms; /* between requests, and between pieces of a body */
+    uint32_t idle_timeout_ms; /* between requests, and between pieces of a body; a client without a
+                                 credential has head_timeout_ms for each whole request */
     const char *headers;      /* further lines in every response, e.g. CORS */
-    /* Whether the handler reads the body of this request in pieces; NULL: of none. */
-    bool (*streams)(void *user, const struct http_request *request);
+    /*
+     * Judges a request that announces a body, before any of it is read: the most bytes to collect,
+     * or HTTP_BODY_STREAM: the handler is called at once and reads the body in pieces, or answers
+     * without it. May call exchange_trust. NULL: every body is collected up to limits.body_max.
+     */
+    int64_t (*judge)(void *user, struct exchange *x, const struct http_request *request);
 };
 
 /* request: valid until the exchange is finished. The handler may answer at once or later. */
@@ -31,6 +36,10 @@ int http_server_listen(struct http_server *s, int take_fd);
 /* No new connections; idle ones are closed, busy ones after their response. */
 void http_server_drain(struct http_server *s);
 unsigned http_server_connections(const struct http_server *s);
+/* Connections that have shown no credential: how many there are, and how many were closed for want
+ * of room (net/admission.h). */
+unsigned http_server_untrusted(const struct http_server *s);
+unsigned long long http_server_evicted(const struct http_server *s);
 
 /* ---- an exchange. After _respond or _end it is gone for its handler ---- */
 
@@ -45,6 +54,10 @@ struct exchange_ops {
     void (*body)(void *user, const char *data, size_t len);
     void (*body_end)(void *user);
 };
+/* The client has shown a credential: the bounds of net/admission.h end for its connection. */
+void exchange_trust(struct exchange *x);
+/* Text of the client's address; of IPv6 its /64. */
+void exchange_address(const struct exchange *x, char *out, size_t cap);
 void exchange_set_ops(struct exchange *x, const struct exchange_ops *ops, void *user);
 /*
  * A streamed body (see http_server_config.streams) starts paused: the client waits once the buffers

@@ -38,16 +38,18 @@ static bool is_ours(const char *name)
            !strncmp(name, "x-cellbox-", 10);
 }
 
-/* Cookies without those by which browsers sign in to this server: a box must never see them. */
-static void put_cookies(struct buf *out, const char *value)
+/*
+ * Cookies without those by which browsers sign in to this server: a box must never see them. By
+ * host a program may have an _xsrf cookie of its own.
+ */
+static void put_cookies(struct buf *out, const char *value, bool by_path)
 {
     bool any = false;
     for (const char *p = value; *p;) {
         p += strspn(p, "; \t");
         size_t len = strcspn(p, ";"), name = strcspn(p, "=;");
-        bool secret = (name == strlen(AUTH_COOKIE) && !strncmp(p, AUTH_COOKIE, name)) ||
-                      (name == strlen(PORT_COOKIE) && !strncmp(p, PORT_COOKIE, name)) ||
-                      (name == 5 && !strncmp(p, "_xsrf", 5));
+        bool secret = cookie_is_session(p, name) || (by_path && cookie_is_xsrf(p, name)) ||
+                      (name == strlen(PORT_COOKIE) && !strncmp(p, PORT_COOKIE, name));
         if (len && !secret) {
             buf_puts(out, any ? "; " : "cookie: ");
             buf_put(out, p, len);
@@ -77,7 +79,7 @@ static void put_one(struct buf *out, struct gateway *gw, const struct http_reque
                     const struct preview_target *t, const char *name, const char *value)
 {
     if (!strcmp(name, "cookie"))
-        put_cookies(out, value);
+        put_cookies(out, value, t->by_path);
     else if (!strcmp(name, "authorization") && holds_token(gw, value))
         return;
     else if (!strcmp(name, "origin") && own_origin(value, http_header(r, "host")))
@@ -97,7 +99,8 @@ int preview_put_request(struct buf *out, struct gateway *gw, const struct http_r
         if (!is_hop(name) && !is_ours(name) && !is_named(connection, name))
             put_one(out, gw, r, t, name, r->headers[i].value);
     }
-    buf_printf(out, "x-forwarded-host: %s\r\nx-forwarded-proto: http\r\n", host ? host : "");
+    buf_printf(out, "x-forwarded-host: %s\r\nx-forwarded-proto: %s\r\n", host ? host : "",
+               cookie_over_tls(r) ? "https" : "http");
     if (t->by_path)
         buf_printf(out, "x-forwarded-prefix: /preview/%u-%s-%s\r\n", t->label.port,
                    t->label.sandbox, t->label.token);
@@ -131,10 +134,93 @@ static void put_location(struct buf *out, const char *value, const struct previe
     buf_printf(out, "%s\r\n", value);
 }
 
+static bool is_listed(const char *name, const char *const *names, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (!strcmp(name, names[i]))
+            return true;
+    }
+    return false;
+}
+
+/*
+ * By path, the answer comes from this server's own origin: only what says how to read the body
+ * passes, and nothing that a browser would keep for the origin (reports, other addresses, storage).
+ */
+static bool passes_by_path(const char *name)
+{
+    static const char *const names[] = {"accept-ranges",
+                                        "age",
+                                        "allow",
+                                        "cache-control",
+                                        "content-disposition",
+                                        "content-encoding",
+                                        "content-language",
+                                        "content-range",
+                                        "content-security-policy",
+                                        "content-type",
+                                        "date",
+                                        "etag",
+                                        "expires",
+                                        "last-modified",
+                                        "pragma",
+                                        "retry-after",
+                                        "server",
+                                        "vary",
+                                        "sec-websocket-accept",
+                                        "sec-websocket-extensions",
+                                        "sec-websocket-protocol",
+                                        "x-content-type-options",
+                                        "x-frame-options"};
+    return is_listed(name, names, sizeof names / sizeof *names) ||
+           !strncmp(name, "access-control-", 15) ||
+           (!strncmp(name, "x-", 2) && strncmp(name, "x-cellbox-", 10) != 0);
+}
+
+/* By host, a preview has an origin of its own, but these reach its siblings or outlive it. */
+static bool passes_by_host(const char *name)
+{
+    static const char *const names[] = {
+        "alt-svc",   "clear-site-data",     "nel",       "public-key-pins",
+        "report-to", "reporting-endpoints", "expect-ct", "strict-transport-security"};
+    return !is_listed(name, names, sizeof names / sizeof *names);
+}
+
+/*
+ * A cookie of a preview belongs to its own host: Domain would give it to other previews and to this
+ * server, or, as localhost, make the browser drop it. Names of ours are not for boxes.
+ */
+static void put_set_cookie(struct buf *out, const char *value)
+{
+    bool first = true;
+    if (cookie_is_session(value, strcspn(value, "=; \t")))
+        return;
+    buf_puts(out, "set-cookie: ");
+    for (const char *p = value; *p; p += *p == ';') {
+        size_t n = strcspn(p, ";"), space = strspn(p, " \t");
+        bool domain = !first && n - (space < n ? space : n) >= 6 &&
+                      !strncasecmp(p + space, "domain", 6) && strchr("=; \t", p[space + 6]);
+        if (!domain) {
+            buf_puts(out, first ? "" : ";");
+            buf_put(out, p, n);
+        }
+        first = false;
+        p += n;
+    }
+    buf_puts(out, "\r\n");
+}
+
+/* The address of a preview is its key, so pages of other sites must not learn it as a referrer. */
+static void put_referrer_policy(struct buf *out, const char *own)
+{
+    bool strict = own && (!strcmp(own, "no-referrer") || !strcmp(own, "same-origin"));
+    buf_printf(out, "referrer-policy: %s\r\n", strict ? own : "same-origin");
+}
+
 int preview_put_response(struct buf *out, const struct response *in, const struct http_request *r,
                          const struct preview_target *t, bool upgrade)
 {
-    const char *name, *value, *connection = NULL;
+    const char *name, *value, *connection = NULL, *referrer = NULL;
     (void)r;
     for (size_t i = 0; response_header(in, i, &name, &value); i++) {
         if (!strcmp(name, "connection"))
@@ -147,11 +233,14 @@ int preview_put_response(struct buf *out, const struct response *in, const struc
             continue;
         if (!strcmp(name, "location"))
             put_location(out, value, t);
-        else if (t->by_path && !strcmp(name, "set-cookie"))
-            continue; /* it would be a cookie of this server's own host */
-        else
+        else if (!strcmp(name, "referrer-policy"))
+            referrer = value;
+        else if (!strcmp(name, "set-cookie") && !t->by_path)
+            put_set_cookie(out, value);
+        else if (t->by_path ? passes_by_path(name) : passes_by_host(name))
             buf_printf(out, "%s: %s\r\n", name, value);
     }
+    put_referrer_policy(out, referrer);
     /* By path, the page comes from this server's own origin: it runs in one that is nobody's. */
     if (t->by_path && !upgrade)
         buf_puts(out, "content-security-policy: sandbox allow-scripts allow-forms allow-popups "

@@ -1,20 +1,35 @@
 /*
- * Previews: a port of a box as a web site, by host (PORT-NAME-TOKEN.anything) or by path
+ * Previews: a port of a box as a web site, by host (PORT-NAME-TOKEN.DOMAIN) or by path
  * (/preview/PORT-NAME-TOKEN/...). The token is all that it takes, and all that it gives is that
- * port of that box.
+ * port of that box. With --preview-domain, hosts of that domain serve previews and nothing else,
+ * and no other host serves one; without it any domain will do.
  */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "kernel-gw/preview/private.h"
 
 static const char path_form[] = "/preview/";
 
-bool preview_target_read(const struct http_request *r, struct preview_target *ret)
+/* Whether the host stands in the domain of previews: below it, or (at the very least) it itself. */
+static bool in_preview_domain(const struct gateway *gw, const char *host, bool below)
+{
+    size_t len = host ? strcspn(host, ":") : 0, n = strlen(gw->preview_domain);
+    len -= len && host[len - 1] == '.';
+    if (!n || len < n || strncasecmp(host + len - n, gw->preview_domain, n) != 0)
+        return false;
+    return len == n ? !below : host[len - n - 1] == '.';
+}
+
+bool preview_target_read(const struct gateway *gw, const struct http_request *r,
+                         struct preview_target *ret)
 {
     const char *host = http_header(r, "host");
     size_t n = host ? strcspn(host, ".:") : 0;
+    if (*gw->preview_domain && !in_preview_domain(gw, host, true))
+        n = 0;
     if (n && host[n] == '.' && port_label_parse(host, n, &ret->label)) {
         ret->by_path = false;
         ret->rest = r->path;
@@ -32,8 +47,7 @@ bool preview_target_read(const struct http_request *r, struct preview_target *re
 static bool streams(struct gateway *gw, const struct http_request *r)
 {
     struct preview_target t;
-    (void)gw;
-    return preview_target_read(r, &t);
+    return preview_target_read(gw, r, &t) || in_preview_domain(gw, http_header(r, "host"), false);
 }
 
 /* Relative links of a page need the slash. */
@@ -48,8 +62,14 @@ static void add_slash(struct gateway *gw, struct exchange *x, const struct http_
 static bool take(struct gateway *gw, struct exchange *x, const struct http_request *r)
 {
     struct preview_target t;
-    char token[AUTH_COOKIE_MAX];
-    if (!preview_target_read(r, &t))
+    char token[256];
+    bool preview = preview_target_read(gw, r, &t);
+    if (in_preview_domain(gw, http_header(r, "host"), false) && (!preview || t.by_path)) {
+        preview_page(gw, x, 404, "INVALID_TOKEN", "No such preview",
+                     "This address opens nothing here.");
+        return true;
+    }
+    if (!preview)
         return false;
     if (!gw->ready) {
         preview_page(gw, x, 503, "STARTING", "Just a moment", "The server is starting.");
@@ -68,8 +88,10 @@ static bool take(struct gateway *gw, struct exchange *x, const struct http_reque
                      "program in a sandbox: leave it out.");
     else if (t.by_path && !*t.rest)
         add_slash(gw, x, r);
-    else if (preview_login(gw, x, r, &t))
+    else if (preview_login(gw, x, r, &t)) {
+        exchange_trust(x);
         proxy_start(gw, x, r, &t);
+    }
     return true;
 }
 

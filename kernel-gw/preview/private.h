@@ -16,8 +16,9 @@ struct preview_target {
     bool by_path;     /* /preview/LABEL/...: else by host */
     const char *rest; /* path within, still encoded: begins with / or is empty */
 };
-/* false: the request is no preview. */
-bool preview_target_read(const struct http_request *r, struct preview_target *ret);
+/* false: the request is not for a preview. */
+bool preview_target_read(const struct gateway *gw, const struct http_request *r,
+                         struct preview_target *ret);
 
 /* login.c: false: answered. */
 bool preview_login(struct gateway *gw, struct exchange *x, const struct http_request *r,

@@ -2,6 +2,7 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -9,6 +10,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "sandbox/base/fd.h"
+#include "sandbox/box/disk.h"
 #include "sandbox/fs/volume.h"
 
 enum kind { TEXT16, TEXT128, TEXT256, U32, BYTES };
@@ -18,41 +21,48 @@ static const struct option_def {
     enum kind kind;
     size_t offset;
     const char *help;
+    uint64_t min, max; /* of a number that is not 0; max 0 = none */
 } options[] = {
     {"listen", TEXT128, offsetof(struct config, listen),
-     "ADDR:PORT to serve on (port 0: any); default 127.0.0.1:8888"},
+     "ADDR:PORT to serve on (port 0: any); default 127.0.0.1:8888", 0, 0},
     {"token", TEXT128, offsetof(struct config, token),
-     "access token; default: generated once, kept in the state directory"},
+     "access token; default: generated once, kept in the state directory", 0, 0},
+    {"token-file", TEXT256, offsetof(struct config, token_file),
+     "file that holds the access token: it then stands in no command line", 0, 0},
+    {"preview-domain", TEXT128, offsetof(struct config, preview_domain),
+     "domain whose hosts serve previews and nothing else, e.g. cellbox-previews.example", 0, 0},
     {"state-dir", TEXT256, offsetof(struct config, state_dir),
-     "disks, registry, journals; default /var/lib/cellbox"},
-    {"image-dir", TEXT256, offsetof(struct config, image_dir), "image store"},
+     "disks, registry, journals; default /var/lib/cellbox", 0, 0},
+    {"image-dir", TEXT256, offsetof(struct config, image_dir), "image store", 0, 0},
     {"pool", U32, offsetof(struct config, pool_warm),
-     "warm sandboxes kept ready, with Python in them; default 4"},
+     "warm sandboxes kept ready, with Python in them; default 4", 0, 1000},
     {"pool-node", U32, offsetof(struct config, pool_node),
-     "the same with Node, for JavaScript and TypeScript; default 1"},
+     "the same with Node, for JavaScript and TypeScript; default 1", 0, 1000},
     {"uid-base", U32, offsetof(struct config, uid_base),
-     "first host uid of the ranges given to sandboxes"},
+     "first host uid of the ranges given to sandboxes", 65536,
+     UINT32_MAX - (uint64_t)UID_SLOTS *UID_RANGE},
     {"memory", BYTES, offsetof(struct config, memory),
-     "default memory limit of a sandbox, e.g. 2G (the default)"},
+     "default memory limit of a sandbox, e.g. 2G (the default)", 16 << 20, 1ull << 46},
     {"cpu", U32, offsetof(struct config, cpu),
-     "default CPU limit in thousandths of a CPU; 0 = none (the default)"},
+     "default CPU limit in thousandths of a CPU; 0 = none (the default)", 10, 1024000},
     {"pids", U32, offsetof(struct config, pids),
-     "default limit of processes and threads; default 1024"},
+     "default limit of processes and threads; default 1024", 8, 1 << 20},
     {"disk", BYTES, offsetof(struct config, disk),
-     "default disk limit of a sandbox, e.g. 4G, at most 64G; 0 = none (the default)"},
+     "default disk limit of a sandbox, e.g. 4G, at most 64G; 0 = none (the default)", 16 << 20,
+     VOLUME_BYTES},
     {"cull-idle", U32, offsetof(struct config, cull_idle),
-     "end Jupyter kernels that nobody used for so many seconds; default 0: never"},
+     "end Jupyter kernels that nobody used for so many seconds; default 0: never", 0, 0},
     {"egress-resolver", TEXT128, offsetof(struct config, egress_resolver),
      "name servers that sandboxes' connections are resolved by, ADDR:PORT[,...]; default: the "
-     "host's"},
+     "host's", 0, 0},
     {"egress-policy", TEXT256, offsetof(struct config, egress_policy),
-     "JSON file: the egress policy of sandboxes that have none of their own"},
+     "JSON file: the egress policy of sandboxes that have none of their own", 0, 0},
     {"egress-ca", TEXT256, offsetof(struct config, egress_ca),
-     "PEM file with authorities that servers may have beside the host's own"},
+     "PEM file with authorities that servers may have beside the host's own", 0, 0},
     {"ws-compression", TEXT16, offsetof(struct config, ws_compression),
-     "compress WebSocket messages: auto (to other machines; the default), never, always"},
+     "compress WebSocket messages: auto (to other machines; the default), never, always", 0, 0},
     {"zygote-clones", U32, offsetof(struct config, zygote_clones),
-     "replace the warm interpreter after so many clones"},
+     "replace the warm interpreter after so many clones", 0, 0},
 };
 
 static int parse_number(const char *text, enum kind kind, uint64_t *ret)
@@ -64,9 +74,10 @@ static int parse_number(const char *text, enum kind kind, uint64_t *ret)
     unsigned long long v = strtoull(text, &end, 10);
     if (kind == BYTES && *end) {
         const char *unit = strchr("KMGT", toupper((unsigned char)*end));
-        if (!unit)
-            return -EINVAL;
-        v <<= 10 * (unit - "KMGT" + 1);
+        int shift = unit ? 10 * (int)(unit - "KMGT" + 1) : 0;
+        if (!unit || v > UINT64_MAX >> shift)
+            return -ERANGE;
+        v <<= shift;
         end++;
     }
     if (*end || errno || (kind == U32 && v > UINT32_MAX))
@@ -92,6 +103,9 @@ static int set_option(struct config *c, const char *name, const char *value, str
         }
         if (parse_number(value, o->kind, &v) < 0)
             return err_set(err, -EINVAL, "read options", "--%s: %s is not a number", name, value);
+        if (o->max && ((v && v < o->min) || v > o->max))
+            return err_set(err, -EINVAL, "read options", "--%s: %s is not between %llu and %llu",
+                           name, value, (unsigned long long)o->min, (unsigned long long)o->max);
         if (o->kind == BYTES)
             *(uint64_t *)at = v;
         else
@@ -110,20 +124,30 @@ static int read_file(struct config *c, const char *path, struct err *err)
     if (!f)
         return err_set(err, -errno, "read configuration", "%s: %s", path, strerror(errno));
     while (r == 0 && fgets(line, sizeof line, f)) {
-        char name[64], value[300];
+        char name[64], value[sizeof line];
         number++;
+        if (!strchr(line, '\n') && strlen(line) == sizeof line - 1) {
+            r = err_set(err, -EINVAL, "read configuration", "%s:%d: the line is too long", path,
+                        number);
+            break;
+        }
         line[strcspn(line, "#\n")] = 0;
         if (line[strspn(line, " \t")] == 0)
             continue;
-        if (sscanf(line, " %63[a-z-] = %299[^\n]", name, value) != 2) {
+        if (sscanf(line, " %63[a-z-] = %511[^\n]", name, value) != 2) {
             r = err_set(err, -EINVAL, "read configuration", "%s:%d: expected name = value", path,
                         number);
             break;
         }
         for (size_t n = strlen(value); n && isspace((unsigned char)value[n - 1]);)
             value[--n] = 0;
-        r = set_option(c, name, value, err);
+        struct err why = {0};
+        r = set_option(c, name, value, &why);
+        if (r < 0)
+            err_set(err, r, "read configuration", "%s:%d: %s", path, number, why.text);
     }
+    if (r == 0 && ferror(f))
+        r = err_set(err, -EIO, "read configuration", "%s: %s", path, strerror(EIO));
     fclose(f);
     return r;
 }
@@ -172,6 +196,43 @@ static void locate(struct config *c)
     }
 }
 
+/* Everybody may read a command line; a token that was given there stands in it no longer. */
+static void hide(char *text)
+{
+    memset(text, '*', strlen(text));
+}
+
+static int read_token_file(struct config *c, struct err *err)
+{
+    char text[sizeof c->token + 2];
+    ssize_t n = fd_read_file_at(AT_FDCWD, c->token_file, text, sizeof text);
+    if (n < 0)
+        return err_set(err, (int)n, "read token file", "%s: %s", c->token_file, strerror((int)-n));
+    text[strcspn(text, "\r\n")] = 0;
+    if (!*text || strlen(text) >= sizeof c->token || strpbrk(text, " \t"))
+        return err_set(err, -EINVAL, "read token file",
+                       "%s: the first line must be a token of 1 to %zu characters without spaces",
+                       c->token_file, sizeof c->token - 1);
+    snprintf(c->token, sizeof c->token, "%s", text);
+    return 0;
+}
+
+/* What no table of single options can say. */
+static int check_options(struct config *c, struct err *err)
+{
+    if (*c->ws_compression && strcmp(c->ws_compression, "auto") &&
+        strcmp(c->ws_compression, "never") && strcmp(c->ws_compression, "always"))
+        return err_set(err, -EINVAL, "read options",
+                       "--ws-compression is auto, never or always, not %s", c->ws_compression);
+    if (strspn(c->preview_domain, "abcdefghijklmnopqrstuvwxyz0123456789.-") !=
+            strlen(c->preview_domain) ||
+        c->preview_domain[0] == '.')
+        return err_set(err, -EINVAL, "read options",
+                       "--preview-domain: %s is not a domain name in lower case",
+                       c->preview_domain);
+    return *c->token_file ? read_token_file(c, err) : 0;
+}
+
 int config_load(struct config *c, int argc, char **argv, struct err *err)
 {
     const char *env_token = getenv("CELLBOX_TOKEN"), *env_images = getenv("CELLBOX_IMAGE_DIR");
@@ -213,14 +274,13 @@ int config_load(struct config *c, int argc, char **argv, struct err *err)
                               : (pass == 1 ? set_option(c, name, value, err) : 0);
             if (r < 0)
                 return r;
+            if (pass == 1 && !strcmp(name, "token"))
+                hide(eq ? strchr(argv[i], '=') + 1 : argv[i]);
         }
     }
-    if (*c->ws_compression && strcmp(c->ws_compression, "auto") &&
-        strcmp(c->ws_compression, "never") && strcmp(c->ws_compression, "always"))
-        return err_set(err, -EINVAL, "read options",
-                       "--ws-compression is auto, never or always, not %s", c->ws_compression);
-    if (c->disk > VOLUME_BYTES)
-        return err_set(err, -EINVAL, "read options", "--disk is at most 64G");
+    int r = check_options(c, err);
+    if (r < 0)
+        return r;
     locate(c);
     if (!*c->image_dir)
         snprintf(c->image_dir, sizeof c->image_dir, "%.240s/images", c->state_dir);

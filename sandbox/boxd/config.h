@@ -9,6 +9,8 @@
 struct config {
     char listen[128];          /* "127.0.0.1:8888" */
     char token[128];           /* "" = generated, kept in STATE/token */
+    char token_file[256];      /* file that holds it */
+    char preview_domain[128];  /* previews by host have hosts of this domain, "" = of any */
     char state_dir[256];       /* default /var/lib/cellbox */
     char image_dir[256];       /* default build/images beside a build tree, else STATE/images */
     char gateway[256];         /* path of cbx-gateway */

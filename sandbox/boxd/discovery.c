@@ -41,12 +41,14 @@ int discovery_token(const char *state_dir, const char *wanted, char *ret, size_t
         snprintf(ret, cap, "%s", wanted);
         return 0;
     }
-    if (fd_read_file_at(AT_FDCWD, path, ret, cap) > 0) {
+    ssize_t n = fd_read_file_at(AT_FDCWD, path, ret, cap);
+    if (n > 0)
         ret[strcspn(ret, " \n")] = 0;
-        if (*ret)
-            return 0;
-    }
-    id_hex(ret, 24);
+    if (n > 0 && *ret)
+        return 0;
+    if (n < 0 && n != -ENOENT)
+        return err_set(err, (int)n, "read token", "%s: %s", path, strerror((int)-n));
+    id_hex(ret, 32);
     int r = write_private(path, ret);
     return r < 0 ? err_set(err, r, "write token", "%s: %s", path, strerror(-r)) : 0;
 }

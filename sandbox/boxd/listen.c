@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <netdb.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -20,7 +21,7 @@ static int split(const char *where, char *host, size_t host_cap, const char **re
         where++;
         n -= 2;
     }
-    if (n >= host_cap)
+    if (n >= host_cap || strtoul(colon + 1, NULL, 10) > 65535)
         return -EINVAL;
     memcpy(host, where, n);
     host[n] = 0;
@@ -50,7 +51,8 @@ int listen_open(const char *where, int *ret_fd, char *ret_text, size_t cap, stru
     int on = 1;
 
     if (split(where, host, sizeof host, &port) < 0)
-        return err_set(err, -EINVAL, "listen", "%s is not ADDR:PORT", where);
+        return err_set(err, -EINVAL, "listen", "%s is not ADDR:PORT with a port from 0 to 65535",
+                       where);
     int g = getaddrinfo(host, port, &hints, &found);
     if (g)
         return err_set(err, -EINVAL, "listen", "%s: %s", where, gai_strerror(g));

@@ -39,6 +39,20 @@ struct box *server_find_box(struct server *s, uint64_t number)
     return NULL;
 }
 
+/* A person at a terminal sees the token; a log, which others may read, gets the place of it. */
+static void print_token(const struct server *s)
+{
+    const struct config *c = &s->config;
+    if (isatty(STDOUT_FILENO))
+        printf("  export TOKEN=%s\n", s->token);
+    else if (*c->token_file)
+        printf("  export TOKEN=$(cat %s)\n", c->token_file);
+    else if (*c->token)
+        printf("  the token is the one that the server was started with\n");
+    else
+        printf("  export TOKEN=$(cat %s/token)\n", c->state_dir);
+}
+
 void server_gateway_ready(struct server *s)
 {
     log_info("gateway", "ready", "url=%s", s->listen_text);
@@ -46,12 +60,14 @@ void server_gateway_ready(struct server *s)
         return;
     s->announced = true;
     discovery_publish(s->config.state_dir, s->listen_text, s->token);
-    printf("listening on %s\n\n  token: %s\n\nTry:\n"
+    printf("listening on %s\n\n", s->listen_text);
+    print_token(s);
+    printf("\nTry:\n"
            "  cellbox run demo - <<< 'import pandas as pd; pd.DataFrame({\"x\": [1, 2]})'\n"
-           "  curl -N -H 'Authorization: Bearer %s' -H 'Accept: text/event-stream' \\\n"
+           "  curl -N -H \"Authorization: Bearer $TOKEN\" -H 'Accept: text/event-stream' \\\n"
            "       %s/v1/sandboxes/demo/run -d '{\"code\": \"for i in range(3): print(i)\"}'\n"
            "  cellbox kernelspec install --user && jupyter console --kernel cellbox-python\n",
-           s->listen_text, s->token, s->token, s->listen_text);
+           s->listen_text);
     fflush(stdout);
 }
 

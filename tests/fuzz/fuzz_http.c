@@ -34,7 +34,7 @@ static struct outcome run(const char *data, size_t size, size_t piece, bool stre
             http_has_token(http_header(&p.request, "accept"), "a");
             http_parser_next(&p);
         } else if (r == HTTP_FED_HEAD) {
-            http_parser_body(&p, true);
+            http_parser_body(&p, HTTP_BODY_STREAM);
         } else if (r == HTTP_FED_PIECE) {
             o.body += p.piece_len;
         } else {

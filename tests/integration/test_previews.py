@@ -95,8 +95,11 @@ def test_secrets_stay_outside(site: Site) -> None:
     token = site.server.token
     for value in [f"Bearer {token}", f"token {token}"]:
         assert "uthorization" not in json.dumps(site.get("/", headers={"Authorization": value}).json()["headers"])
-    own = site.get("/", headers={"Authorization": "Bearer app", "Cookie": "a=1; cellbox-auth=x; _xsrf=y; b=2"}).json()
+    cookies = "a=1; cellbox-session-8888=x; __Host-cellbox-session-443=z; _xsrf=y; b=2"
+    own = site.get("/", headers={"Authorization": "Bearer app", "Cookie": cookies}).json()
     assert {k.lower(): v for k, v in own["headers"].items()}["authorization"] == "Bearer app"
+    assert {k.lower(): v for k, v in own["headers"].items()}["cookie"] == "a=1; _xsrf=y; b=2"
+    own = site.by_path("GET", "", headers={"Cookie": cookies}).json()
     assert {k.lower(): v for k, v in own["headers"].items()}["cookie"] == "a=1; b=2"
     refused(site.get(f"/?token={token}"), 400, "TOKEN_NOT_WANTED")
 
