@@ -61,12 +61,18 @@ static void make_manager(struct gateway *gw, const json_t *config)
         fatal("start", "out of memory");
 }
 
-static void make_store(struct gateway *gw)
+static void make_store(struct gateway *gw, const json_t *config)
 {
     char path[4096];
+    uint8_t key[STORE_KEY];
     struct err e = {0};
+    const char *hex = json_string_value(json_object_get(config, "registry_key"));
+    for (size_t i = 0; i < sizeof key; i++) {
+        if (!hex || sscanf(hex + 2 * i, "%2hhx", &key[i]) != 1)
+            fatal("hello", "there is no key of the registry");
+    }
     snprintf(path, sizeof path, "%s/registry.db", gw->state_dir);
-    if (store_open(gw->loop, path, &gw->store, &e) < 0 ||
+    if (store_open(gw->loop, path, key, &gw->store, &e) < 0 ||
         store_load(gw->store, gw->manager, &e) < 0)
         fatal(e.step, e.text);
     store_follow(gw->store, gw->manager);
@@ -134,7 +140,7 @@ static void on_hello(struct gateway *gw, const struct wire_message *m)
     gw->preview_domain = text_of(config, "preview_domain");
     read_options(gw, json_object_get(config, "jupyter"));
     make_manager(gw, config);
-    make_store(gw);
+    make_store(gw, config);
     gw->auth.sessions = auth_sessions_new(gw->store, gw->auth.token);
     gw->auth.failures = failures_new();
     if (!gw->auth.sessions || !gw->auth.failures)
@@ -203,6 +209,7 @@ static void prepare_process(void)
     struct rlimit files;
     struct sigaction ignore = {.sa_handler = SIG_IGN};
     prctl(PR_SET_NAME, "cbx-gateway");
+    umask(077);
     prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
     prctl(PR_SET_DUMPABLE, 0); /* the token is in here */
     sigaction(SIGPIPE, &ignore, NULL);

@@ -84,8 +84,11 @@ const char *api_language(struct gateway *gw, struct exchange *x, const char *nam
 
 /* usage.c: life of sandboxes in the registry, beyond their row. -ENOMEM */
 int api_life_init(struct gateway *gw);
-int api_put_sandbox(struct buf *out, struct sandbox *sb);
-int api_put_context(struct buf *out, struct context *c);
+/* listed: one of many, whose environment is told by its names alone (values are "***"). */
+int api_put_sandbox(struct buf *out, struct sandbox *sb, bool listed);
+int api_put_context(struct buf *out, struct context *c, bool listed);
+/* ,"env":{...} of the text of a JSON object */
+void api_put_env(struct buf *out, const char *env, bool listed);
 void api_put_execution_head(
     struct buf *out, struct request *r); /* {"id":...,"timing":{...} without the brace's end */
 /* {"code","name","message","traceback"...} without braces, from the JSON of an EVENT_ERROR. */

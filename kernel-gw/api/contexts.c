@@ -29,7 +29,7 @@ static const struct api_field input_fields[] = {
     {.name = "executionId", .type = API_STRING, .max = 64},
 };
 
-int api_put_context(struct buf *out, struct context *c)
+int api_put_context(struct buf *out, struct context *c, bool listed)
 {
     struct context_info i;
     struct sandbox_info sb;
@@ -40,7 +40,7 @@ int api_put_context(struct buf *out, struct context *c)
     api_member(out, "sandbox", sb.name);
     api_member(out, "language", i.language);
     api_member(out, "cwd", i.cwd);
-    buf_printf(out, ",\"env\":%s", i.env);
+    api_put_env(out, i.env, listed);
     if (i.timeout_ms)
         buf_printf(out, ",\"timeout\":%u", i.timeout_ms);
     api_member(out, "state", context_state_name(i.state));
@@ -57,7 +57,7 @@ int api_put_context(struct buf *out, struct context *c)
 static void answer(struct gateway *gw, struct exchange *x, int status, struct context *c)
 {
     CLEANUP_BUF struct buf b = {0};
-    api_put_context(&b, c);
+    api_put_context(&b, c, false);
     api_json(gw, x, status, &b);
 }
 
@@ -75,7 +75,7 @@ static void list(struct gateway *gw, struct exchange *x, const struct http_reque
     while ((c = sandbox_context_next(sb, c))) {
         if (n++)
             buf_putc(&b, ',');
-        api_put_context(&b, c);
+        api_put_context(&b, c, true);
     }
     buf_puts(&b, "]}");
     api_json(gw, x, 200, &b);

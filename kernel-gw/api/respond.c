@@ -107,3 +107,23 @@ void api_member(struct buf *out, const char *name, const char *value)
     buf_printf(out, ",\"%s\":", name);
     json_put_cstring(out, value);
 }
+
+void api_put_env(struct buf *out, const char *env, bool listed)
+{
+    const char *name;
+    json_t *value, *o = listed ? json_loads(env, 0, NULL) : NULL;
+    char between = '{';
+    if (!listed) {
+        buf_printf(out, ",\"env\":%s", env);
+        return;
+    }
+    buf_puts(out, ",\"env\":");
+    json_object_foreach (o, name, value) {
+        buf_putc(out, between);
+        json_put_cstring(out, name);
+        buf_puts(out, ":\"***\"");
+        between = ',';
+    }
+    buf_puts(out, between == '{' ? "{}" : "}");
+    json_decref(o);
+}

@@ -40,7 +40,7 @@ static void put_limits(struct buf *out, const struct wire_limits *l)
     buf_putc(out, '}');
 }
 
-int api_put_sandbox(struct buf *out, struct sandbox *sb)
+int api_put_sandbox(struct buf *out, struct sandbox *sb, bool listed)
 {
     struct sandbox_info i;
     sandbox_get_info(sb, &i);
@@ -48,7 +48,8 @@ int api_put_sandbox(struct buf *out, struct sandbox *sb)
     json_put_cstring(out, i.name);
     api_member(out, "state", sandbox_state_name(i.state));
     api_member(out, "image", i.image);
-    buf_printf(out, ",\"env\":%s,\"labels\":%s", i.env, i.labels);
+    api_put_env(out, i.env, listed);
+    buf_printf(out, ",\"labels\":%s", i.labels);
     put_limits(out, &i.limits);
     if (i.sleep_after_ms)
         buf_printf(out, ",\"sleepAfter\":%llu", (unsigned long long)i.sleep_after_ms);
@@ -78,7 +79,7 @@ static void list(struct gateway *gw, struct exchange *x, const struct http_reque
     while ((sb = sandbox_next(gw->manager, &cursor))) {
         if (n++)
             buf_putc(&b, ',');
-        api_put_sandbox(&b, sb);
+        api_put_sandbox(&b, sb, true);
     }
     buf_puts(&b, "]}");
     api_json(gw, x, 200, &b);
@@ -111,7 +112,7 @@ static void on_running(void *user, const struct err *e)
     bool created = w->created;
     free(w);
     if (!e->code && sb) {
-        api_put_sandbox(&b, sb);
+        api_put_sandbox(&b, sb, false);
         api_json(gw, x, created ? 201 : 200, &b);
         return;
     }
@@ -373,7 +374,7 @@ static void put(struct gateway *gw, struct exchange *x, const struct http_reques
 static void answer_sandbox(struct gateway *gw, struct exchange *x, struct sandbox *sb)
 {
     CLEANUP_BUF struct buf b = {0};
-    api_put_sandbox(&b, sb);
+    api_put_sandbox(&b, sb, false);
     api_json(gw, x, 200, &b);
 }
 
@@ -410,7 +411,7 @@ static void on_limited(void *user, const struct err *e, const struct wire_messag
     if (!e->code && sb)
         sandbox_limits_set(sb, &l->limits);
     if (l->x && sb && !e->code) {
-        api_put_sandbox(&b, sb);
+        api_put_sandbox(&b, sb, false);
         api_json(l->gw, l->x, 200, &b);
     } else if (l->x) {
         api_error_err(l->gw, l->x, 409, "LIMITS_NOT_POSSIBLE", e);

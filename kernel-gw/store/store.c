@@ -9,6 +9,7 @@
 #include "sandbox/base/list.h"
 #include "sandbox/base/log.h"
 #include "sandbox/base/map.h"
+#include "sandbox/seal/seal.h"
 
 enum { COMMIT_AFTER_MS = 50 };
 
@@ -26,6 +27,7 @@ struct store {
     struct map *dirty;     /* names; the value only says that it is there */
     struct list documents; /* struct change, oldest first */
     uv_timer_t timer;
+    uint8_t key[STORE_KEY];
 };
 
 static const char schema[] =
@@ -76,11 +78,13 @@ static void on_timer_closed(uv_handle_t *h)
     free(s);
 }
 
-int store_open(uv_loop_t *loop, const char *path, struct store **ret, struct err *e)
+int store_open(uv_loop_t *loop, const char *path, const uint8_t key[STORE_KEY], struct store **ret,
+               struct err *e)
 {
     struct store *s = calloc(1, sizeof *s);
     if (!s)
         return err_set(e, -ENOMEM, "registry", NULL);
+    memcpy(s->key, key, sizeof s->key);
     s->dirty = map_new();
     list_init(&s->documents);
     uv_timer_init(loop, &s->timer);
@@ -108,10 +112,16 @@ int store_open(uv_loop_t *loop, const char *path, struct store **ret, struct err
 static void put(struct store *s, struct sandbox *sb)
 {
     struct sandbox_info i;
+    CLEANUP_BUF struct buf env = {0};
     sandbox_get_info(sb, &i);
-    const char *texts[] = {i.name, i.disk, i.image, i.env, i.labels};
+    if (seal(s->key, i.name, i.env, strlen(i.env), &env) < 0) {
+        log_error("store", "seal", "sandbox=%s", i.name);
+        return; /* what is on file stays */
+    }
+    const char *texts[] = {i.name, i.disk, i.image, NULL, i.labels};
     for (int k = 0; k < 5; k++)
         sqlite3_bind_text(s->put, k + 1, texts[k], -1, SQLITE_TRANSIENT);
+    sqlite3_bind_blob(s->put, 4, env.data, (int)env.len, SQLITE_TRANSIENT);
     sqlite3_bind_int64(s->put, 6, (sqlite3_int64)i.limits.memory);
     sqlite3_bind_int64(s->put, 7, i.limits.cpu);
     sqlite3_bind_int64(s->put, 8, i.limits.pids);
@@ -202,6 +212,23 @@ void store_close(struct store *s)
     uv_close((uv_handle_t *)&s->timer, on_timer_closed);
 }
 
+/* The environment in column 3, in clear. */
+static int open_env(struct store *s, sqlite3_stmt *q, struct buf *ret, struct err *e)
+{
+    const char *name = (const char *)sqlite3_column_text(q, 0);
+    if (sqlite3_column_type(q, 3) == SQLITE_TEXT) { /* of a registry that did not seal yet */
+        map_add(s->dirty, name, s);
+        return buf_puts(ret, (const char *)sqlite3_column_text(q, 3));
+    }
+    const uint8_t *sealed = sqlite3_column_blob(q, 3);
+    int r = unseal(s->key, name, sealed, (size_t)sqlite3_column_bytes(q, 3), ret);
+    return r < 0 ? err_set(e, r, "read registry",
+                           "the environment of sandbox %s does not open: registry.key is not the "
+                           "key it was sealed with; put the right file back",
+                           name)
+                 : 0;
+}
+
 int store_load(struct store *s, struct manager *m, struct err *e)
 {
     sqlite3_stmt *q = NULL;
@@ -214,11 +241,17 @@ int store_load(struct store *s, struct manager *m, struct err *e)
             -1, &q, NULL) != SQLITE_OK)
         return fail(s, e, "read registry");
     while ((r = sqlite3_step(q)) == SQLITE_ROW) {
+        CLEANUP_BUF struct buf env = {0};
+        int opened = open_env(s, q, &env, e);
+        if (opened < 0) {
+            sqlite3_finalize(q);
+            return opened;
+        }
         struct sandbox_spec spec = {
             .name = (const char *)sqlite3_column_text(q, 0),
             .disk = (const char *)sqlite3_column_text(q, 1),
             .image = (const char *)sqlite3_column_text(q, 2),
-            .env = (const char *)sqlite3_column_text(q, 3),
+            .env = buf_str(&env),
             .labels = (const char *)sqlite3_column_text(q, 4),
             .limits = {.memory = (uint64_t)sqlite3_column_int64(q, 5),
                        .cpu = (uint32_t)sqlite3_column_int64(q, 6),

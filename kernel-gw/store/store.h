@@ -1,6 +1,8 @@
 /*
  * Registry of sandboxes in SQLite: they survive the server, as "stopped", with their disks. Writes
  * are collected and committed a moment later in one transaction, so no request waits for a disk.
+ * Environments of sandboxes, which often hold credentials, are sealed under a key that is not in
+ * the registry (boxd/keys.h).
  */
 #pragma once
 
@@ -10,10 +12,13 @@
 
 struct store;
 
+enum { STORE_KEY = 32 };
+
 /* Opens or creates path. Negative errno and a sentence. */
-int store_open(uv_loop_t *loop, const char *path, struct store **ret, struct err *e);
+int store_open(uv_loop_t *loop, const char *path, const uint8_t key[STORE_KEY], struct store **ret,
+               struct err *e);
 void store_close(struct store *s); /* commits */
-/* Defines every sandbox of the registry in m. */
+/* Defines every sandbox of the registry in m. -EBADMSG: one is sealed under another key. */
 int store_load(struct store *s, struct manager *m, struct err *e);
 /*
  * Small JSON documents of the doors, by kind and id ("session", UUID), kept the same way. json NULL

@@ -33,6 +33,9 @@ static const struct option_def {
      "domain whose hosts serve previews and nothing else, e.g. cellbox-previews.example", 0, 0},
     {"state-dir", TEXT256, offsetof(struct config, state_dir),
      "disks, registry, journals; default /var/lib/cellbox", 0, 0},
+    {"key-dir", TEXT256, offsetof(struct config, key_dir),
+     "directory of the keys that seal secrets and the registry; default: the state directory", 0,
+     0},
     {"image-dir", TEXT256, offsetof(struct config, image_dir), "image store", 0, 0},
     {"pool", U32, offsetof(struct config, pool_warm),
      "warm sandboxes kept ready, with Python in them; default 4", 0, 1000},
@@ -54,7 +57,8 @@ static const struct option_def {
      "end Jupyter kernels that nobody used for so many seconds; default 0: never", 0, 0},
     {"egress-resolver", TEXT128, offsetof(struct config, egress_resolver),
      "name servers that sandboxes' connections are resolved by, ADDR:PORT[,...]; default: the "
-     "host's", 0, 0},
+     "host's",
+     0, 0},
     {"egress-policy", TEXT256, offsetof(struct config, egress_policy),
      "JSON file: the egress policy of sandboxes that have none of their own", 0, 0},
     {"egress-ca", TEXT256, offsetof(struct config, egress_ca),
@@ -285,4 +289,9 @@ int config_load(struct config *c, int argc, char **argv, struct err *err)
     if (!*c->image_dir)
         snprintf(c->image_dir, sizeof c->image_dir, "%.240s/images", c->state_dir);
     return 0;
+}
+
+const char *config_key_dir(const struct config *c)
+{
+    return *c->key_dir ? c->key_dir : c->state_dir;
 }

@@ -12,6 +12,7 @@ struct config {
     char token_file[256];      /* file that holds it */
     char preview_domain[128];  /* previews by host have hosts of this domain, "" = of any */
     char state_dir[256];       /* default /var/lib/cellbox */
+    char key_dir[256];         /* keys that seal secrets and the registry, "" = state_dir */
     char image_dir[256];       /* default build/images beside a build tree, else STATE/images */
     char gateway[256];         /* path of cbx-gateway */
     char egress[256];          /* path of cbx-egress */
@@ -34,3 +35,4 @@ struct config {
 
 /* Returns 0; 1 when help or version was printed (exit 0); negative with *err for a bad option. */
 int config_load(struct config *c, int argc, char **argv, struct err *err);
+const char *config_key_dir(const struct config *c);

@@ -14,6 +14,7 @@
 #include "sandbox/base/id.h"
 #include "sandbox/base/log.h"
 #include "sandbox/boxd/child.h"
+#include "sandbox/boxd/keys.h"
 #include "sandbox/boxd/server.h"
 
 enum { CERTIFICATE_MAX = 4096 };
@@ -109,25 +110,6 @@ static void on_hopeless(void *owner)
 
 static const struct child_ops ops = {on_started, on_message, on_hopeless};
 
-/* Outlives the server: what is sealed under it must open again. */
-static int secrets_key(struct server *s, struct err *err)
-{
-    char path[300];
-    uint8_t *key = s->egress_secrets_key;
-    snprintf(path, sizeof path, "%s/secrets.key", s->config.state_dir);
-    CLEANUP_FD int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd < 0)
-        return err_set(err, -errno, "open key of secrets", "%s: %s", path, strerror(errno));
-    ssize_t n = pread(fd, key, sizeof s->egress_secrets_key, 0);
-    if (n == sizeof s->egress_secrets_key)
-        return 0;
-    if (n != 0)
-        return err_set(err, -EINVAL, "open key of secrets", "%s holds no key of 32 bytes", path);
-    id_random(key, sizeof s->egress_secrets_key);
-    int r = fd_write_all(fd, key, sizeof s->egress_secrets_key);
-    return r < 0 ? err_set(err, r, "write key of secrets", "%s: %s", path, strerror(-r)) : 0;
-}
-
 int egress_start(struct server *s, struct err *err)
 {
     struct child_config c = {.name = "cbx-egress",
@@ -137,7 +119,7 @@ int egress_start(struct server *s, struct err *err)
                              .filter = s->egress_filter,
                              .ops = &ops,
                              .owner = s};
-    int r = secrets_key(s, err);
+    int r = keys_load(config_key_dir(&s->config), "secrets.key", s->egress_secrets_key, err);
     if (r < 0)
         return r;
     id_random(s->egress_ca_key, sizeof s->egress_ca_key);

@@ -1,5 +1,6 @@
 /* G as B sees it: a child that is handed everything that lives. */
 #include "sandbox/boxd/child.h"
+#include "sandbox/boxd/keys.h"
 #include "sandbox/boxd/server.h"
 
 static void on_started(void *owner)
@@ -32,6 +33,9 @@ int gateway_start(struct server *s, struct err *err)
                              .filter = s->gateway_filter,
                              .ops = &ops,
                              .owner = s};
+    int r = keys_load(config_key_dir(&s->config), "registry.key", s->registry_key, err);
+    if (r < 0)
+        return r;
     s->gateway = child_start(&s->loop, &c, err);
     return s->gateway ? 0 : err->code;
 }

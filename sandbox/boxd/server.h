@@ -38,7 +38,7 @@ struct server {
     struct list measures; /* usage.c: disks being measured, and those that wait for it */
     char gateway_state[64], egress_state[64]; /* their directories as G and E see them */
     char handlers[64];                        /* the worker's files, the same */
-    uint8_t egress_ca_key[32], egress_secrets_key[32];
+    uint8_t egress_ca_key[32], egress_secrets_key[32], registry_key[32];
     bool stopping, announced;
     int exit_status;
 };

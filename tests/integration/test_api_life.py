@@ -190,3 +190,25 @@ def test_a_context_whose_directory_is_missing_says_so(server: Any, box: str, lan
         assert failed["status"] == "error", failed
         assert failed["error"]["code"] in ("CONTEXT_DIED", "START_FAILED"), failed
         assert "/not-here" in failed["error"]["message"] + text(failed, "stderr"), failed
+
+
+def test_environments_at_rest_and_in_lists(own_server: Any) -> None:
+    """Credentials in an environment: sealed in the registry, named without values in lists."""
+    server = own_server("--pool", "0", "--pool-node", "0")
+    env = {"TOKEN": "at-rest-4711"}
+    assert server.call("PUT", "/v1/sandboxes/sealed", json={"env": env}).status_code == 201
+    context = server.call("POST", "/v1/sandboxes/sealed/contexts", json={"env": env}).json()["id"]
+    assert server.call("GET", "/v1/sandboxes/sealed").json()["env"] == env
+    assert server.call("GET", f"/v1/sandboxes/sealed/contexts/{context}").json()["env"] == env
+    for path, key in (("/v1/sandboxes", "sandboxes"), ("/v1/sandboxes/sealed/contexts", "contexts")):
+        assert server.call("GET", path).json()[key][-1]["env"] == {"TOKEN": "***"}
+    server.stop()
+    for file in (server.state / "gateway").rglob("*"):
+        assert not file.is_file() or (file.stat().st_mode & 0o077 == 0 and b"at-rest-4711" not in file.read_bytes()), file
+    again = own_server("--pool", "0", "--pool-node", "0", state=server.state)
+    assert again.call("GET", "/v1/sandboxes/sealed").json()["env"] == env
+    assert again.run("sealed", "import os; os.environ['TOKEN']")["results"][0]["data"]["text/plain"] == "'at-rest-4711'"
+    again.stop()
+    (server.state / "registry.key").write_bytes(b"k" * 32)
+    with pytest.raises(RuntimeError, match="registry.key is not the key"):
+        own_server("--pool", "0", "--pool-node", "0", state=server.state)

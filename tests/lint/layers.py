@@ -16,6 +16,7 @@ from csource import ROOT, c_files
 RANKS: dict[str, tuple[str, int]] = {
     "sandbox/base": ("sandbox", 0),
     "sandbox/wire": ("sandbox", 1),
+    "sandbox/seal": ("sandbox", 1),
     "sandbox/ns": ("sandbox", 2),
     "sandbox/fs": ("sandbox", 2),
     "sandbox/cgroup": ("sandbox", 2),
@@ -62,7 +63,7 @@ BELOW: dict[str, set[str]] = {
     "contexts/manager": GATEWAY_SEES,
     "contexts/pool": GATEWAY_SEES,
     "kernel-gw/net": {"sandbox/base"},
-    "kernel-gw/store": CONTEXTS | GATEWAY_SEES,
+    "kernel-gw/store": CONTEXTS | GATEWAY_SEES | {"sandbox/seal"},
     "kernel-gw/gateway.h": CONTEXTS | GATEWAY_SEES,
     "kernel-gw/auth": {"sandbox/base"},
     "kernel-gw/jupyter": CONTEXTS | GATEWAY_SEES,

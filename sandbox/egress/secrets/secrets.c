@@ -18,7 +18,7 @@
 #include "sandbox/base/log.h"
 #include "sandbox/base/map.h"
 #include "sandbox/egress/policy/glob.h"
-#include "sandbox/egress/secrets/seal.h"
+#include "sandbox/seal/seal.h"
 
 struct secret {
     json_t *body; /* the object, as it was given, with createdAt and updatedAt */

@@ -1,4 +1,4 @@
-#include "sandbox/egress/secrets/seal.h"
+#include "sandbox/seal/seal.h"
 
 #include <errno.h>
 #include <openssl/evp.h>
@@ -6,7 +6,7 @@
 
 #include "sandbox/base/id.h"
 
-int seal(const uint8_t key[SECRETS_KEY], const char *name, const void *text, size_t len,
+int seal(const uint8_t key[SEAL_KEY], const char *name, const void *text, size_t len,
          struct buf *out)
 {
     uint8_t nonce[SEAL_NONCE], tag[SEAL_TAG];
@@ -29,7 +29,7 @@ int seal(const uint8_t key[SECRETS_KEY], const char *name, const void *text, siz
     return r;
 }
 
-int unseal(const uint8_t key[SECRETS_KEY], const char *name, const uint8_t *data, size_t len,
+int unseal(const uint8_t key[SEAL_KEY], const char *name, const uint8_t *data, size_t len,
            struct buf *out)
 {
     int n, r = -EBADMSG;
