@@ -21,6 +21,7 @@
 #include "kernel-gw/net/websocket/websocket.h"
 #include "kernel-gw/notebook/notebook.h"
 #include "sandbox/base/fd.h"
+#include "sandbox/base/id.h"
 #include "sandbox/base/log.h"
 
 #define MOD "gateway"
@@ -67,10 +68,8 @@ static void make_store(struct gateway *gw, const json_t *config)
     uint8_t key[STORE_KEY];
     struct err e = {0};
     const char *hex = json_string_value(json_object_get(config, "registry_key"));
-    for (size_t i = 0; i < sizeof key; i++) {
-        if (!hex || sscanf(hex + 2 * i, "%2hhx", &key[i]) != 1)
-            fatal("hello", "there is no key of the registry");
-    }
+    if (!hex || id_unhex(hex, key, sizeof key) < 0)
+        fatal("hello", "there is no key of the registry");
     snprintf(path, sizeof path, "%s/registry.db", gw->state_dir);
     if (store_open(gw->loop, path, key, &gw->store, &e) < 0 ||
         store_load(gw->store, gw->manager, &e) < 0)

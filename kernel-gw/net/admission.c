@@ -69,7 +69,7 @@ static struct address *address_of(struct admission *a, const struct conn *c)
 static struct conn *oldest(struct admission *a, const struct address *of, const struct conn *but)
 {
     struct conn *busy = NULL;
-    LIST_FOREACH (it, &a->connections) {
+    for (struct list *it = a->connections.next; it && it != &a->connections; it = it->next) {
         struct conn *c = LIST_ENTRY(it, struct conn, entry.item);
         if (c == but || c->processing || (of && c->entry.address != of))
             continue;

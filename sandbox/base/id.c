@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/random.h>
 
 void id_random(void *out, size_t n)
@@ -40,4 +41,15 @@ void id_uuid(char out[37])
     snprintf(out, 37, "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", b[0],
              b[1], b[2], b[3], b[4], b[5], b[6], b[7], b[8], b[9], b[10], b[11], b[12], b[13],
              b[14], b[15]);
+}
+
+int id_unhex(const char *text, uint8_t *ret, size_t nbytes)
+{
+    static const char digits[] = "0123456789abcdef";
+    if (strlen(text) != 2 * nbytes || strspn(text, digits) != 2 * nbytes)
+        return -EINVAL;
+    for (size_t i = 0; i < nbytes; i++)
+        ret[i] = (uint8_t)((strchr(digits, text[2 * i]) - digits) * 16 +
+                           (strchr(digits, text[2 * i + 1]) - digits));
+    return 0;
 }

@@ -204,11 +204,13 @@ def test_environments_at_rest_and_in_lists(own_server: Any) -> None:
         assert server.call("GET", path).json()[key][-1]["env"] == {"TOKEN": "***"}
     server.stop()
     for file in (server.state / "gateway").rglob("*"):
-        assert not file.is_file() or (file.stat().st_mode & 0o077 == 0 and b"at-rest-4711" not in file.read_bytes()), file
+        assert not file.is_file() or (file.stat().st_mode & 0o077 == 0 and b"at-rest-4711" not in file.read_bytes()), (
+            file
+        )
     again = own_server("--pool", "0", "--pool-node", "0", state=server.state)
     assert again.call("GET", "/v1/sandboxes/sealed").json()["env"] == env
     assert again.run("sealed", "import os; os.environ['TOKEN']")["results"][0]["data"]["text/plain"] == "'at-rest-4711'"
     again.stop()
     (server.state / "registry.key").write_bytes(b"k" * 32)
-    with pytest.raises(RuntimeError, match="registry.key is not the key"):
+    with pytest.raises(RuntimeError, match=r"registry\.key is not the key"):
         own_server("--pool", "0", "--pool-node", "0", state=server.state)

@@ -21,10 +21,11 @@ class Browser:
         r = self.http.get(f"{server.url}/?token={server.token}", allow_redirects=False, timeout=10)
         assert (r.status_code, r.headers["Location"]) == (302, "/"), "the token leaves the address bar"
         self.lines = r.raw.headers.getlist("set-cookie")
-        pairs = [line.split(";")[0].split("=", 1) for line in self.lines]
-        self.cookies = {name: value for name, value in pairs}
+        pairs = [line.split(";")[0].partition("=")[::2] for line in self.lines]
+        self.cookies = dict(pairs)
         self.http.cookies.clear()
-        self.http.headers["Cookie"] = "; ".join(f"{k}={v}" for k, v in self.cookies.items())
+        self.cookie = "; ".join(f"{k}={v}" for k, v in self.cookies.items())
+        self.http.headers["Cookie"] = self.cookie
         self.xsrf = self.cookies["_xsrf"]
 
     def call(self, method: str, path: str, own: bool = True, **kw: Any) -> requests.Response:
@@ -55,11 +56,10 @@ def test_cookies(server: Any, browser: Browser) -> None:
 
 def test_reading_and_changing(server: Any, browser: Browser, box: str) -> None:
     assert browser.call("GET", "/api/kernels").status_code == 200
-    run = {"json": {"code": "1"}}
     path = f"/v1/sandboxes/{box}/run"
-    assert browser.call("POST", path, **run).status_code == 200
+    assert browser.call("POST", path, json={"code": "1"}).status_code == 200
     same = {"Origin": None, "Sec-Fetch-Site": "same-origin"}
-    assert browser.call("POST", path, headers=same, **run).status_code == 200
+    assert browser.call("POST", path, headers=same, json={"code": "1"}).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -86,12 +86,12 @@ def test_word_of_another_session(server: Any, browser: Browser, box: str) -> Non
     other = Browser(server)
     path = f"/v1/sandboxes/{box}/files/workspace/x"
     assert browser.call("PUT", path, headers={"X-XSRFToken": other.xsrf}, data="x").status_code == 403
-    tossed = {"Cookie": f"_xsrf=mine; {browser.http.headers['Cookie']}", "X-XSRFToken": "mine"}
+    tossed = {"Cookie": f"_xsrf=mine; {browser.cookie}", "X-XSRFToken": "mine"}
     assert browser.call("PUT", path, headers=tossed, data="x").status_code == 403
-    query = {"Cookie": f"_xsrf=mine; {browser.http.headers['Cookie']}", "X-XSRFToken": None}
+    query = {"Cookie": f"_xsrf=mine; {browser.cookie}", "X-XSRFToken": None}
     assert browser.call("PUT", path + "?_xsrf=mine", headers=query, data="x").status_code == 403
     port = urlsplit(server.url).port
-    first = {"Cookie": f"{SESSION}{port}={'0' * 64}; {browser.http.headers['Cookie']}"}
+    first = {"Cookie": f"{SESSION}{port}={'0' * 64}; {browser.cookie}"}
     assert browser.call("GET", "/api/kernels", headers=first).status_code == 200, "a tossed session shadows nothing"
 
 
@@ -110,7 +110,7 @@ def test_reads_of_other_pages(browser: Browser) -> None:
 
 def test_websockets(server: Any, browser: Browser) -> None:
     kernel = browser.call("POST", "/api/kernels", json={}).json()["id"]
-    cookie = {"Cookie": str(browser.http.headers["Cookie"])}
+    cookie = {"Cookie": browser.cookie}
     Kernel(server.url, server.token, kernel, header=cookie, origin=server.url).close()
     for origin in ("http://elsewhere.example", "null", server.url.replace("127.0.0.1", "3000-a-b.127.0.0.1")):
         with pytest.raises(Exception, match="403"):
@@ -136,7 +136,7 @@ def test_sessions_outlive_the_gateway_but_not_their_token(own_server: Any) -> No
     server.stop()
     again = own_server("--pool", "0", "--pool-node", "0", state=server.state)
     old, new = urlsplit(server.url).port, urlsplit(again.url).port
-    cookie = kept.http.headers["Cookie"]
+    cookie = kept.cookie
 
     def ask(where: Any, cookie: Any, token_port: int) -> int:
         return requests.get(
@@ -145,7 +145,7 @@ def test_sessions_outlive_the_gateway_but_not_their_token(own_server: Any) -> No
 
     assert new
     assert ask(again, cookie, old) == 200
-    assert ask(again, gone.http.headers["Cookie"], old) == 401
+    assert ask(again, gone.cookie, old) == 401
     state = b"".join(p.read_bytes() for p in (server.state / "gateway").glob("registry.db*"))
     session = kept.cookies[f"{SESSION}{old}"]
     assert session.encode() not in state, "the registry knows digests alone"
