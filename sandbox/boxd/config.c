@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,53 +22,77 @@ static const struct option_def {
     enum kind kind;
     size_t offset;
     const char *help;
-    uint64_t min, max; /* of a number that is not 0; max 0 = none */
 } options[] = {
     {"listen", TEXT128, offsetof(struct config, listen),
-     "ADDR:PORT to serve on (port 0: any); default 127.0.0.1:8888", 0, 0},
+     "ADDR:PORT to serve on (port 0: any); default 127.0.0.1:8888"},
     {"token", TEXT128, offsetof(struct config, token),
-     "access token; default: generated once, kept in the state directory", 0, 0},
+     "access token; default: generated once, kept in the state directory"},
     {"token-file", TEXT256, offsetof(struct config, token_file),
-     "file that holds the access token: it then stands in no command line", 0, 0},
+     "file that holds the access token: it then stands in no command line"},
     {"preview-domain", TEXT128, offsetof(struct config, preview_domain),
-     "domain whose hosts serve previews and nothing else, e.g. cellbox-previews.example", 0, 0},
+     "domain whose hosts serve previews and nothing else, e.g. cellbox-previews.example"},
     {"state-dir", TEXT256, offsetof(struct config, state_dir),
-     "disks, registry, journals; default /var/lib/cellbox", 0, 0},
+     "disks, registry, journals; default /var/lib/cellbox"},
     {"key-dir", TEXT256, offsetof(struct config, key_dir),
-     "directory of the keys that seal secrets and the registry; default: the state directory", 0,
-     0},
-    {"image-dir", TEXT256, offsetof(struct config, image_dir), "image store", 0, 0},
+     "directory of the keys that seal secrets and the registry; default: the state directory"},
+    {"image-dir", TEXT256, offsetof(struct config, image_dir), "image store"},
     {"pool", U32, offsetof(struct config, pool_warm),
-     "warm sandboxes kept ready, with Python in them; default 4", 0, 1000},
+     "warm sandboxes kept ready, with Python in them; default 4"},
     {"pool-node", U32, offsetof(struct config, pool_node),
-     "the same with Node, for JavaScript and TypeScript; default 1", 0, 1000},
+     "the same with Node, for JavaScript and TypeScript; default 1"},
     {"uid-base", U32, offsetof(struct config, uid_base),
-     "first host uid of the ranges given to sandboxes", 65536,
-     UINT32_MAX - (uint64_t)UID_SLOTS *UID_RANGE},
+     "first host uid of the ranges given to sandboxes"},
     {"memory", BYTES, offsetof(struct config, memory),
-     "default memory limit of a sandbox, e.g. 2G (the default)", 16 << 20, 1ull << 46},
+     "default memory limit of a sandbox, e.g. 2G (the default)"},
     {"cpu", U32, offsetof(struct config, cpu),
-     "default CPU limit in thousandths of a CPU; 0 = none (the default)", 10, 1024000},
+     "default CPU limit in thousandths of a CPU; 0 = none (the default)"},
     {"pids", U32, offsetof(struct config, pids),
-     "default limit of processes and threads; default 1024", 8, 1 << 20},
+     "default limit of processes and threads; default 1024"},
     {"disk", BYTES, offsetof(struct config, disk),
-     "default disk limit of a sandbox, e.g. 4G, at most 64G; 0 = none (the default)", 16 << 20,
-     VOLUME_BYTES},
+     "default disk limit of a sandbox, e.g. 4G, at most 64G; 0 = none (the default)"},
     {"cull-idle", U32, offsetof(struct config, cull_idle),
-     "end Jupyter kernels that nobody used for so many seconds; default 0: never", 0, 0},
+     "end Jupyter kernels that nobody used for so many seconds; default 0: never"},
     {"egress-resolver", TEXT128, offsetof(struct config, egress_resolver),
      "name servers that sandboxes' connections are resolved by, ADDR:PORT[,...]; default: the "
-     "host's",
-     0, 0},
+     "host's"},
     {"egress-policy", TEXT256, offsetof(struct config, egress_policy),
-     "JSON file: the egress policy of sandboxes that have none of their own", 0, 0},
+     "JSON file: the egress policy of sandboxes that have none of their own"},
     {"egress-ca", TEXT256, offsetof(struct config, egress_ca),
-     "PEM file with authorities that servers may have beside the host's own", 0, 0},
+     "PEM file with authorities that servers may have beside the host's own"},
     {"ws-compression", TEXT16, offsetof(struct config, ws_compression),
-     "compress WebSocket messages: auto (to other machines; the default), never, always", 0, 0},
+     "compress WebSocket messages: auto (to other machines; the default), never, always"},
     {"zygote-clones", U32, offsetof(struct config, zygote_clones),
-     "replace the warm interpreter after so many clones", 0, 0},
+     "replace the warm interpreter after so many clones"},
 };
+
+/* What numbers may be. */
+static const struct option_bounds {
+    const char *name;
+    uint64_t min, max;
+    bool or_none; /* 0 is allowed, too, and means none */
+} option_bounds[] = {
+    {"pool", 0, 1000, false},
+    {"pool-node", 0, 1000, false},
+    {"uid-base", 65536, UINT32_MAX - (uint64_t)UID_SLOTS *UID_RANGE, false},
+    {"memory", 16 << 20, 1ull << 46, false},
+    {"cpu", 10, 1024000, true},
+    {"pids", 8, 1 << 20, false},
+    {"disk", 16 << 20, VOLUME_BYTES, true},
+    {"zygote-clones", 1, UINT32_MAX, false},
+};
+
+static int check_bounds(const char *name, uint64_t v, struct err *err)
+{
+    for (size_t i = 0; i < sizeof option_bounds / sizeof *option_bounds; i++) {
+        const struct option_bounds *b = &option_bounds[i];
+        if (strcmp(b->name, name) != 0 || (v >= b->min && v <= b->max) || (b->or_none && !v))
+            continue;
+        return err_set(err, -ERANGE, "read options", "--%s: %llu is not between %llu and %llu",
+                       name, (unsigned long long)v, (unsigned long long)b->min,
+                       (unsigned long long)b->max);
+    }
+    return 0;
+}
 
 static int parse_number(const char *text, enum kind kind, uint64_t *ret)
 {
@@ -107,9 +132,9 @@ static int set_option(struct config *c, const char *name, const char *value, str
         }
         if (parse_number(value, o->kind, &v) < 0)
             return err_set(err, -EINVAL, "read options", "--%s: %s is not a number", name, value);
-        if (o->max && ((v && v < o->min) || v > o->max))
-            return err_set(err, -EINVAL, "read options", "--%s: %s is not between %llu and %llu",
-                           name, value, (unsigned long long)o->min, (unsigned long long)o->max);
+        int r = check_bounds(name, v, err);
+        if (r < 0)
+            return r;
         if (o->kind == BYTES)
             *(uint64_t *)at = v;
         else
