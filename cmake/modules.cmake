@@ -26,4 +26,8 @@ function(cellbox_fuzzer name)
   target_compile_options(fuzz_${name} PRIVATE -fsanitize=fuzzer)
   target_link_options(fuzz_${name} PRIVATE -fsanitize=fuzzer)
   set_target_properties(fuzz_${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/fuzz)
+  if(NOT TARGET fuzzers)
+    add_custom_target(fuzzers) # what tests/run builds of this preset
+  endif()
+  add_dependencies(fuzzers fuzz_${name})
 endfunction()

@@ -1,4 +1,5 @@
 /* LINK: cbx_jupyter_frames */
+/* PARSES: kernel-gw/jupyter/channels/frames.c */
 /* Messages of WebSocket clients in all their forms; what is taken must come back the same after a
  * round trip. */
 #include <string.h>

@@ -1,4 +1,5 @@
 /* LINK: cbx_client */
+/* PARSES: clients/c/result.c clients/c/text.c */
 /* What the C client makes of a server's JSON: executions with their results, pieces of output,
  * errors. Whatever it is given, what it gives can be read to its end and freed. */
 #include <stdint.h>

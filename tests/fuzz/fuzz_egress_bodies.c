@@ -1,4 +1,5 @@
 /* LINK: cbx_egress_secrets cbx_http_redact */
+/* PARSES: sandbox/egress/http/redact.c sandbox/egress/secrets/unchunk.c */
 /* aws-chunked framing and credentials in bodies: cut anywhere, the result is the same. */
 #include <stdlib.h>
 #include <string.h>

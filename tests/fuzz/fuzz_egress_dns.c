@@ -1,4 +1,5 @@
 /* LINK: cbx_egress_dns */
+/* PARSES: sandbox/egress/dns/message.c */
 /* Questions and the answers to them; names for addresses and back. */
 #include <string.h>
 

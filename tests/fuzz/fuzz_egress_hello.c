@@ -1,4 +1,5 @@
 /* LINK: cbx_egress_hello */
+/* PARSES: sandbox/egress/tls/hello.c */
 /* ClientHellos: whatever is complete stays so with more bytes behind it, and names are host names.
  */
 #include <string.h>

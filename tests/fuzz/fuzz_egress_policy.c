@@ -1,4 +1,5 @@
 /* LINK: cbx_egress_policy */
+/* PARSES: sandbox/egress/policy/read.c sandbox/egress/policy/rules.c */
 /* A policy document up to the first NUL, then a host and a path that are decided by it. */
 #include <arpa/inet.h>
 #include <netinet/in.h>

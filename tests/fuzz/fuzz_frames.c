@@ -1,4 +1,5 @@
 /* LINK: cbx_proto */
+/* PARSES: contexts/proto/decoder.c contexts/proto/validate.c */
 /* Frame decoder against arbitrary packets: u16 length, packet, u16 length, packet... */
 #include "contexts/proto/proto.h"
 

@@ -1,4 +1,5 @@
 /* LINK: cbx_git_text */
+/* PARSES: kernel-gw/api/git/text.c */
 /* The same bytes as an address, a name of a branch, a line of progress and the words of a failure.
  */
 #include <stdint.h>

@@ -1,4 +1,5 @@
 /* LINK: cbx_glob */
+/* PARSES: sandbox/files/glob.c */
 /* Patterns: the bytes up to the first newline against the rest. */
 #include <stdint.h>
 #include <stdlib.h>

@@ -1,4 +1,5 @@
 /* LINK: cbx_handler_codec */
+/* PARSES: sandbox/egress/handlers/codec.c */
 /* Frames of a handler worker: what is taken out and put back is the same bytes. */
 #include <string.h>
 

@@ -1,4 +1,5 @@
 /* LINK: cbx_net */
+/* PARSES: kernel-gw/net/http.c */
 /* HTTP engine: the first byte says how the rest is cut into reads and whether bodies are streamed;
  * the result may not depend on the cuts. */
 #include <string.h>

@@ -1,4 +1,5 @@
 /* LINK: cbx_base */
+/* PARSES: sandbox/base/json.c */
 /* The checker against itself: what json_put_string makes of any bytes must pass json_check. */
 #include <stdlib.h>
 

@@ -1,4 +1,5 @@
 /* LINK: cbx_jupyter_wire */
+/* PARSES: kernel-gw/jupyter/wire/message.c */
 /* Frames from the network: each is a length byte pair and bytes. */
 #include "kernel-gw/jupyter/wire/message.h"
 

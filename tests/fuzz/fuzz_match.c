@@ -1,4 +1,5 @@
 /* LINK: cbx_api */
+/* PARSES: kernel-gw/api/box/match.c */
 /* A pattern of a client against lines of a box: both are arbitrary. pattern NUL lines. */
 #include <stdlib.h>
 #include <string.h>

@@ -1,4 +1,5 @@
 /* LINK: cbx_notebook_document */
+/* PARSES: kernel-gw/notebook/document.c */
 /* Notebooks of clients: checked, cleared, given parameters, and run in the sense that outputs are
  * put in. */
 #include <stdint.h>

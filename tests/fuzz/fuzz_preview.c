@@ -1,4 +1,5 @@
 /* LINK: cbx_preview_response */
+/* PARSES: kernel-gw/preview/response.c */
 /* Responses of a hostile box: the first byte says how they are cut; the result may not depend on
  * it.
  */

@@ -1,4 +1,5 @@
 /* LINK: cbx_wire */
+/* PARSES: sandbox/wire/process.c */
 /* Frames on the stream of a process, from arbitrary bytes in arbitrary pieces. */
 #include <string.h>
 

@@ -1,4 +1,5 @@
 /* LINK: cbx_client */
+/* PARSES: clients/c/sse.c */
 /* The clients' event stream parser: cut at any place, the same events come out; and base64 on
  * the same bytes. */
 #include <assert.h>

@@ -1,4 +1,5 @@
 /* LINK: cbx_websocket */
+/* PARSES: kernel-gw/net/websocket/codec.c */
 /* WebSocket codec: the first byte says how the rest is cut into reads; the messages may not depend
  * on it. */
 #include <string.h>
