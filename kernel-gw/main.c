@@ -84,6 +84,12 @@ static void make_egress(struct gateway *gw, const json_t *config)
         fatal("start", "out of memory");
 }
 
+static void on_store_written(void *user, uint64_t number, int status)
+{
+    struct gateway *gw = user;
+    http_server_written(gw->server, number, status == 0);
+}
+
 static void make_server(struct gateway *gw, const struct wire_message *m)
 {
     struct http_server_config sc = {
@@ -93,7 +99,9 @@ static void make_server(struct gateway *gw, const struct wire_message *m)
         .idle_timeout_ms = 120000,
         .headers = "Access-Control-Allow-Origin: *\r\n",
         .judge = api_judge,
+        .pending = api_pending,
     };
+    store_on_written(gw->store, on_store_written, gw);
     gw->router = router_new();
     gw->server = http_server_new(gw->loop, &sc, api_handle, gw);
     if (!gw->router || !gw->server || api_attach(gw) < 0)

@@ -34,12 +34,8 @@ static void adopt_box(struct manager *m, const struct wire_message *msg)
     memcpy(&pb.created, msg->head, sizeof pb.created);
     pb.box = msg->head->box;
     json_t *o = blob(msg, sizeof pb.created);
-    const char *name = text(o, "name");
-    struct sandbox *sb = sandbox_get(m, name);
-    if (!sb && sandbox_name_valid(name)) {
-        struct sandbox_spec spec = {.name = name};
-        sandbox_define(m, &spec, &sb); /* the registry had not been written yet */
-    }
+    /* A sandbox that the registry does not know was never told of: its box goes with the rest. */
+    struct sandbox *sb = sandbox_get(m, text(o, "name"));
     json_decref(o);
     if (sb && sb->state != SANDBOX_RUNNING)
         pb.init = wire_link_new(m->config.loop, STEAL_FD(msg->fds[0]), &no_ops, NULL);

@@ -13,6 +13,8 @@ int api_buckets_init(struct gateway *gw); /* reads the registry; -ENOMEM */
 void api_handle(void *user, struct exchange *x, struct http_request *r);
 /* Judges a request with a body at its head (http_server_config.judge). */
 int64_t api_judge(void *user, struct exchange *x, const struct http_request *r);
+/* What the answer to this request waits for (http_server_config.pending). */
+uint64_t api_pending(void *user, const struct http_request *r);
 /* wrong_token.c: notes a wrong token and answers, at once or after a delay. */
 typedef void api_answer_fn(struct gateway *gw, struct exchange *x);
 void api_wrong_token(struct gateway *gw, struct exchange *x, api_answer_fn *answer);

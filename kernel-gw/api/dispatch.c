@@ -108,6 +108,22 @@ int64_t api_judge(void *user, struct exchange *x, const struct http_request *r)
     return !route || (route->flags & ROUTE_STREAM) ? HTTP_BODY_STREAM : INT64_MAX;
 }
 
+/* An answer to a change waits for the changes of its sandbox, or for all where none is named. */
+uint64_t api_pending(void *user, const struct http_request *r)
+{
+    static const char prefix[] = "/v1/sandboxes/", door[] = "/jupyter/";
+    struct gateway *gw = user;
+    if (r->method == HTTP_GET || r->method == HTTP_HEAD || r->method == HTTP_OPTIONS)
+        return 0;
+    const char *name = r->path + sizeof prefix - 1;
+    if (strncmp(r->path, prefix, sizeof prefix - 1) != 0)
+        return store_pending(gw->store, NULL, 0);
+    size_t n = strcspn(name, "/");
+    if (memchr(name, '%', n) || !strncmp(name + n, door, sizeof door - 1))
+        return store_pending(gw->store, NULL, 0);
+    return store_pending(gw->store, name, n);
+}
+
 int api_attach(struct gateway *gw)
 {
     int r = api_files_init(gw);

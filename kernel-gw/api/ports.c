@@ -33,14 +33,14 @@ static void put_document(struct gateway *gw, const struct port *p)
     api_member(&b, "key", p->key);
     buf_putc(&b, '}');
     if (!b.err)
-        store_put_document(gw->store, "port", id, buf_str(&b));
+        store_put_document(gw->store, "port", id, buf_str(&b), STORE_NOW);
 }
 
 static void drop(struct gateway *gw, struct port *p)
 {
     char id[100];
     snprintf(id, sizeof id, "%s/%u/%s", p->sandbox, p->port, p->token);
-    store_put_document(gw->store, "port", id, NULL);
+    store_put_document(gw->store, "port", id, NULL, STORE_NOW);
     list_remove(&p->item);
     free(p);
 }

@@ -139,20 +139,20 @@ static void on_changed(void *user, struct sandbox *sb)
     sandbox_get_info(sb, &i);
     const struct sandbox_used *u = &i.used_before;
     if (!i.sleep_after_ms && !i.keep_alive && !u->cpu_ns && !u->memory_mib_ms) {
-        store_put_document(gw->store, "life", i.name, NULL);
+        store_put_document(gw->store, "life", i.name, NULL, STORE_LATER);
         return;
     }
     buf_printf(&b, "{\"sleepAfter\":%llu,\"keepAlive\":%s,\"cpu\":%llu,\"memory\":%llu}",
                (unsigned long long)i.sleep_after_ms, i.keep_alive ? "true" : "false",
                (unsigned long long)u->cpu_ns, (unsigned long long)u->memory_mib_ms);
     if (!b.err)
-        store_put_document(gw->store, "life", i.name, buf_str(&b));
+        store_put_document(gw->store, "life", i.name, buf_str(&b), STORE_LATER);
 }
 
 static void on_removed(void *user, const char *name)
 {
     struct gateway *gw = user;
-    store_put_document(gw->store, "life", name, NULL);
+    store_put_document(gw->store, "life", name, NULL, STORE_LATER);
 }
 
 static void load(void *user, const char *id, const char *json)

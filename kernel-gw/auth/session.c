@@ -40,7 +40,7 @@ static void session_drop(struct auth_sessions *s, const char *digest)
 {
     free(map_remove(s->by_digest, digest));
     if (s->store)
-        store_put_document(s->store, KIND, digest, NULL);
+        store_put_document(s->store, KIND, digest, NULL, STORE_NOW);
 }
 
 static void session_load(void *user, const char *digest, const char *json)
@@ -54,7 +54,7 @@ static void session_load(void *user, const char *digest, const char *json)
     if (!loaded || !bound || strcmp(bound, s->bound) != 0 || loaded->expires <= time(NULL) ||
         map_add(s->by_digest, digest, loaded) < 0) {
         free(loaded);
-        store_put_document(s->store, KIND, digest, NULL);
+        store_put_document(s->store, KIND, digest, NULL, STORE_NOW);
     }
     json_decref(o);
 }
@@ -113,7 +113,7 @@ int auth_sessions_begin(struct auth_sessions *s, char ret_id[SESSION_ID])
     snprintf(json, sizeof json, "{\"expires\":%lld,\"token\":\"%s\"}", (long long)made->expires,
              s->bound);
     if (s->store)
-        store_put_document(s->store, KIND, digest, json);
+        store_put_document(s->store, KIND, digest, json, STORE_NOW);
     return 0;
 }
 

@@ -213,7 +213,7 @@ static void on_removed(void *user, const char *name)
     struct egress *e = user;
     forget_told(e, name);
     free(map_remove(e->own, name));
-    store_put_document(e->gw->store, "egress", name, NULL);
+    store_put_document(e->gw->store, "egress", name, NULL, STORE_NOW);
 }
 
 static void on_disk_gone(void *user, const char *disk)
@@ -234,7 +234,7 @@ static int keep(struct egress *e, const char *sandbox, const char *text, size_t 
         free(copy);
         return -ENOMEM;
     }
-    return store_put_document(e->gw->store, "egress", sandbox, copy);
+    return store_put_document(e->gw->store, "egress", sandbox, copy, STORE_NOW);
 }
 
 void egress_refresh(struct gateway *gw, const char *sandbox, egress_reply_fn *reply, void *user)

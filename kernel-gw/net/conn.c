@@ -30,6 +30,7 @@ void conn_close(struct conn *c)
         return;
     c->closing = true;
     admission_leave(c);
+    list_remove(&c->held_item);
     if (c->active) {
         c->active = false;
         const struct exchange_ops *ops = c->x.ops;
@@ -88,7 +89,7 @@ static void on_written(uv_write_t *w, int status)
 
 void conn_flush(struct conn *c)
 {
-    if (c->closing || c->sending.len || !c->out.len)
+    if (c->closing || c->held || c->sending.len || !c->out.len)
         return;
     uv_buf_t b = uv_buf_init((char *)c->out.data, (unsigned)c->out.len);
     int n = uv_try_write((uv_stream_t *)&c->tcp, &b, 1);
@@ -150,6 +151,53 @@ void exchange_header(struct exchange *x, const char *name, const char *value)
     buf_printf(&conn_of(x)->extra, "%s: %s\r\n", name, value);
 }
 
+/* The response that begins now waits until what it tells of is on disk. */
+static void conn_hold(struct conn *c)
+{
+    struct http_server *s = c->server;
+    uint64_t number = s->config.pending ? s->config.pending(s->user, &c->parser.request) : 0;
+    if (!number)
+        return;
+    if (!c->held) {
+        c->held_from = c->out.len;
+        list_append(&s->held, &c->held_item);
+    }
+    c->held = number > c->held ? number : c->held;
+}
+
+/* The handler of a response that cannot be given is told that the client has gone. */
+static void conn_refuse_unwritten(struct conn *c)
+{
+    static const char body[] =
+        "{\"error\":{\"code\":\"NOT_STORED\",\"message\":\"the change could not be written to the "
+        "server's disk; free some space there and repeat the request\"}}";
+    const struct exchange_ops *ops = c->active ? c->x.ops : NULL;
+    void *user = c->x.user;
+    c->active = false;
+    c->x = (struct exchange){0};
+    c->out.len = c->held_from;
+    buf_reset(&c->chunk);
+    c->close_after = c->close_when_sent = true;
+    http_put_head(&c->out, 507, "application/json", sizeof body - 1, false,
+                  c->server->config.headers);
+    buf_put(&c->out, body, sizeof body - 1);
+    if (ops && ops->closed)
+        ops->closed(user);
+}
+
+void conn_release(struct conn *c, bool written)
+{
+    list_remove(&c->held_item);
+    if (!written)
+        conn_refuse_unwritten(c);
+    c->held = 0;
+    conn_flush(c);
+    if (c->broken)
+        conn_close(c);
+    else
+        after_sent(c);
+}
+
 static bool keeps_alive(struct conn *c)
 {
     if (c->body != BODY_WHOLE)
@@ -204,6 +252,7 @@ void exchange_respond(struct exchange *x, int status, const char *content_type, 
 {
     struct conn *c = conn_of(x);
     bool head_only = c->parser.request.method == HTTP_HEAD;
+    conn_hold(c);
     int64_t length = status == 204 ? -2 : (int64_t)len;
     http_put_head(&c->out, status, content_type, length, keeps_alive(c), extra_headers(c));
     if (!head_only && len)
@@ -214,6 +263,7 @@ void exchange_respond(struct exchange *x, int status, const char *content_type, 
 void exchange_begin(struct exchange *x, int status, const char *content_type)
 {
     struct conn *c = conn_of(x);
+    conn_hold(c);
     x->chunked = !c->parser.request.http10;
     if (!x->chunked)
         c->close_after = true;
@@ -224,6 +274,7 @@ void exchange_begin(struct exchange *x, int status, const char *content_type)
 void exchange_begin_sized(struct exchange *x, int status, const char *content_type, uint64_t length)
 {
     struct conn *c = conn_of(x);
+    conn_hold(c);
     x->chunked = false;
     http_put_head(&c->out, status, content_type, (int64_t)length, keeps_alive(c), extra_headers(c));
     conn_flush(c);
@@ -302,7 +353,7 @@ void exchange_flush(struct exchange *x)
 void exchange_write(struct exchange *x, const void *data, size_t len)
 {
     struct conn *c = conn_of(x);
-    if (!x->chunked && !exchange_queued(x) && !c->broken && !c->closing &&
+    if (!x->chunked && !c->held && !exchange_queued(x) && !c->broken && !c->closing &&
         c->parser.request.method != HTTP_HEAD) { /* from where it is, without a copy */
         uv_buf_t b = uv_buf_init((char *)data, (unsigned)len);
         int n = uv_try_write((uv_stream_t *)&c->tcp, &b, 1);

@@ -49,6 +49,9 @@ struct conn {
     uint64_t head_since_ms; /* first byte of the current request, 0 = none */
     uint64_t accepted_ms, progress_ms, discard_since_ms;
     size_t discarded;
+    struct list held_item;
+    uint64_t held; /* number of the change that the output from held_from on waits for, 0 = none */
+    size_t held_from; /* in out */
 };
 
 struct listener {
@@ -62,7 +65,7 @@ struct http_server {
     struct http_server_config config;
     http_handler_fn *handler;
     void *user;
-    struct list conns, listeners;
+    struct list conns, listeners, held;
     struct admission admission;
     unsigned nconns;
     bool draining;
@@ -74,6 +77,7 @@ void conn_close(struct conn *c);
 void conn_read_start(struct conn *c);
 void conn_timed_out(struct conn *c);
 void conn_flush(struct conn *c);
+void conn_release(struct conn *c, bool written);
 /* Text of the peer's address; of IPv6 its /64. */
 void conn_address(const struct conn *c, char *out, size_t cap);
 

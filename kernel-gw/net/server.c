@@ -61,6 +61,7 @@ struct http_server *http_server_new(uv_loop_t *loop, const struct http_server_co
     s->user = user;
     list_init(&s->conns);
     list_init(&s->listeners);
+    list_init(&s->held);
     if (admission_init(&s->admission) < 0) {
         free(s);
         return NULL;
@@ -104,6 +105,7 @@ static void on_connection(uv_stream_t *stream, int status)
     c->out.max = c->sending.max = c->chunk.max = QUEUE_MAX;
     c->accepted_ms = c->progress_ms = uv_now(s->loop);
     list_init(&c->entry.item);
+    list_init(&c->held_item);
     list_append(&s->conns, &c->item);
     s->nconns++;
     if (uv_accept(stream, (uv_stream_t *)&c->tcp) < 0 || admission_enter(c) < 0) {
@@ -156,6 +158,20 @@ void http_server_drain(struct http_server *s)
         if (!c->active && !c->tunnel.open)
             conn_close(c);
     }
+}
+
+void http_server_written(struct http_server *s, uint64_t number, bool written)
+{
+    struct list due; /* a release may begin another request, which may be held again */
+    list_init(&due);
+    LIST_FOREACH_SAFE (it, &s->held) {
+        if (LIST_ENTRY(it, struct conn, held_item)->held <= number) {
+            list_remove(it);
+            list_append(&due, it);
+        }
+    }
+    while (!list_empty(&due))
+        conn_release(LIST_ENTRY(due.next, struct conn, held_item), written);
 }
 
 unsigned http_server_connections(const struct http_server *s)

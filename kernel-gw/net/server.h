@@ -24,6 +24,11 @@ struct http_server_config {
      * without it. May call exchange_trust. NULL: every body is collected up to limits.body_max.
      */
     int64_t (*judge)(void *user, struct exchange *x, const struct http_request *request);
+    /*
+     * Asked when a response begins: number of the change that must be on disk before any of it is
+     * sent; 0 or NULL: it is sent at once. Meanwhile it counts as queued.
+     */
+    uint64_t (*pending)(void *user, const struct http_request *request);
 };
 
 /* request: valid until the exchange is finished. The handler may answer at once or later. */
@@ -35,6 +40,9 @@ struct http_server *http_server_new(uv_loop_t *loop, const struct http_server_co
 int http_server_listen(struct http_server *s, int take_fd);
 /* No new connections; idle ones are closed, busy ones after their response. */
 void http_server_drain(struct http_server *s);
+/* All changes up to this number are on disk: the responses that waited for them are sent. written
+ * false: they are not, and a 507 takes their place. */
+void http_server_written(struct http_server *s, uint64_t number, bool written);
 unsigned http_server_connections(const struct http_server *s);
 /* Connections that have shown no credential: how many there are, and how many were closed for want
  * of room (net/admission.h). */

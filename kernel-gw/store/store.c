@@ -1,37 +1,46 @@
 #include "kernel-gw/store/store.h"
 
 #include <errno.h>
-#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "kernel-gw/store/writer.h"
 #include "sandbox/base/list.h"
 #include "sandbox/base/log.h"
 #include "sandbox/base/map.h"
 #include "sandbox/seal/seal.h"
 
-enum { COMMIT_AFTER_MS = 50 };
+enum { LAZY_MS = 1000, RETRY_MS = 1000 };
 
-/* Of a document, not written yet. */
-struct change {
-    struct list link;
-    char *kind, *id, *json; /* json NULL: removed */
-};
-
+/*
+ * What has changed waits in the loop: names of sandboxes, whose rows are made when a transaction
+ * begins, and rows of documents. A change that an answer tells of is written at once, together with
+ * all others of this turn of the loop; one that only counts (last use, usage) may wait. Each such
+ * change takes a number, and its owner, a sandbox or nobody, waits until that number is written.
+ */
 struct store {
     sqlite3 *db;
-    sqlite3_stmt *put, *del;
+    struct writer *writer;
+    uv_loop_t *loop;
     struct manager *manager;
-    sqlite3_stmt *put_document, *del_document;
     struct map *dirty;     /* names; the value only says that it is there */
-    struct list documents; /* struct change, oldest first */
+    struct map *known;     /* name -> text of what its row last said, without times of use */
+    struct map *owners;    /* name -> struct owner: changes that are not written */
+    struct list documents; /* struct row, oldest first */
+    uint64_t changed, writing, written; /* numbers: given, in the transaction, on disk */
     uv_timer_t timer;
     uint8_t key[STORE_KEY];
+    store_written_fn *on_written;
+    void *user;
+};
+
+struct owner {
+    uint64_t number;
 };
 
 static const char schema[] =
-    "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA busy_timeout = 2000;"
+    "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA busy_timeout = 2000;"
     "CREATE TABLE IF NOT EXISTS sandboxes ("
     " name TEXT PRIMARY KEY, disk TEXT NOT NULL, image TEXT NOT NULL, env TEXT NOT NULL, labels "
     "TEXT NOT NULL,"
@@ -71,10 +80,22 @@ static int fail(struct store *s, struct err *e, const char *step)
     return -EIO;
 }
 
+static void map_free_values(struct map *m)
+{
+    size_t cursor = 0;
+    if (!m)
+        return;
+    for (void *v; (v = map_next(m, &cursor, NULL));)
+        free(v);
+    map_free(m);
+}
+
 static void on_timer_closed(uv_handle_t *h)
 {
     struct store *s = h->data;
     map_free(s->dirty);
+    map_free_values(s->known);
+    map_free_values(s->owners);
     free(s);
 }
 
@@ -85,23 +106,17 @@ int store_open(uv_loop_t *loop, const char *path, const uint8_t key[STORE_KEY], 
     if (!s)
         return err_set(e, -ENOMEM, "registry", NULL);
     memcpy(s->key, key, sizeof s->key);
+    s->loop = loop;
     s->dirty = map_new();
+    s->known = map_new();
+    s->owners = map_new();
     list_init(&s->documents);
     uv_timer_init(loop, &s->timer);
     s->timer.data = s;
-    bool ok =
-        s->dirty && sqlite3_open(path, &s->db) == SQLITE_OK &&
-        sqlite3_exec(s->db, schema, NULL, NULL, NULL) == SQLITE_OK && migrate(s->db) &&
-        sqlite3_prepare_v2(s->db, "INSERT OR REPLACE INTO sandboxes VALUES (?,?,?,?,?,?,?,?,?,?,?)",
-                           -1, &s->put, NULL) == SQLITE_OK &&
-        sqlite3_prepare_v2(s->db, "DELETE FROM sandboxes WHERE name = ?", -1, &s->del, NULL) ==
-            SQLITE_OK &&
-        sqlite3_prepare_v2(s->db, "INSERT OR REPLACE INTO documents VALUES (?,?,?)", -1,
-                           &s->put_document, NULL) == SQLITE_OK &&
-        sqlite3_prepare_v2(s->db, "DELETE FROM documents WHERE kind = ? AND id = ?", -1,
-                           &s->del_document, NULL) == SQLITE_OK;
-    if (!ok) {
-        int r = fail(s, e, "open registry");
+    bool ok = s->dirty && s->known && s->owners && sqlite3_open(path, &s->db) == SQLITE_OK &&
+              sqlite3_exec(s->db, schema, NULL, NULL, NULL) == SQLITE_OK && migrate(s->db);
+    int r = ok ? writer_new(loop, s->db, &s->writer, e) : fail(s, e, "open registry");
+    if (r < 0) {
         store_close(s);
         return r;
     }
@@ -109,105 +124,124 @@ int store_open(uv_loop_t *loop, const char *path, const uint8_t key[STORE_KEY], 
     return 0;
 }
 
-static void put(struct store *s, struct sandbox *sb)
+/* What the sandbox is now, not what it was when it changed. NULL: it cannot be made. */
+static struct row *row_of(struct store *s, struct sandbox *sb)
 {
     struct sandbox_info i;
-    CLEANUP_BUF struct buf env = {0};
     sandbox_get_info(sb, &i);
-    if (seal(s->key, i.name, i.env, strlen(i.env), &env) < 0) {
-        log_error("store", "seal", "sandbox=%s", i.name);
-        return; /* what is on file stays */
+    const char *texts[ROW_TEXTS] = {i.name, i.disk, i.image, i.labels};
+    struct row *r = row_new(ROW_SANDBOX, texts);
+    if (!r)
+        return NULL;
+    const int64_t numbers[ROW_NUMBERS] = {
+        (int64_t)i.limits.memory, i.limits.cpu,          i.limits.pids, (int64_t)i.created_us,
+        (int64_t)i.last_used_us,  (int64_t)i.limits.disk};
+    memcpy(r->numbers, numbers, sizeof numbers);
+    if (seal(s->key, i.name, i.env, strlen(i.env), &r->env) < 0) {
+        row_free(r);
+        return NULL;
     }
-    const char *texts[] = {i.name, i.disk, i.image, NULL, i.labels};
-    for (int k = 0; k < 5; k++)
-        sqlite3_bind_text(s->put, k + 1, texts[k], -1, SQLITE_TRANSIENT);
-    sqlite3_bind_blob(s->put, 4, env.data, (int)env.len, SQLITE_TRANSIENT);
-    sqlite3_bind_int64(s->put, 6, (sqlite3_int64)i.limits.memory);
-    sqlite3_bind_int64(s->put, 7, i.limits.cpu);
-    sqlite3_bind_int64(s->put, 8, i.limits.pids);
-    sqlite3_bind_int64(s->put, 9, (sqlite3_int64)i.created_us);
-    sqlite3_bind_int64(s->put, 10, (sqlite3_int64)i.last_used_us);
-    sqlite3_bind_int64(s->put, 11, (sqlite3_int64)i.limits.disk);
-    if (sqlite3_step(s->put) != SQLITE_DONE)
-        log_error("store", "write", "sandbox=%s error=%s", i.name,
-                  log_quote(sqlite3_errmsg(s->db)));
-    sqlite3_reset(s->put);
+    return r;
 }
 
-static void del(struct store *s, const char *name)
+/* Moves all that has changed into rows. -ENOMEM: some of it stays where it was. */
+static int collect(struct store *s, struct list *rows)
 {
-    sqlite3_bind_text(s->del, 1, name, -1, SQLITE_TRANSIENT);
-    if (sqlite3_step(s->del) != SQLITE_DONE)
-        log_error("store", "delete", "sandbox=%s error=%s", name, log_quote(sqlite3_errmsg(s->db)));
-    sqlite3_reset(s->del);
+    size_t cursor = 0;
+    const char *name;
+    int r = 0;
+    while (map_next(s->dirty, &cursor, &name)) {
+        struct sandbox *sb = s->manager ? sandbox_get(s->manager, name) : NULL;
+        const char *texts[ROW_TEXTS] = {name};
+        struct row *row = sb ? row_of(s, sb) : row_new(ROW_SANDBOX_REMOVED, texts);
+        if (!row) {
+            r = -ENOMEM;
+            continue;
+        }
+        list_append(rows, &row->item);
+        map_remove(s->dirty, name);
+    }
+    while (!list_empty(&s->documents)) {
+        struct list *it = s->documents.next;
+        list_remove(it);
+        list_append(rows, it);
+    }
+    return r;
 }
 
-static void change_free(struct change *c)
+/* A failed transaction: sandboxes are dirty again, documents stand before newer ones. */
+static void put_back(struct store *s, struct list *rows)
 {
-    list_remove(&c->link);
-    free(c->kind);
-    free(c->id);
-    free(c->json);
-    free(c);
-}
-
-static void write_documents(struct store *s)
-{
-    LIST_FOREACH (it, &s->documents) {
-        const struct change *c = LIST_ENTRY(it, struct change, link);
-        sqlite3_stmt *q = c->json ? s->put_document : s->del_document;
-        sqlite3_bind_text(q, 1, c->kind, -1, SQLITE_STATIC);
-        sqlite3_bind_text(q, 2, c->id, -1, SQLITE_STATIC);
-        if (c->json)
-            sqlite3_bind_text(q, 3, c->json, -1, SQLITE_STATIC);
-        if (sqlite3_step(q) != SQLITE_DONE)
-            log_error("store", "write", "kind=%s error=%s", c->kind,
-                      log_quote(sqlite3_errmsg(s->db)));
-        sqlite3_reset(q);
+    while (!list_empty(rows)) {
+        struct row *r = LIST_ENTRY(rows->prev, struct row, item);
+        list_remove(&r->item);
+        if (r->kind == ROW_SANDBOX || r->kind == ROW_SANDBOX_REMOVED) {
+            map_add(s->dirty, r->texts[0], s);
+            row_free(r);
+        } else {
+            list_append(s->documents.next, &r->item); /* before the first one */
+        }
     }
 }
 
-/* Writes what the sandboxes are now, not what they were when they changed. */
+static void forget_written(struct store *s)
+{
+    size_t cursor = 0;
+    const char *name;
+    for (struct owner *o; (o = map_next(s->owners, &cursor, &name));)
+        if (o->number <= s->written)
+            free(map_remove(s->owners, name));
+}
+
+static void commit(uv_timer_t *t);
+
+static void on_transaction(void *user, int status, struct list *rows)
+{
+    struct store *s = user;
+    if (status < 0) {
+        put_back(s, rows);
+        uv_timer_start(&s->timer, commit, RETRY_MS, 0);
+    } else {
+        rows_free(rows);
+        s->written = s->writing;
+        forget_written(s);
+        if (!list_empty(&s->documents) || map_count(s->dirty))
+            uv_timer_start(&s->timer, commit, s->changed > s->written ? 0 : LAZY_MS, 0);
+    }
+    if (s->on_written)
+        s->on_written(s->user, s->writing, status);
+}
+
 static void commit(uv_timer_t *t)
 {
     struct store *s = t->data;
-    size_t cursor = 0;
-    const char *name;
-    if (sqlite3_exec(s->db, "BEGIN IMMEDIATE", NULL, NULL, NULL) != SQLITE_OK) {
-        uv_timer_start(t, commit, 1000, 0);
+    struct list rows;
+    if (writer_busy(s->writer))
+        return; /* its end begins the next one */
+    list_init(&rows);
+    if (collect(s, &rows) < 0) {
+        put_back(s, &rows);
+        uv_timer_start(t, commit, RETRY_MS, 0);
         return;
     }
-    while (map_next(s->dirty, &cursor, &name)) {
-        struct sandbox *sb = s->manager ? sandbox_get(s->manager, name) : NULL;
-        if (sb)
-            put(s, sb);
-        else
-            del(s, name);
-    }
-    write_documents(s);
-    if (sqlite3_exec(s->db, "COMMIT", NULL, NULL, NULL) != SQLITE_OK) {
-        log_error("store", "commit", "error=%s", log_quote(sqlite3_errmsg(s->db)));
-        sqlite3_exec(s->db, "ROLLBACK", NULL, NULL, NULL);
-        uv_timer_start(t, commit, 1000, 0);
-        return;
-    }
-    cursor = 0;
-    while (map_next(s->dirty, &cursor, &name))
-        map_remove(s->dirty, name);
-    while (!list_empty(&s->documents))
-        change_free(LIST_ENTRY(s->documents.next, struct change, link));
+    s->writing = s->changed;
+    writer_start(s->writer, &rows, on_transaction, s);
 }
 
 void store_close(struct store *s)
 {
-    if (s->manager && (map_count(s->dirty) || !list_empty(&s->documents)))
-        commit(&s->timer);
-    while (!list_empty(&s->documents))
-        change_free(LIST_ENTRY(s->documents.next, struct change, link));
-    sqlite3_finalize(s->put_document);
-    sqlite3_finalize(s->del_document);
-    sqlite3_finalize(s->put);
-    sqlite3_finalize(s->del);
+    struct list rows;
+    list_init(&rows);
+    if (s->writer) {
+        writer_stop(s->writer, &rows);
+        put_back(s, &rows);
+        collect(s, &rows);
+        if (!list_empty(&rows))
+            writer_now(s->writer, &rows);
+        rows_free(&rows);
+        writer_free(s->writer);
+    }
+    rows_free(&s->documents);
     sqlite3_close(s->db);
     uv_close((uv_handle_t *)&s->timer, on_timer_closed);
 }
@@ -268,33 +302,62 @@ int store_load(struct store *s, struct manager *m, struct err *e)
     return r == SQLITE_DONE ? 0 : fail(s, e, "read registry");
 }
 
-static void commit_soon(struct store *s)
+static void commit_soon(struct store *s, bool lazy)
 {
-    if (!uv_is_active((uv_handle_t *)&s->timer))
-        uv_timer_start(&s->timer, commit, COMMIT_AFTER_MS, 0);
+    if (writer_busy(s->writer))
+        return;
+    if (!lazy || !uv_is_active((uv_handle_t *)&s->timer))
+        uv_timer_start(&s->timer, commit, lazy ? LAZY_MS : 0, 0);
 }
 
-static void mark(struct store *s, const char *name)
+/* An answer will tell of a change of this owner ("" = nobody's). */
+static void number_change(struct store *s, const char *name, size_t len)
 {
-    map_add(s->dirty, name, s);
-    commit_soon(s);
-}
-
-int store_put_document(struct store *s, const char *kind, const char *id, const char *json)
-{
-    struct change *c = calloc(1, sizeof *c);
-    if (!c)
-        return -ENOMEM;
-    list_init(&c->link);
-    c->kind = strdup(kind);
-    c->id = strdup(id);
-    c->json = json ? strdup(json) : NULL;
-    if (!c->kind || !c->id || (json && !c->json)) {
-        change_free(c);
-        return -ENOMEM;
+    char owner[64];
+    s->changed++;
+    commit_soon(s, false);
+    if (!len || len >= sizeof owner)
+        return;
+    snprintf(owner, sizeof owner, "%.*s", (int)len, name);
+    struct owner *o = map_get(s->owners, owner);
+    if (!o && (o = calloc(1, sizeof *o)) && map_add(s->owners, owner, o) < 0) {
+        free(o);
+        return;
     }
-    list_append(&s->documents, &c->link);
-    commit_soon(s);
+    if (o)
+        o->number = s->changed;
+}
+
+uint64_t store_pending(const struct store *s, const char *owner, size_t len)
+{
+    char name[64];
+    if (!owner)
+        return s->changed > s->written ? s->changed : 0;
+    if (len >= sizeof name)
+        return 0;
+    snprintf(name, sizeof name, "%.*s", (int)len, owner);
+    const struct owner *o = map_get(s->owners, name);
+    return o ? o->number : 0;
+}
+
+void store_on_written(struct store *s, store_written_fn *fn, void *user)
+{
+    s->on_written = fn;
+    s->user = user;
+}
+
+int store_put_document(struct store *s, const char *kind, const char *id, const char *json,
+                       enum store_when when)
+{
+    const char *texts[ROW_TEXTS] = {kind, id, json};
+    struct row *r = row_new(json ? ROW_DOCUMENT : ROW_DOCUMENT_REMOVED, texts);
+    if (!r)
+        return -ENOMEM;
+    list_append(&s->documents, &r->item);
+    if (when == STORE_NOW)
+        number_change(s, id, strcspn(id, "/"));
+    else
+        commit_soon(s, true);
     return 0;
 }
 
@@ -314,16 +377,41 @@ int store_each_document(struct store *s, const char *kind,
     return r == SQLITE_DONE ? 0 : -EIO;
 }
 
+/* What of a sandbox an answer may have told. */
+static void put_said(struct buf *out, const struct sandbox_info *i)
+{
+    buf_printf(out, "%s\n%s\n%s\n%s\n%llu %u %u %llu %llu %d", i->disk, i->image, i->env, i->labels,
+               (unsigned long long)i->limits.memory, i->limits.cpu, i->limits.pids,
+               (unsigned long long)i->limits.disk, (unsigned long long)i->sleep_after_ms,
+               i->keep_alive);
+}
+
 static void on_changed(void *user, struct sandbox *sb)
 {
+    struct store *s = user;
     struct sandbox_info i;
+    CLEANUP_BUF struct buf said = {0};
     sandbox_get_info(sb, &i);
-    mark(user, i.name);
+    put_said(&said, &i);
+    map_add(s->dirty, i.name, s);
+    const char *known = map_get(s->known, i.name);
+    if (known && !said.err && !strcmp(known, buf_str(&said))) {
+        commit_soon(s, true);
+        return;
+    }
+    free(map_remove(s->known, i.name));
+    char *copy = said.err ? NULL : strdup(buf_str(&said));
+    if (copy && map_add(s->known, i.name, copy) < 0)
+        free(copy);
+    number_change(s, i.name, strlen(i.name));
 }
 
 static void on_removed(void *user, const char *name)
 {
-    mark(user, name);
+    struct store *s = user;
+    free(map_remove(s->known, name));
+    map_add(s->dirty, name, s);
+    number_change(s, name, strlen(name));
 }
 
 void store_follow(struct store *s, struct manager *m)

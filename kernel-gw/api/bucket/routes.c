@@ -80,7 +80,7 @@ static void keep(struct gateway *gw, const char *sandbox)
         json_array_append(list, LIST_ENTRY(it, struct bucket, link)->spec);
     }
     char *text = json_array_size(list) ? json_dumps(list, JSON_COMPACT) : NULL;
-    store_put_document(gw->store, "buckets", sandbox, text);
+    store_put_document(gw->store, "buckets", sandbox, text, STORE_NOW);
     free(text);
     json_decref(list);
 }
@@ -517,7 +517,7 @@ static void on_removed(void *user, const char *name)
             bucket_free(b);
         }
     }
-    store_put_document(gw->store, "buckets", name, NULL);
+    store_put_document(gw->store, "buckets", name, NULL, STORE_NOW);
 }
 
 static void load(void *user, const char *sandbox, const char *json)

@@ -65,14 +65,14 @@ static void save(struct door *d, const struct session *s)
                           "kernel", s->kernel);
     char *text = o ? json_dumps(o, JSON_COMPACT) : NULL;
     if (text)
-        store_put_document(d->gw->store, KIND, s->id, text);
+        store_put_document(d->gw->store, KIND, s->id, text, STORE_NOW);
     free(text);
     json_decref(o);
 }
 
 static void forget(struct door *d, struct session *s)
 {
-    store_put_document(d->gw->store, KIND, s->id, NULL);
+    store_put_document(d->gw->store, KIND, s->id, NULL, STORE_NOW);
     session_free(s);
 }
 
