@@ -22,9 +22,6 @@ static const char *text(const json_t *o, const char *key)
     return s ? s : "";
 }
 
-/* sandbox_attach_box sets the real ones. */
-static const struct wire_link_ops no_ops;
-
 /* A box without a blob was waiting in the pool; what it was doing is not known any more. */
 static void adopt_box(struct manager *m, const struct wire_message *msg)
 {
@@ -42,7 +39,7 @@ static void adopt_box(struct manager *m, const struct wire_message *msg)
     }
     json_decref(o);
     if (sb && sb->state != SANDBOX_RUNNING)
-        pb.init = wire_link_new(m->config.loop, STEAL_FD(msg->fds[0]), &no_ops, NULL);
+        pb.init = wire_link_new(m->config.loop, STEAL_FD(msg->fds[0]), NULL, NULL);
     if (!pb.init) {
         log_info(MOD, "box not adopted", "box=%llu sandbox=%s", (unsigned long long)pb.box,
                  sb ? sb->name : "-");

@@ -180,6 +180,7 @@ struct context {
     bool truncating, dropping;  /* output of the running execution is over its bound */
     struct proto_section hello; /* malloc'ed */
     bool exited, stat_pending, kill_sent, restart_wanted, interrupt_pending;
+    bool warm; /* the interpreter is the box's spare and has not answered SETUP yet */
     uint32_t exit_status;
     bool broken; /* runner broke the protocol or the socket */
     bool silent; /* its socket closed and nobody has said why in time */
@@ -280,6 +281,8 @@ struct request *request_from_record(struct context *c, const struct journal_reco
 struct request *request_find(struct context *c, uint64_t number);
 void request_advance(struct context *c);
 void request_resend(struct context *c, struct request *r);
+/* A new interpreter gets what was sent to one that died before it took anything. */
+void request_send_again(struct context *c);
 void request_end(struct context *c, struct request *r, enum frame_status status,
                  const char *content);
 void request_finished(struct context *c, struct request *r, uint32_t status);
@@ -329,6 +332,11 @@ void publish_shed(struct context *c, uint64_t max);
 void sandbox_touch(struct sandbox *sb);
 /* Everything in its box is lost, for this reason; the box itself is the caller's. */
 void sandbox_lose_box(struct sandbox *sb, const char *code, const char *text);
+
+/* spare.c */
+/* The warm context of a box from the pool becomes the sandbox's. */
+void spare_take(struct sandbox *sb, const struct pool_box *pb);
+void spare_discard(struct sandbox *sb);
 
 /* life.c */
 void life_init(struct manager *m);

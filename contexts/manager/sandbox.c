@@ -247,7 +247,7 @@ void sandbox_start(struct sandbox *sb)
     }
     if (fits_pool(sb) && pool_take(m->pool, sb->pool_kind, &pb)) {
         m->stats.pool_hits++;
-        sb->spare = pb;
+        spare_take(sb, &pb);
         sandbox_attach_box(sb, &pb, false);
         return;
     }
@@ -298,13 +298,6 @@ void sandbox_forget(struct manager *m, void *user)
                 w->done = NULL;
         }
     }
-}
-
-static void spare_discard(struct sandbox *sb)
-{
-    runner_link_free(sb->spare.runner);
-    free(sb->spare.hello);
-    sb->spare = (struct pool_box){0};
 }
 
 void sandbox_lose_box(struct sandbox *sb, const char *code, const char *text)

@@ -119,16 +119,15 @@ static void die(struct wire_link *l)
             c->reply(c->user, &gone, NULL);
         free(c);
     }
-    if (!l->freed && l->ops->closed)
+    if (!l->freed && l->ops && l->ops->closed)
         l->ops->closed(l->user);
 }
 
 void wire_link_abandon(struct wire_link *l)
 {
-    static const struct wire_link_ops nobody;
     if (!l || l->freed)
         return;
-    l->ops = &nobody;
+    l->ops = NULL;
     die(l);
     wire_link_free(l);
 }
@@ -173,7 +172,7 @@ static void dispatch(struct wire_link *l, const struct wire_message *m)
             return;
         }
     }
-    if (m->head->type != WIRE_REPLY && l->ops->message)
+    if (m->head->type != WIRE_REPLY && l->ops && l->ops->message)
         l->ops->message(l->user, m);
 }
 
