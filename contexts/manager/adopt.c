@@ -71,6 +71,8 @@ static void replay_record(struct context *c, const struct journal_record *rec)
         c->lost_reason = NULL;
         break;
     case JOURNAL_HELLO: {
+        if (rec->len > PROTO_HELLO_MAX) /* of a gateway that took longer ones */
+            return;
         struct proto_section s = {rec->data, rec->len};
         struct proto_message hello = {.type = FRAME_HELLO, .nsections = 1, .sections = {s}};
         context_on_message(c, &hello);
@@ -160,6 +162,7 @@ static void adopt_context(struct manager *m, const struct wire_message *msg)
         /* Only now: what waits in the socket comes after what is on file. */
         c->runner = runner_link_new(m->config.loop, STEAL_FD(msg->fds[0]), &context_runner_ops, c);
         c->broken |= !c->runner;
+        context_admit(c);
         MANAGER_HOOK(m, context_opened, c);
         log_info(MOD, "context adopted", "context=%s running=%d queued=%u", c->id,
                  c->main.running != NULL, c->nqueue);

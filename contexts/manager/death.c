@@ -138,6 +138,10 @@ void context_close_runner(struct context *c, bool kill)
     struct sandbox *sb = c->sandbox;
     runner_link_free(c->runner);
     c->runner = NULL;
+    list_remove(&c->starved);
+    if (!c->applying) /* else an event still points into it: context_apply does it */
+        proto_decoder_drop(&c->live.decoder);
+    quotas_settle(c->quotas);
     if (sb->init)
         wire_link_forget(sb->init, c);
     boxes_forget(c->manager->config.boxes, c);

@@ -98,6 +98,14 @@ struct projector_point { /* where a reader begins: see projector_seek */
     } tail[2];
 };
 
+/* What half-read messages of one sandbox may hold; shared by all its contexts and outlives it. */
+struct quotas {
+    unsigned refs;
+    struct proto_quota live, readers;
+    struct list contexts, subscriptions; /* who waits for room */
+    uint64_t turn, spent_ns;             /* time of the loop that its packets took this turn */
+};
+
 void projector_init(struct projector *p, struct context *c, struct proto_quota *quota);
 void projector_deinit(struct projector *p);
 /* 0, or -EPROTO / -ENOMEM of the decoder. */
@@ -142,6 +150,7 @@ struct subscription {
     struct projector_point point;
     struct journal_reader reader;
     struct projector projector;
+    struct list starved; /* quotas->subscriptions */
     bool reader_open;
 };
 
@@ -201,6 +210,8 @@ struct context {
     unsigned nqueue, nexecutions;
     struct list waiters;
     struct list lagging; /* manager->lagging */
+    struct list starved; /* quotas->contexts */
+    struct quotas *quotas;
 
     uv_timer_t timer, start_timer;
     int handles;
@@ -223,6 +234,7 @@ struct sandbox {
     struct pool_box spare;     /* spare.runner: the warm context that came with the box */
     struct creation *creation; /* BOX_CREATE under way */
     struct list contexts, waiters, holds;
+    struct quotas *quotas;
     unsigned ncontexts;
     uint64_t sleep_after_ms, quiet_since_ms, dozing_since_ms; /* dozing: init was asked, 0 = no */
     struct sandbox_used used_before;
@@ -235,13 +247,14 @@ struct manager {
     struct manager_config config;
     struct pool *pool;
     struct map *sandboxes, *contexts;
-    struct proto_quota quota;
     struct manager_stats stats;
     struct manager_hooks hooks[HOOKS_MAX];
     unsigned nhooks;
     char *hello; /* latest info JSON of a runner */
     uv_idle_t pump;
     uv_timer_t life;
+    uv_prepare_t counter;
+    uint64_t turn;       /* of the loop */
     struct list lagging; /* contexts with a subscriber to be fed from the journal */
     bool adopted;
 };
@@ -325,6 +338,7 @@ void context_trim(struct context *c);
 void publish(struct context *c, const struct context_event *ev);
 void publish_settle(struct context *c, uint64_t next);
 void publish_pump(struct manager *m);
+void publish_enlist(struct context *c); /* a subscriber of it can read on */
 /* Subscribers that hold more of the file than max bytes are sent ahead. */
 void publish_shed(struct context *c, uint64_t max);
 
@@ -332,6 +346,14 @@ void publish_shed(struct context *c, uint64_t max);
 void sandbox_touch(struct sandbox *sb);
 /* Everything in its box is lost, for this reason; the box itself is the caller's. */
 void sandbox_lose_box(struct sandbox *sb, const char *code, const char *text);
+
+/* quotas.c */
+struct quotas *quotas_new(void);
+struct quotas *quotas_ref(struct quotas *q);
+void quotas_unref(struct quotas *q);
+void quotas_settle(struct quotas *q); /* something was given back: whoever fits now goes on */
+void context_admit(struct context *c);
+bool subscription_admit(struct subscription *s); /* false: it is to be pumped later */
 
 /* spare.c */
 /* The warm context of a box from the pool becomes the sandbox's. */

@@ -39,6 +39,7 @@ static void sandbox_free(struct sandbox *sb)
     free(sb->image);
     free(sb->env);
     free(sb->labels);
+    quotas_unref(sb->quotas);
     free(sb);
 }
 
@@ -63,7 +64,8 @@ int sandbox_define(struct manager *m, const struct sandbox_spec *spec, struct sa
     list_init(&sb->contexts);
     list_init(&sb->waiters);
     list_init(&sb->holds);
-    int r = replace(&sb->name, spec->name);
+    sb->quotas = quotas_new();
+    int r = sb->quotas ? replace(&sb->name, spec->name) : -ENOMEM;
     r = r ? r : replace(&sb->image, spec->image ? spec->image : "");
     r = r ? r : replace(&sb->env, spec->env ? spec->env : "{}");
     r = r ? r : replace(&sb->labels, spec->labels ? spec->labels : "{}");

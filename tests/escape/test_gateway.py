@@ -5,7 +5,10 @@ from __future__ import annotations
 import re
 import time
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+
+import pytest
 
 KILL_INTERPRETERS = """
 for comm in /proc/[0-9]*/comm; do
@@ -108,3 +111,135 @@ def test_a_peer_that_closes_ends_no_context(server: Any, box: str) -> None:
     assert done["status"] == "ok" and done["logs"]["stdout"] == ["0\n"], done
     assert server.run(box, "kept", language="javascript")["results"][0]["data"]["text/plain"] == "41"
     assert server.run(box, "kept")["results"][0]["data"]["text/plain"] == "43"
+
+
+# User code shares a process with the runner, so it can find the private socket and forge whatever it likes.
+FORGE = """
+import os, socket, struct, threading, time
+def frame_socket():
+    for fd in range(3, 1024):
+        try:
+            s = socket.socket(fileno=os.dup(fd))
+            if s.type == socket.SOCK_SEQPACKET:
+                return s
+            s.close()
+        except OSError:
+            pass
+def send(kind, req, announced, parts):
+    flags = 1
+    head = struct.pack('<HHIQI', kind, 1, 0, req, announced)
+    for part in parts:
+        s.send(struct.pack('<I', flags) + head + part)
+        flags, head = 0, b''
+s = frame_socket()
+"""
+
+BOMBS = {
+    "greeting": "send(33, 0, 16 << 20, [b'{\"a\":[' + b'1,' * 30000] + [b'1,' * 30000] * 270)",
+    "wide object": "send(41, 1, 60 << 20, [b'{\"a\":['] + [b'1,' * 30000] * 1000)",
+}
+
+
+def latency(server: Any, seconds: float) -> list[float]:
+    """Of /healthz, in seconds."""
+    seen: list[float] = []
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        start = time.monotonic()
+        assert server.call("GET", "/healthz").status_code == 200
+        seen.append(time.monotonic() - start)
+        time.sleep(0.01)
+    return seen
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_a_message_that_is_dear_to_read(own_server: Any, name: str) -> None:
+    """Values by the million cost the gateway no memory, no time of its neighbours, and no restart its minutes."""
+    server = own_server()
+    server.run("bystander", "kept = 1")
+    server.run("bomb", "1")
+    gateway = server.gateway()
+    before = gateway.memory_info().rss
+    with ThreadPoolExecutor(1) as pool:
+        watched = pool.submit(latency, server, 3)
+        for _ in range(2):
+            done = server.run("bomb", FORGE + BOMBS[name] + "\ntime.sleep(1)")
+            assert done["status"] == "error" and done["error"]["code"] in ("PROTOCOL_ERROR", "CONTEXT_DIED"), done
+        seen = watched.result()
+    assert server.gateway().pid == gateway.pid
+    assert gateway.memory_info().rss - before < 100 << 20
+    assert sorted(seen)[len(seen) // 2] < 0.25, seen
+    gateway.kill()
+    start = time.monotonic()
+    server.wait_ready()
+    assert server.run("bystander", "print(kept)")["logs"]["stdout"] == ["1\n"]
+    assert time.monotonic() - start < 30
+    assert server.gateway().memory_info().rss - before < 100 << 20
+
+
+# Most of a message of 60 MiB, and then nothing.
+UNFINISHED = """
+p = b'x' * 60000
+send(41, 1, 60 << 20, [b'{"a":"'] + [p] * 1000)
+open("/tmp/held", "a").write("1")
+time.sleep(600)
+"""
+
+
+def test_who_takes_all_room_for_messages(own_server: Any) -> None:
+    """Contexts that never finish what they send wait, in their own sandbox alone, and nobody dies of it."""
+    server = own_server("--pool", "1")
+    server.run("bystander", "kept = 1")
+
+    def thief(_: int) -> None:
+        made = server.call("POST", "/v1/sandboxes/thief/contexts", json={"language": "python"}).json()
+        server.call(
+            "POST",
+            f"/v1/sandboxes/thief/contexts/{made['id']}/run",
+            json={"code": FORGE + UNFINISHED},
+            headers={"Accept": "text/event-stream"},
+            stream=True,
+        )
+
+    server.call("PUT", "/v1/sandboxes/thief", json={})
+    for i in range(8):
+        thief(i)
+    deadline = time.monotonic() + 60
+    while len(exec_in(server, "thief", "cat /tmp/held 2>/dev/null")["stdout"]) < 2:  # the others find no room
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    big = "from IPython.display import display\ndisplay({'text/plain': 'x' * (50 << 20)}, raw=True)\nprint(kept)"
+    for _ in range(2):
+        assert server.run("bystander", big)["logs"]["stdout"] == ["1\n"]
+    contexts = server.call("GET", "/v1/sandboxes/thief/contexts").json()["contexts"]
+    assert len(contexts) == 8 and all(c["state"] != "dead" for c in contexts), contexts
+    # what they held is free with them: the sandbox's next context has room
+    for c in contexts:
+        assert server.call("DELETE", f"/v1/sandboxes/thief/contexts/{c['id']}").status_code == 204
+    assert server.run("thief", "kept = 2\n" + big)["logs"]["stdout"] == ["2\n"]
+
+
+def test_five_readers_of_a_long_message(server: Any, box: str) -> None:
+    size = 55 << 20
+    code = f"from IPython.display import display\ndisplay({{'text/plain': 'x' * {size}}}, raw=True)"
+    made = server.run(box, "kept = 3\n" + code)
+    assert len(made["results"][0]["data"]["text/plain"]) == size
+
+    def read(events: bool) -> int:
+        with server.call(
+            "GET",
+            f"/v1/sandboxes/{box}/executions/{made['id']}",
+            headers={"Accept": "text/event-stream" if events else "application/json"},
+            stream=True,
+            timeout=120,
+        ) as r:
+            assert r.status_code == 200
+            time.sleep(0.5)  # all of them at once
+            text = r.content
+        assert (b"event: done" in text) if events else text.endswith(b"}")
+        return text.count(b"x" * 1000)
+
+    with ThreadPoolExecutor(6) as pool:
+        found = list(pool.map(read, [True, False] * 3))
+    assert all(n >= size // 1000 for n in found), found
+    assert server.run(box, "print(kept)")["logs"]["stdout"] == ["3\n"]

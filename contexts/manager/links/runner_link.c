@@ -156,6 +156,8 @@ static void receive(struct runner_link *l)
             return;
         }
         l->ops->packet(l->user, room, (size_t)n);
+        if (reads(l) && l->ops->more && !l->ops->more(l->user))
+            return;
     }
 }
 

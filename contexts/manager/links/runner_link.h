@@ -20,6 +20,8 @@ struct runner_link_ops {
     uint8_t *(*reserve)(void *user, size_t len);
     /* The packet was received into that room. */
     void (*packet)(void *user, const uint8_t *packet, size_t len);
+    /* Whether to go on in this turn of the loop. NULL: yes. */
+    bool (*more)(void *user);
     void (*closed)(
         void *user,
         int error); /* 0 = end of file, else a negative errno; free the link in or after it */

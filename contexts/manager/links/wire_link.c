@@ -11,7 +11,7 @@
 #include "sandbox/base/id.h"
 #include "sandbox/base/list.h"
 
-enum { QUEUE_MAX = 4096, READS_PER_WAKEUP = 64 };
+enum { QUEUE_MAX = 4096, READS_PER_WAKEUP = 64, TURN_NS = 300000 };
 
 struct call {
     struct list item;
@@ -179,7 +179,10 @@ static void dispatch(struct wire_link *l, const struct wire_message *m)
 /* Whether there may be more. */
 static bool receive(struct wire_link *l)
 {
+    uint64_t start = uv_hrtime();
     for (int i = 0; i < READS_PER_WAKEUP && !l->freed; i++) {
+        if (i && uv_hrtime() - start > TURN_NS) /* the others wait */
+            return true;
         int fds[FD_MSG_MAX_FDS];
         size_t nfds = FD_MSG_MAX_FDS;
         ssize_t n = fd_recv(l->fd, l->buffer, sizeof l->buffer, fds, &nfds);
