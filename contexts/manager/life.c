@@ -129,18 +129,16 @@ void life_init(struct manager *m)
     uv_unref((uv_handle_t *)&m->life);
 }
 
-bool sandbox_ended_asleep(struct sandbox *sb)
+void sandbox_box_gone(struct sandbox *sb)
 {
     bool start = sb->start_after;
-    if (!sb->dying)
-        return false;
     sb->dying = sb->start_after = false;
     sb->box = 0;
     if (start) {
         sb->state = SANDBOX_STOPPED;
         sandbox_start(sb);
     }
-    return true;
+    sandbox_tell_gone(sb);
 }
 
 /* ---- limits ---- */

@@ -117,11 +117,12 @@ void manager_box_gone(struct manager *m, const struct wire_gone *gone)
     if (!sb)
         return;
     manager_box_used(m, gone);
-    if (sandbox_ended_asleep(sb))
-        return;
-    log_warn(MOD, "box gone", "box=%llu status=%d", (unsigned long long)gone->h.box, gone->status);
-    m->stats.boxes_gone++;
-    sandbox_box_gone(sb);
+    if (!sb->dying) { /* nobody has read the end of its link yet */
+        sandbox_box_ended(sb);
+        sb = sandbox_by_box(m, gone->h.box); /* callbacks may have removed it */
+    }
+    if (sb)
+        sandbox_box_gone(sb);
 }
 
 void manager_get_stats(struct manager *m, struct manager_stats *ret)

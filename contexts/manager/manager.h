@@ -330,6 +330,9 @@ void sandbox_prepared(struct sandbox *sb); /* see box_attached */
  */
 int sandbox_when_running(struct sandbox *sb, void (*done)(void *user, const struct err *error),
                          void *user);
+/* Its box is on its way out: calls back when nothing is left of it. -ENOTCONN: it is not. */
+int sandbox_when_gone(struct sandbox *sb, void (*done)(void *user, const struct err *error),
+                      void *user);
 /* Destroys box and disk; the object is gone when this returns. done comes when B has answered. */
 void sandbox_remove(struct sandbox *sb, void (*done)(void *user, const struct err *error),
                     void *user);

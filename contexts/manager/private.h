@@ -234,6 +234,7 @@ struct sandbox {
     struct pool_box spare;     /* spare.runner: the warm context that came with the box */
     struct creation *creation; /* BOX_CREATE under way */
     struct list contexts, waiters, holds;
+    struct list mourners; /* wait until nothing is left of its box */
     struct quotas *quotas;
     unsigned ncontexts;
     uint64_t sleep_after_ms, quiet_since_ms, dozing_since_ms; /* dozing: init was asked, 0 = no */
@@ -363,8 +364,10 @@ void spare_discard(struct sandbox *sb);
 /* life.c */
 void life_init(struct manager *m);
 void sandbox_drop_holds(struct sandbox *sb);
-/* Its box is gone. true: that is how it fell asleep, and nothing else is to be done. */
-bool sandbox_ended_asleep(struct sandbox *sb);
+/* Nothing is left of its box. What waited for that goes on. */
 void sandbox_box_gone(struct sandbox *sb);
+void sandbox_tell_gone(struct sandbox *sb);
+/* Its box has ended by itself. */
+void sandbox_box_ended(struct sandbox *sb);
 void sandbox_attach_box(struct sandbox *sb, const struct pool_box *pb, bool adopted);
 struct sandbox *sandbox_by_box(struct manager *m, uint64_t box);

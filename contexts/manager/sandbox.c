@@ -63,6 +63,7 @@ int sandbox_define(struct manager *m, const struct sandbox_spec *spec, struct sa
     snprintf(sb->disk, sizeof sb->disk, "%s", spec->disk ? spec->disk : "");
     list_init(&sb->contexts);
     list_init(&sb->waiters);
+    list_init(&sb->mourners);
     list_init(&sb->holds);
     sb->quotas = quotas_new();
     int r = sb->quotas ? replace(&sb->name, spec->name) : -ENOMEM;
@@ -90,10 +91,10 @@ int sandbox_create(struct manager *m, const struct sandbox_spec *spec, struct sa
     return 0;
 }
 
-static void tell_waiters(struct sandbox *sb, const struct err *e)
+static void tell_waiters(struct list *waiters, const struct err *e)
 {
-    while (!list_empty(&sb->waiters)) {
-        struct waiter *w = LIST_ENTRY(sb->waiters.next, struct waiter, item);
+    while (!list_empty(waiters)) {
+        struct waiter *w = LIST_ENTRY(waiters->next, struct waiter, item);
         list_remove(&w->item);
         if (w->done)
             w->done(w->user, e);
@@ -107,10 +108,15 @@ static void on_init_message(void *user, const struct wire_message *msg)
     (void)msg;
 }
 
-/* B says so, too, and more reliably: WIRE_BOX_GONE does the work. */
+/*
+ * Its box is on its way out, though it takes a while until nothing of it is left and B says so:
+ * what is asked meanwhile waits for the next one. B is told, in case that only the link was closed.
+ */
 static void on_init_closed(void *user)
 {
-    (void)user;
+    struct sandbox *sb = user;
+    boxes_destroy(sb->manager->config.boxes, sb->box, true, NULL, NULL);
+    sandbox_box_ended(sb);
 }
 
 static const struct wire_link_ops init_ops = {.message = on_init_message, .closed = on_init_closed};
@@ -125,7 +131,7 @@ static void get_ready(struct sandbox *sb)
     LIST_FOREACH_SAFE (it, &sb->contexts)
         context_box_ready(LIST_ENTRY(it, struct context, item));
     MANAGER_HOOK(sb->manager, sandbox_changed, sb);
-    tell_waiters(sb, &none);
+    tell_waiters(&sb->waiters, &none);
 }
 
 void sandbox_prepared(struct sandbox *sb)
@@ -186,7 +192,7 @@ static void start_failed(struct sandbox *sb, const struct err *e)
     sb->error = *e;
     LIST_FOREACH_SAFE (it, &sb->contexts)
         context_box_failed(LIST_ENTRY(it, struct context, item), e);
-    tell_waiters(sb, e);
+    tell_waiters(&sb->waiters, e);
 }
 
 /* Outlives a sandbox that is removed while its box is being made. */
@@ -265,6 +271,30 @@ void sandbox_start(struct sandbox *sb)
     boxes_create(m->config.boxes, sb->image, sb->disk, &sb->limits, on_created, sb->creation);
 }
 
+static int add_waiter(struct list *waiters, void (*done)(void *user, const struct err *error),
+                      void *user)
+{
+    struct waiter *w = calloc(1, sizeof *w);
+    if (!w)
+        return -ENOMEM;
+    w->done = done;
+    w->user = user;
+    list_append(waiters, &w->item);
+    return 0;
+}
+
+int sandbox_when_gone(struct sandbox *sb, void (*done)(void *user, const struct err *error),
+                      void *user)
+{
+    return sb->dying && sb->box ? add_waiter(&sb->mourners, done, user) : -ENOTCONN;
+}
+
+void sandbox_tell_gone(struct sandbox *sb)
+{
+    struct err none = {0};
+    tell_waiters(&sb->mourners, &none);
+}
+
 int sandbox_when_running(struct sandbox *sb, void (*done)(void *user, const struct err *error),
                          void *user)
 {
@@ -279,13 +309,7 @@ int sandbox_when_running(struct sandbox *sb, void (*done)(void *user, const stru
         done(user, &e);
         return 0;
     }
-    struct waiter *w = calloc(1, sizeof *w);
-    if (!w)
-        return -ENOMEM;
-    w->done = done;
-    w->user = user;
-    list_append(&sb->waiters, &w->item);
-    return 0;
+    return add_waiter(&sb->waiters, done, user);
 }
 
 void sandbox_forget(struct manager *m, void *user)
@@ -323,17 +347,25 @@ void sandbox_lose_box(struct sandbox *sb, const char *code, const char *text)
     }
 }
 
-void sandbox_box_gone(struct sandbox *sb)
+void sandbox_box_ended(struct sandbox *sb)
 {
     struct err gone = {0};
+    struct manager *m = sb->manager;
+    uint64_t box = sb->box;
     bool starts = sb->preparing;
     sb->preparing = false;
-    sb->box = 0;
+    sb->dying = true;
+    log_warn(MOD, "box ended", "sandbox=%s box=%llu", sb->name, (unsigned long long)box);
+    m->stats.boxes_gone++;
     sandbox_lose_box(sb, "BOX_GONE",
                      "the sandbox ended unexpectedly; what it wrote to disk is kept");
+    if (sandbox_by_box(m, box) != sb) /* a callback removed it */
+        return;
     if (starts) {
         err_set(&gone, -ECONNRESET, "start sandbox", "it ended while it was being prepared");
         start_failed(sb, &gone);
+    } else {
+        MANAGER_HOOK(m, sandbox_changed, sb);
     }
 }
 
@@ -373,7 +405,8 @@ void sandbox_remove(struct sandbox *sb, void (*done)(void *user, const struct er
         wire_link_forget(init, sb);
     map_remove(m->sandboxes, sb->name);
     wire_link_abandon(init);
-    tell_waiters(sb, &gone);
+    tell_waiters(&sb->waiters, &gone);
+    tell_waiters(&sb->mourners, &gone);
     MANAGER_HOOK(m, sandbox_removed, sb->name);
     if (sb->disk[0])
         MANAGER_HOOK(m, disk_removed, sb->disk);
