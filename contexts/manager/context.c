@@ -93,6 +93,7 @@ struct context *context_new(struct sandbox *sb, const struct context_spec *spec,
     c->manager = m;
     m->refs++;
     c->sandbox = sb;
+    c->round = sb->round; /* what is going on concerns those that were there */
     c->refs = 1;
     c->state = CONTEXT_STARTING;
     c->next_request = FIRST_REQUEST;

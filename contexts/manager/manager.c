@@ -117,12 +117,12 @@ void manager_box_gone(struct manager *m, const struct wire_gone *gone)
     if (!sb)
         return;
     manager_box_used(m, gone);
-    if (!sb->dying) { /* nobody has read the end of its link yet */
+    sandbox_ref(sb);
+    if (!sb->dying) /* nobody has read the end of its link yet */
         sandbox_box_ended(sb);
-        sb = sandbox_by_box(m, gone->h.box); /* callbacks may have removed it */
-    }
-    if (sb)
+    if (!sb->removed)
         sandbox_box_gone(sb);
+    sandbox_unref(sb);
 }
 
 void manager_get_stats(struct manager *m, struct manager_stats *ret)

@@ -174,6 +174,7 @@ struct context {
     struct manager *manager;
     struct sandbox *sandbox; /* NULL once removed */
     unsigned refs;
+    unsigned round; /* of sandbox_each that it was visited in */
     char id[37];
     char *language, *cwd, *env;
     uint32_t timeout_ms;
@@ -220,6 +221,9 @@ struct context {
 
 struct sandbox {
     struct manager *manager;
+    unsigned refs;  /* held over callbacks, which may remove it */
+    bool removed;   /* only refs keep it */
+    unsigned round; /* of sandbox_each */
     char *name, *image, *env, *labels;
     char disk[WIRE_DISK];
     struct wire_limits limits;
@@ -364,6 +368,8 @@ void spare_discard(struct sandbox *sb);
 /* life.c */
 void life_init(struct manager *m);
 void sandbox_drop_holds(struct sandbox *sb);
+void sandbox_ref(struct sandbox *sb);
+void sandbox_unref(struct sandbox *sb);
 /* Nothing is left of its box. What waited for that goes on. */
 void sandbox_box_gone(struct sandbox *sb);
 void sandbox_tell_gone(struct sandbox *sb);

@@ -43,6 +43,17 @@ static void sandbox_free(struct sandbox *sb)
     free(sb);
 }
 
+void sandbox_ref(struct sandbox *sb)
+{
+    sb->refs++;
+}
+
+void sandbox_unref(struct sandbox *sb)
+{
+    if (--sb->refs == 0)
+        sandbox_free(sb);
+}
+
 int sandbox_define(struct manager *m, const struct sandbox_spec *spec, struct sandbox **ret)
 {
     if (!sandbox_name_valid(spec->name))
@@ -55,6 +66,7 @@ int sandbox_define(struct manager *m, const struct sandbox_spec *spec, struct sa
     if (!sb)
         return -ENOMEM;
     sb->manager = m;
+    sb->refs = 1;
     sb->limits = spec->limits;
     sb->pool_kind = language_pool(spec->language);
     sb->next_context = 1;
@@ -91,6 +103,26 @@ int sandbox_create(struct manager *m, const struct sandbox_spec *spec, struct sa
     return 0;
 }
 
+/*
+ * Each of its contexts once, while callbacks may remove this one, others, or the sandbox. The
+ * caller holds a reference of the sandbox.
+ */
+static void sandbox_each(struct sandbox *sb, void (*visit)(struct context *c, const void *arg),
+                         const void *arg)
+{
+    unsigned round = ++sb->round;
+    for (struct list *it = sb->contexts.next; it != &sb->contexts;) {
+        struct context *c = LIST_ENTRY(it, struct context, item);
+        it = it->next;
+        if (c->round == round)
+            continue;
+        c->round = round;
+        visit(c, arg);
+        it = sb->contexts.next; /* nothing else is sure to be there still */
+    }
+}
+
+/* The caller holds a reference of the sandbox that the waiters are of. */
 static void tell_waiters(struct list *waiters, const struct err *e)
 {
     while (!list_empty(waiters)) {
@@ -121,6 +153,12 @@ static void on_init_closed(void *user)
 
 static const struct wire_link_ops init_ops = {.message = on_init_message, .closed = on_init_closed};
 
+static void visit_ready(struct context *c, const void *arg)
+{
+    (void)arg;
+    context_box_ready(c);
+}
+
 /* Requests may come. */
 static void get_ready(struct sandbox *sb)
 {
@@ -128,10 +166,12 @@ static void get_ready(struct sandbox *sb)
     sb->state = SANDBOX_RUNNING;
     sb->error = none;
     sb->quiet_since_ms = uv_now(sb->manager->config.loop);
-    LIST_FOREACH_SAFE (it, &sb->contexts)
-        context_box_ready(LIST_ENTRY(it, struct context, item));
-    MANAGER_HOOK(sb->manager, sandbox_changed, sb);
+    sandbox_ref(sb);
+    sandbox_each(sb, visit_ready, NULL);
+    if (!sb->removed)
+        MANAGER_HOOK(sb->manager, sandbox_changed, sb);
     tell_waiters(&sb->waiters, &none);
+    sandbox_unref(sb);
 }
 
 void sandbox_prepared(struct sandbox *sb)
@@ -184,15 +224,22 @@ void sandbox_attach_box(struct sandbox *sb, const struct pool_box *pb, bool adop
     get_ready(sb);
 }
 
+static void visit_failed(struct context *c, const void *error)
+{
+    context_box_failed(c, error);
+}
+
 static void start_failed(struct sandbox *sb, const struct err *e)
 {
+    struct err failed = *e;
     log_warn(MOD, "sandbox start failed", "sandbox=%s step=%s error=%s", sb->name,
              log_quote(e->step), log_quote(e->text));
     sb->state = SANDBOX_FAILED;
     sb->error = *e;
-    LIST_FOREACH_SAFE (it, &sb->contexts)
-        context_box_failed(LIST_ENTRY(it, struct context, item), e);
-    tell_waiters(&sb->waiters, e);
+    sandbox_ref(sb);
+    sandbox_each(sb, visit_failed, &sb->error);
+    tell_waiters(&sb->waiters, &failed);
+    sandbox_unref(sb);
 }
 
 /* Outlives a sandbox that is removed while its box is being made. */
@@ -292,7 +339,9 @@ int sandbox_when_gone(struct sandbox *sb, void (*done)(void *user, const struct 
 void sandbox_tell_gone(struct sandbox *sb)
 {
     struct err none = {0};
+    sandbox_ref(sb);
     tell_waiters(&sb->mourners, &none);
+    sandbox_unref(sb);
 }
 
 int sandbox_when_running(struct sandbox *sb, void (*done)(void *user, const struct err *error),
@@ -326,8 +375,24 @@ void sandbox_forget(struct manager *m, void *user)
     }
 }
 
+struct loss {
+    const char *code, *text;
+};
+
+static void visit_lost(struct context *c, const void *arg)
+{
+    const struct loss *why = arg;
+    if (!c->runner && !c->number)
+        return;
+    context_death_set(c, why->code, "ContextDied", "{}", "%s", why->text);
+    context_ref(c);
+    context_died(c);
+    context_unref(c);
+}
+
 void sandbox_lose_box(struct sandbox *sb, const char *code, const char *text)
 {
+    struct loss why = {code, text};
     struct wire_link *init = sb->init;
     spare_discard(sb);
     LIST_FOREACH (it, &sb->contexts)
@@ -337,36 +402,32 @@ void sandbox_lose_box(struct sandbox *sb, const char *code, const char *text)
     sb->dozing_since_ms = 0;
     sb->init = NULL;
     sb->state = SANDBOX_STOPPED;
+    sandbox_ref(sb);
     wire_link_abandon(init);
-    LIST_FOREACH_SAFE (it, &sb->contexts) {
-        struct context *c = LIST_ENTRY(it, struct context, item);
-        if (!c->runner && !c->number)
-            continue;
-        context_death_set(c, code, "ContextDied", "{}", "%s", text);
-        context_died(c);
-    }
+    sandbox_each(sb, visit_lost, &why);
+    sandbox_unref(sb);
 }
 
 void sandbox_box_ended(struct sandbox *sb)
 {
     struct err gone = {0};
-    struct manager *m = sb->manager;
-    uint64_t box = sb->box;
     bool starts = sb->preparing;
     sb->preparing = false;
     sb->dying = true;
-    log_warn(MOD, "box ended", "sandbox=%s box=%llu", sb->name, (unsigned long long)box);
-    m->stats.boxes_gone++;
+    log_warn(MOD, "box ended", "sandbox=%s box=%llu", sb->name, (unsigned long long)sb->box);
+    sb->manager->stats.boxes_gone++;
+    sandbox_ref(sb);
     sandbox_lose_box(sb, "BOX_GONE",
                      "the sandbox ended unexpectedly; what it wrote to disk is kept");
-    if (sandbox_by_box(m, box) != sb) /* a callback removed it */
-        return;
-    if (starts) {
+    if (sb->removed) {
+        /* by a callback */
+    } else if (starts) {
         err_set(&gone, -ECONNRESET, "start sandbox", "it ended while it was being prepared");
         start_failed(sb, &gone);
     } else {
-        MANAGER_HOOK(m, sandbox_changed, sb);
+        MANAGER_HOOK(sb->manager, sandbox_changed, sb);
     }
+    sandbox_unref(sb);
 }
 
 struct removal {
@@ -416,7 +477,8 @@ void sandbox_remove(struct sandbox *sb, void (*done)(void *user, const struct er
         boxes_disk_remove(m->config.boxes, sb->disk, rm ? on_removed : NULL, rm);
     else if (rm)
         on_removed(rm, &none, NULL);
-    sandbox_free(sb);
+    sb->removed = true;
+    sandbox_unref(sb);
 }
 
 void sandbox_set_labels(struct sandbox *sb, const char *labels)
