@@ -22,9 +22,6 @@ static const char *text(const json_t *o, const char *key)
     return s ? s : "";
 }
 
-/* sandbox_attach_box sets the real ones. */
-static const struct wire_link_ops no_ops;
-
 /* A box without a blob was waiting in the pool; what it was doing is not known any more. */
 static void adopt_box(struct manager *m, const struct wire_message *msg)
 {
@@ -38,7 +35,7 @@ static void adopt_box(struct manager *m, const struct wire_message *msg)
     struct sandbox *sb = sandbox_get(m, text(o, "name"));
     json_decref(o);
     if (sb && sb->state != SANDBOX_RUNNING)
-        pb.init = wire_link_new(m->config.loop, STEAL_FD(msg->fds[0]), &no_ops, NULL);
+        pb.init = wire_link_new(m->config.loop, STEAL_FD(msg->fds[0]), NULL, NULL);
     if (!pb.init) {
         log_info(MOD, "box not adopted", "box=%llu sandbox=%s", (unsigned long long)pb.box,
                  sb ? sb->name : "-");
@@ -70,6 +67,8 @@ static void replay_record(struct context *c, const struct journal_record *rec)
         c->lost_reason = NULL;
         break;
     case JOURNAL_HELLO: {
+        if (rec->len > PROTO_HELLO_MAX) /* of a gateway that took longer ones */
+            return;
         struct proto_section s = {rec->data, rec->len};
         struct proto_message hello = {.type = FRAME_HELLO, .nsections = 1, .sections = {s}};
         context_on_message(c, &hello);
@@ -159,6 +158,7 @@ static void adopt_context(struct manager *m, const struct wire_message *msg)
         /* Only now: what waits in the socket comes after what is on file. */
         c->runner = runner_link_new(m->config.loop, STEAL_FD(msg->fds[0]), &context_runner_ops, c);
         c->broken |= !c->runner;
+        context_admit(c);
         MANAGER_HOOK(m, context_opened, c);
         log_info(MOD, "context adopted", "context=%s running=%d queued=%u", c->id,
                  c->main.running != NULL, c->nqueue);

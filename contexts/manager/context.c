@@ -16,6 +16,11 @@
 #include "sandbox/base/json.h"
 #include "sandbox/base/log.h"
 
+enum {
+    TURN_NS = 300000,            /* of the loop that one sandbox's packets may take in a turn */
+    SETUP_ANSWER_MAX = 64 << 10, /* that is parsed */
+};
+
 const char *context_state_name(enum context_state s)
 {
     static const char *const names[] = {"starting", "idle", "busy", "restarting", "dead"};
@@ -36,6 +41,7 @@ static void context_free(struct context *c)
     free(c->cwd);
     free(c->env);
     free((void *)c->hello.data);
+    quotas_unref(c->quotas);
     manager_unref(c->manager);
     free(c);
 }
@@ -52,6 +58,7 @@ void context_unref(struct context *c)
     if (--c->refs)
         return;
     list_remove(&c->lagging);
+    list_remove(&c->starved);
     uv_close((uv_handle_t *)&c->timer, on_handle_closed);
     uv_close((uv_handle_t *)&c->start_timer, on_handle_closed);
 }
@@ -86,6 +93,7 @@ struct context *context_new(struct sandbox *sb, const struct context_spec *spec,
     c->manager = m;
     m->refs++;
     c->sandbox = sb;
+    c->round = sb->round; /* what is going on concerns those that were there */
     c->refs = 1;
     c->state = CONTEXT_STARTING;
     c->next_request = FIRST_REQUEST;
@@ -96,7 +104,9 @@ struct context *context_new(struct sandbox *sb, const struct context_spec *spec,
     list_init(&c->subscriptions);
     list_init(&c->waiters);
     list_init(&c->lagging);
-    projector_init(&c->live, c, &m->quota);
+    list_init(&c->starved);
+    c->quotas = quotas_ref(sb->quotas);
+    projector_init(&c->live, c, &c->quotas->live);
     c->live.message = context_on_message;
     c->live.emit = context_on_event;
     c->live.user = c;
@@ -147,6 +157,8 @@ void context_apply(struct context *c, const struct journal_record *rec)
     journal_unhold(c->journal);
     if (outer)
         c->applying = false;
+    if (outer && !c->runner && !c->replaying)
+        proto_decoder_drop(&c->live.decoder);
 }
 
 int context_record(struct context *c, enum journal_kind kind, const struct iovec *iov, int n,
@@ -199,6 +211,11 @@ static void on_packet(void *user, const uint8_t *packet, size_t len)
 {
     struct context *c = user;
     struct journal_record rec;
+    uint64_t start = uv_hrtime();
+    if (c->quotas->turn != c->manager->turn) {
+        c->quotas->turn = c->manager->turn;
+        c->quotas->spent_ns = 0;
+    }
     c->manager->stats.bytes_in += len;
     if (keep_packet(c, packet, len))
         journal_commit(c->journal, &rec);
@@ -206,8 +223,18 @@ static void on_packet(void *user, const uint8_t *packet, size_t len)
         journal_discard(c->journal, &rec);
     context_ref(c);
     context_apply(c, &rec);
+    context_admit(c);
+    quotas_settle(c->quotas);
     context_settle(c);
+    c->quotas->spent_ns += uv_hrtime() - start;
     context_unref(c);
+}
+
+/* A box that talks much, in however many contexts, leaves the loop to its neighbours. */
+static bool on_more(void *user)
+{
+    const struct context *c = user;
+    return c->quotas->turn != c->manager->turn || c->quotas->spent_ns < TURN_NS;
 }
 
 static void on_closed(void *user, int error)
@@ -223,7 +250,7 @@ static void on_closed(void *user, int error)
 }
 
 const struct runner_link_ops context_runner_ops = {
-    .reserve = on_reserve, .packet = on_packet, .closed = on_closed};
+    .reserve = on_reserve, .packet = on_packet, .more = on_more, .closed = on_closed};
 
 static bool has_text(const json_t *array, const char *text)
 {
@@ -275,8 +302,9 @@ static void take_hello(struct context *c, const struct proto_section *s)
 static void setup_failed(struct context *c, const struct proto_message *m)
 {
     json_t *answer =
-        m->nsections ? json_loadb((const char *)m->sections[0].data, m->sections[0].len, 0, NULL)
-                     : NULL;
+        m->nsections && m->sections[0].len <= SETUP_ANSWER_MAX
+            ? json_loadb((const char *)m->sections[0].data, m->sections[0].len, 0, NULL)
+            : NULL;
     const char *why = json_string_value(json_object_get(answer, "evalue"));
     context_death_set(c, "START_FAILED", "ContextDied", "{}",
                       "the interpreter could not be set up: %s", why ? why : "it gave no reason");

@@ -138,6 +138,10 @@ void context_close_runner(struct context *c, bool kill)
     struct sandbox *sb = c->sandbox;
     runner_link_free(c->runner);
     c->runner = NULL;
+    list_remove(&c->starved);
+    if (!c->applying) /* else an event still points into it: context_apply does it */
+        proto_decoder_drop(&c->live.decoder);
+    quotas_settle(c->quotas);
     if (sb->init)
         wire_link_forget(sb->init, c);
     boxes_forget(c->manager->config.boxes, c);
@@ -194,13 +198,28 @@ static bool expected(const struct death *d)
     return !strcmp(d->code, "RESTARTED") || !strcmp(d->code, "REMOVED");
 }
 
+/*
+ * The spare of the box had been killed, or was, before it took the first message: nothing of what
+ * was sent to it has run, so that a new interpreter gets it.
+ */
+static bool replace_warm(struct context *c)
+{
+    if (!c->warm || c->ready || c->restart_wanted || strcmp(c->death.code, "CONTEXT_DIED") != 0 ||
+        c->sandbox->state != SANDBOX_RUNNING)
+        return false;
+    context_close_runner(c, true);
+    c->exited = c->broken = c->silent = c->warm = c->death.pending = false;
+    context_start(c);
+    return true;
+}
+
 /* May be called when there is no interpreter (a start that failed). Needs c referenced by the
  * caller. */
 void context_died(struct context *c)
 {
     if (c->removed || (c->stat_pending && c->exited && !c->death.pending))
         return;
-    if (!find_cause(c))
+    if (!find_cause(c) || replace_warm(c))
         return;
     bool restart = c->restart_wanted;
     const char *code = c->death.code;

@@ -74,9 +74,13 @@ static void fall_asleep(struct sandbox *sb)
 {
     log_info(MOD, "sandbox sleeps", "sandbox=%s", sb->name);
     sb->dying = true;
+    sandbox_ref(sb);
     sandbox_lose_box(sb, "SLEPT", "the sandbox slept; what it wrote to disk is kept");
-    boxes_destroy(sb->manager->config.boxes, sb->box, true, NULL, NULL);
-    MANAGER_HOOK(sb->manager, sandbox_changed, sb);
+    if (!sb->removed) {
+        boxes_destroy(sb->manager->config.boxes, sb->box, true, NULL, NULL);
+        MANAGER_HOOK(sb->manager, sandbox_changed, sb);
+    }
+    sandbox_unref(sb);
 }
 
 /* What its init says of work; if something began meanwhile, it stays awake. */
@@ -129,18 +133,16 @@ void life_init(struct manager *m)
     uv_unref((uv_handle_t *)&m->life);
 }
 
-bool sandbox_ended_asleep(struct sandbox *sb)
+void sandbox_box_gone(struct sandbox *sb)
 {
     bool start = sb->start_after;
-    if (!sb->dying)
-        return false;
     sb->dying = sb->start_after = false;
     sb->box = 0;
     if (start) {
         sb->state = SANDBOX_STOPPED;
         sandbox_start(sb);
     }
-    return true;
+    sandbox_tell_gone(sb);
 }
 
 /* ---- limits ---- */

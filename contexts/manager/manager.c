@@ -7,8 +7,6 @@
 #include "sandbox/base/fd.h"
 #include "sandbox/base/log.h"
 
-enum { ASSEMBLY_MAX = 256 << 20 }; /* half-received messages of all contexts together */
-
 const double manager_run_bounds_ms[11] = {0.5, 1, 2, 5, 10, 50, 100, 500, 1000, 10000, 60000};
 
 uint64_t manager_now_us(void)
@@ -29,6 +27,12 @@ static void set_defaults(struct manager_config *c)
     c->grace_ms = c->grace_ms ? c->grace_ms : 5000;
 }
 
+static void on_turn(uv_prepare_t *p)
+{
+    struct manager *m = p->data;
+    m->turn++;
+}
+
 struct manager *manager_new(const struct manager_config *config)
 {
     struct manager *m = calloc(1, sizeof *m);
@@ -36,9 +40,8 @@ struct manager *manager_new(const struct manager_config *config)
         return NULL;
     m->config = *config;
     set_defaults(&m->config);
-    m->refs = 2;
+    m->refs = 3;
     list_init(&m->lagging);
-    m->quota.max = ASSEMBLY_MAX;
     m->sandboxes = map_new();
     m->contexts = map_new();
     const unsigned warm[POOL_KINDS] = {
@@ -53,6 +56,10 @@ struct manager *manager_new(const struct manager_config *config)
     }
     uv_idle_init(config->loop, &m->pump);
     m->pump.data = m;
+    uv_prepare_init(config->loop, &m->counter);
+    m->counter.data = m;
+    uv_prepare_start(&m->counter, on_turn);
+    uv_unref((uv_handle_t *)&m->counter);
     life_init(m);
     return m;
 }
@@ -82,6 +89,7 @@ void manager_free(struct manager *m)
         sandbox_remove(sb, NULL, NULL);
     pool_free(m->pool);
     uv_close((uv_handle_t *)&m->pump, on_manager_closed);
+    uv_close((uv_handle_t *)&m->counter, on_manager_closed);
     uv_close((uv_handle_t *)&m->life, on_manager_closed);
 }
 
@@ -109,11 +117,12 @@ void manager_box_gone(struct manager *m, const struct wire_gone *gone)
     if (!sb)
         return;
     manager_box_used(m, gone);
-    if (sandbox_ended_asleep(sb))
-        return;
-    log_warn(MOD, "box gone", "box=%llu status=%d", (unsigned long long)gone->h.box, gone->status);
-    m->stats.boxes_gone++;
-    sandbox_box_gone(sb);
+    sandbox_ref(sb);
+    if (!sb->dying) /* nobody has read the end of its link yet */
+        sandbox_box_ended(sb);
+    if (!sb->removed)
+        sandbox_box_gone(sb);
+    sandbox_unref(sb);
 }
 
 void manager_get_stats(struct manager *m, struct manager_stats *ret)

@@ -206,7 +206,8 @@ struct request *execution_next(struct context *c,
 /*
  * Reads the events of one request from its start, as far as they have come. _step: 1 = one more
  * record was looked at (it may have called event), 0 = nothing more now (after REPLY: for ever),
- * negative errno. -ENOMEM from _open.
+ * -EAGAIN = no room for the message that it is in, try again in a while, other negative errno.
+ * -ENOMEM from _open.
  */
 struct execution_reader;
 int execution_reader_open(struct request *r,
@@ -232,6 +233,11 @@ struct subscription_spec {
      * whatever its size.
      */
     void (*lost)(void *user, uint64_t bytes);
+    /*
+     * The file could not be read on (-EIO, -ENOMEM): no event comes any more. Cancel it, now or
+     * later. NULL: it stays silent.
+     */
+    void (*failed)(void *user, int error);
     void *user;
 };
 /* -ENOMEM. Events of the past come from the loop, not from inside. Keeps the context's journal
@@ -324,6 +330,9 @@ void sandbox_prepared(struct sandbox *sb); /* see box_attached */
  */
 int sandbox_when_running(struct sandbox *sb, void (*done)(void *user, const struct err *error),
                          void *user);
+/* Its box is on its way out: calls back when nothing is left of it. -ENOTCONN: it is not. */
+int sandbox_when_gone(struct sandbox *sb, void (*done)(void *user, const struct err *error),
+                      void *user);
 /* Destroys box and disk; the object is gone when this returns. done comes when B has answered. */
 void sandbox_remove(struct sandbox *sb, void (*done)(void *user, const struct err *error),
                     void *user);

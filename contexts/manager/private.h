@@ -98,6 +98,14 @@ struct projector_point { /* where a reader begins: see projector_seek */
     } tail[2];
 };
 
+/* What half-read messages of one sandbox may hold; shared by all its contexts and outlives it. */
+struct quotas {
+    unsigned refs;
+    struct proto_quota live, readers;
+    struct list contexts, subscriptions; /* who waits for room */
+    uint64_t turn, spent_ns;             /* time of the loop that its packets took this turn */
+};
+
 void projector_init(struct projector *p, struct context *c, struct proto_quota *quota);
 void projector_deinit(struct projector *p);
 /* 0, or -EPROTO / -ENOMEM of the decoder. */
@@ -142,6 +150,7 @@ struct subscription {
     struct projector_point point;
     struct journal_reader reader;
     struct projector projector;
+    struct list starved; /* quotas->subscriptions */
     bool reader_open;
 };
 
@@ -165,6 +174,7 @@ struct context {
     struct manager *manager;
     struct sandbox *sandbox; /* NULL once removed */
     unsigned refs;
+    unsigned round; /* of sandbox_each that it was visited in */
     char id[37];
     char *language, *cwd, *env;
     uint32_t timeout_ms;
@@ -180,6 +190,7 @@ struct context {
     bool truncating, dropping;  /* output of the running execution is over its bound */
     struct proto_section hello; /* malloc'ed */
     bool exited, stat_pending, kill_sent, restart_wanted, interrupt_pending;
+    bool warm; /* the interpreter is the box's spare and has not answered SETUP yet */
     uint32_t exit_status;
     bool broken; /* runner broke the protocol or the socket */
     bool silent; /* its socket closed and nobody has said why in time */
@@ -200,6 +211,8 @@ struct context {
     unsigned nqueue, nexecutions;
     struct list waiters;
     struct list lagging; /* manager->lagging */
+    struct list starved; /* quotas->contexts */
+    struct quotas *quotas;
 
     uv_timer_t timer, start_timer;
     int handles;
@@ -208,6 +221,9 @@ struct context {
 
 struct sandbox {
     struct manager *manager;
+    unsigned refs;  /* held over callbacks, which may remove it */
+    bool removed;   /* only refs keep it */
+    unsigned round; /* of sandbox_each */
     char *name, *image, *env, *labels;
     char disk[WIRE_DISK];
     struct wire_limits limits;
@@ -222,6 +238,8 @@ struct sandbox {
     struct pool_box spare;     /* spare.runner: the warm context that came with the box */
     struct creation *creation; /* BOX_CREATE under way */
     struct list contexts, waiters, holds;
+    struct list mourners; /* wait until nothing is left of its box */
+    struct quotas *quotas;
     unsigned ncontexts;
     uint64_t sleep_after_ms, quiet_since_ms, dozing_since_ms; /* dozing: init was asked, 0 = no */
     struct sandbox_used used_before;
@@ -234,13 +252,14 @@ struct manager {
     struct manager_config config;
     struct pool *pool;
     struct map *sandboxes, *contexts;
-    struct proto_quota quota;
     struct manager_stats stats;
     struct manager_hooks hooks[HOOKS_MAX];
     unsigned nhooks;
     char *hello; /* latest info JSON of a runner */
     uv_idle_t pump;
     uv_timer_t life;
+    uv_prepare_t counter;
+    uint64_t turn;       /* of the loop */
     struct list lagging; /* contexts with a subscriber to be fed from the journal */
     bool adopted;
 };
@@ -280,6 +299,8 @@ struct request *request_from_record(struct context *c, const struct journal_reco
 struct request *request_find(struct context *c, uint64_t number);
 void request_advance(struct context *c);
 void request_resend(struct context *c, struct request *r);
+/* A new interpreter gets what was sent to one that died before it took anything. */
+void request_send_again(struct context *c);
 void request_end(struct context *c, struct request *r, enum frame_status status,
                  const char *content);
 void request_finished(struct context *c, struct request *r, uint32_t status);
@@ -322,6 +343,7 @@ void context_trim(struct context *c);
 void publish(struct context *c, const struct context_event *ev);
 void publish_settle(struct context *c, uint64_t next);
 void publish_pump(struct manager *m);
+void publish_enlist(struct context *c); /* a subscriber of it can read on */
 /* Subscribers that hold more of the file than max bytes are sent ahead. */
 void publish_shed(struct context *c, uint64_t max);
 
@@ -330,11 +352,28 @@ void sandbox_touch(struct sandbox *sb);
 /* Everything in its box is lost, for this reason; the box itself is the caller's. */
 void sandbox_lose_box(struct sandbox *sb, const char *code, const char *text);
 
+/* quotas.c */
+struct quotas *quotas_new(void);
+struct quotas *quotas_ref(struct quotas *q);
+void quotas_unref(struct quotas *q);
+void quotas_settle(struct quotas *q); /* something was given back: whoever fits now goes on */
+void context_admit(struct context *c);
+bool subscription_admit(struct subscription *s); /* false: it is to be pumped later */
+
+/* spare.c */
+/* The warm context of a box from the pool becomes the sandbox's. */
+void spare_take(struct sandbox *sb, const struct pool_box *pb);
+void spare_discard(struct sandbox *sb);
+
 /* life.c */
 void life_init(struct manager *m);
 void sandbox_drop_holds(struct sandbox *sb);
-/* Its box is gone. true: that is how it fell asleep, and nothing else is to be done. */
-bool sandbox_ended_asleep(struct sandbox *sb);
+void sandbox_ref(struct sandbox *sb);
+void sandbox_unref(struct sandbox *sb);
+/* Nothing is left of its box. What waited for that goes on. */
 void sandbox_box_gone(struct sandbox *sb);
+void sandbox_tell_gone(struct sandbox *sb);
+/* Its box has ended by itself. */
+void sandbox_box_ended(struct sandbox *sb);
 void sandbox_attach_box(struct sandbox *sb, const struct pool_box *pb, bool adopted);
 struct sandbox *sandbox_by_box(struct manager *m, uint64_t box);

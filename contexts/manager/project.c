@@ -228,10 +228,12 @@ static int on_packet(struct projector *p, const struct journal_record *rec)
     struct proto_message m;
     bool open = proto_decoder_open(&p->decoder);
     int r = proto_decoder_feed(&p->decoder, rec->data, rec->len, &m);
-    if (r == 1)
+    if (r == 1) {
         on_message(p, &m);
-    else if (!open && proto_decoder_open(&p->decoder))
+        proto_decoder_taken(&p->decoder);
+    } else if (!open && proto_decoder_open(&p->decoder)) {
         p->message_start = rec->offset;
+    }
     return r < 0 ? r : 0;
 }
 

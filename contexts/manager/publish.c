@@ -6,7 +6,8 @@
 #include "contexts/manager/private.h"
 #include "sandbox/base/log.h"
 
-enum { PUMP_BYTES = 512 << 10 }; /* read for one slow subscriber before the others get their turn */
+/* Read for one slow subscriber before the others get their turn. */
+enum { PUMP_BYTES = 512 << 10, PUMP_NS = 300000 };
 
 static bool wants(const struct subscription *s, const struct context_event *ev)
 {
@@ -42,13 +43,21 @@ static void hand_over(struct subscription *s, const struct context_event *ev)
         s->full = true;
 }
 
+static void close_reader(struct subscription *s)
+{
+    if (!s->reader_open)
+        return;
+    s->reader_open = false;
+    list_remove(&s->starved);
+    journal_reader_deinit(&s->reader);
+    projector_deinit(&s->projector);
+    quotas_settle(s->context->quotas);
+}
+
 static void subscription_free(struct subscription *s)
 {
     struct context *c = s->context;
-    if (s->reader_open) {
-        journal_reader_deinit(&s->reader);
-        projector_deinit(&s->projector);
-    }
+    close_reader(s);
     list_remove(&s->item);
     if (s->spec.only) {
         s->spec.only->readers--;
@@ -85,7 +94,7 @@ static void open_reader(struct subscription *s)
 {
     struct context *c = s->context;
     journal_reader_init(&s->reader, c->journal, s->point.scan);
-    projector_init(&s->projector, c, &c->manager->quota);
+    projector_init(&s->projector, c, &c->quotas->readers);
     projector_seek(&s->projector, &s->point);
     s->projector.hint = s->spec.only;
     s->projector.emit = on_read_event;
@@ -126,9 +135,36 @@ static bool skipped(const struct subscription *s, const struct journal_record *r
 
 static void up_to_date(struct subscription *s)
 {
-    journal_reader_deinit(&s->reader);
-    projector_deinit(&s->projector);
-    s->reader_open = s->reading = s->full = false;
+    close_reader(s);
+    s->reading = s->full = false;
+}
+
+/* What lies between is lost to it, and it will be told how much that was. */
+static void skip_ahead(struct subscription *s)
+{
+    struct context *c = s->context;
+    struct projector_point at;
+    bool paused = s->paused;
+    s->lost += journal_end(c->journal) - s->reader.at;
+    up_to_date(s);
+    projector_point(&c->live, journal_end(c->journal), &at);
+    behind(s, &at);
+    s->paused = paused;
+    publish_enlist(c);
+}
+
+/* The rest cannot be had: who follows the context goes on from now, who reads one request is told.
+ */
+static void unreadable(struct subscription *s, int error)
+{
+    log_error(MOD, "journal unreadable", "context=%s error=%d", s->context->id, error);
+    if (!s->spec.only) {
+        skip_ahead(s);
+        return;
+    }
+    s->paused = true;
+    if (s->spec.failed && !s->cancelled)
+        s->spec.failed(s->spec.user, error);
 }
 
 /* Reads on until the subscriber is full, up to date, or has had its share. */
@@ -136,7 +172,7 @@ static void pump(struct subscription *s)
 {
     struct context *c = s->context;
     struct journal_record rec;
-    uint64_t stop = s->reader.at + PUMP_BYTES;
+    uint64_t stop = s->reader.at + PUMP_BYTES, start = uv_hrtime();
     s->busy = true;
     while (!s->cancelled && !s->full && s->reader.at < stop) {
         int r = journal_read(&s->reader, &rec);
@@ -144,12 +180,16 @@ static void pump(struct subscription *s)
             up_to_date(s);
             break;
         }
-        if (r < 0 || (!skipped(s, &rec) && projector_feed(&s->projector, &rec) == -ENOMEM)) {
-            log_error(MOD, "journal unreadable", "context=%s error=%d", c->id, r);
-            s->paused = true;
+        if (r == 1 && !skipped(s, &rec) && projector_feed(&s->projector, &rec) == -ENOMEM)
+            r = -ENOMEM;
+        if (r < 0) {
+            unreadable(s, r);
             break;
         }
+        if (!subscription_admit(s) || uv_hrtime() - start > PUMP_NS)
+            break;
     }
+    quotas_settle(c->quotas);
     s->busy = false;
     if (s->full) {
         s->full = false;
@@ -175,16 +215,16 @@ static bool pump_context(struct context *c)
     for (struct list *it = c->subscriptions.next, *next; it != &c->subscriptions; it = next) {
         struct subscription *s = LIST_ENTRY(it, struct subscription, item);
         s->busy = true;
-        if (s->lost && !s->cancelled)
+        if (s->lost && s->spec.lost && !s->cancelled)
             tell_lost(s);
-        if (s->reading && !s->paused && !s->cancelled)
+        if (s->reading && !s->paused && !s->cancelled && list_empty(&s->starved))
             pump(s);
         s->busy = false;
         next = s->item.next;
         if (s->cancelled)
             subscription_free(s);
         else
-            more |= s->reading && !s->paused;
+            more |= s->reading && !s->paused && list_empty(&s->starved);
     }
     return more;
 }
@@ -211,7 +251,7 @@ void publish_pump(struct manager *m)
         uv_idle_stop(&m->pump);
 }
 
-static void enlist(struct context *c)
+void publish_enlist(struct context *c)
 {
     if (list_empty(&c->lagging))
         list_append(&c->manager->lagging, &c->lagging);
@@ -228,6 +268,7 @@ int context_subscribe(struct context *c, const struct subscription_spec *spec,
     context_ref(c);
     s->spec = *spec;
     list_init(&s->item);
+    list_init(&s->starved);
     list_append(&c->subscriptions, &s->item);
     *ret = s;
     if (!spec->only)
@@ -239,7 +280,7 @@ int context_subscribe(struct context *c, const struct subscription_spec *spec,
     s->reading = true;
     s->point = spec->only->start;
     open_reader(s);
-    enlist(c);
+    publish_enlist(c);
     return 0;
 }
 
@@ -269,17 +310,9 @@ void publish_shed(struct context *c, uint64_t max)
 {
     LIST_FOREACH (it, &c->subscriptions) {
         struct subscription *s = LIST_ENTRY(it, struct subscription, item);
-        struct projector_point at;
-        if (!s->reading || s->cancelled || s->busy || !s->spec.lost ||
-            journal_end(c->journal) - s->reader.at <= max)
-            continue;
-        s->lost += journal_end(c->journal) - s->reader.at;
-        up_to_date(s);
-        projector_point(&c->live, journal_end(c->journal), &at);
-        bool paused = s->paused;
-        behind(s, &at);
-        s->paused = paused;
-        enlist(c);
+        if (s->reading && !s->cancelled && !s->busy && s->spec.lost &&
+            journal_end(c->journal) - s->reader.at > max)
+            skip_ahead(s);
     }
 }
 
@@ -292,7 +325,7 @@ void subscription_resume(struct subscription *s)
     if (!s->reading || !s->paused)
         return;
     s->paused = false;
-    enlist(s->context);
+    publish_enlist(s->context);
 }
 
 void subscription_cancel(struct subscription *s)
@@ -301,7 +334,7 @@ void subscription_cancel(struct subscription *s)
         return;
     s->cancelled = true;
     if (s->busy || s->context->applying)
-        enlist(s->context); /* freed from there */
+        publish_enlist(s->context); /* freed from there */
     else
         subscription_free(s);
 }

@@ -40,7 +40,7 @@ int execution_reader_open(struct request *r,
     bool ran = r->started_us != 0; /* an aborted one has only its END */
     rd->start = ran ? r->start.start : r->record;
     journal_reader_init(&rd->reader, c->journal, ran ? r->start.scan : r->record);
-    projector_init(&rd->projector, c, &c->manager->quota);
+    projector_init(&rd->projector, c, &c->quotas->readers);
     rd->projector.hint = r;
     rd->projector.emit = on_event;
     rd->projector.user = rd;
@@ -54,6 +54,8 @@ int execution_reader_step(struct execution_reader *rd)
     struct journal_record rec;
     if (rd->done)
         return 0;
+    if (!proto_decoder_admit(&rd->projector.decoder))
+        return -EAGAIN;
     int r = journal_read(&rd->reader, &rec);
     if (r <= 0)
         return r;
@@ -71,6 +73,7 @@ void execution_reader_close(struct execution_reader *rd)
     rd->request->readers--;
     journal_reader_deinit(&rd->reader);
     projector_deinit(&rd->projector);
+    quotas_settle(rd->request->context->quotas);
     request_unref(rd->request);
     free(rd);
 }

@@ -277,6 +277,13 @@ void request_resend(struct context *c, struct request *r)
         transmit(c, r, NULL, 0);
 }
 
+void request_send_again(struct context *c)
+{
+    for (struct lane *l = NULL; !c->broken && (l = lane_next(c, l));)
+        if (l->running)
+            transmit(c, l->running, NULL, 0);
+}
+
 static bool subshells_full(const struct context *c)
 {
     unsigned n = 0;

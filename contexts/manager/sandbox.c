@@ -39,7 +39,19 @@ static void sandbox_free(struct sandbox *sb)
     free(sb->image);
     free(sb->env);
     free(sb->labels);
+    quotas_unref(sb->quotas);
     free(sb);
+}
+
+void sandbox_ref(struct sandbox *sb)
+{
+    sb->refs++;
+}
+
+void sandbox_unref(struct sandbox *sb)
+{
+    if (--sb->refs == 0)
+        sandbox_free(sb);
 }
 
 int sandbox_define(struct manager *m, const struct sandbox_spec *spec, struct sandbox **ret)
@@ -54,6 +66,7 @@ int sandbox_define(struct manager *m, const struct sandbox_spec *spec, struct sa
     if (!sb)
         return -ENOMEM;
     sb->manager = m;
+    sb->refs = 1;
     sb->limits = spec->limits;
     sb->pool_kind = language_pool(spec->language);
     sb->next_context = 1;
@@ -62,8 +75,10 @@ int sandbox_define(struct manager *m, const struct sandbox_spec *spec, struct sa
     snprintf(sb->disk, sizeof sb->disk, "%s", spec->disk ? spec->disk : "");
     list_init(&sb->contexts);
     list_init(&sb->waiters);
+    list_init(&sb->mourners);
     list_init(&sb->holds);
-    int r = replace(&sb->name, spec->name);
+    sb->quotas = quotas_new();
+    int r = sb->quotas ? replace(&sb->name, spec->name) : -ENOMEM;
     r = r ? r : replace(&sb->image, spec->image ? spec->image : "");
     r = r ? r : replace(&sb->env, spec->env ? spec->env : "{}");
     r = r ? r : replace(&sb->labels, spec->labels ? spec->labels : "{}");
@@ -88,10 +103,30 @@ int sandbox_create(struct manager *m, const struct sandbox_spec *spec, struct sa
     return 0;
 }
 
-static void tell_waiters(struct sandbox *sb, const struct err *e)
+/*
+ * Each of its contexts once, while callbacks may remove this one, others, or the sandbox. The
+ * caller holds a reference of the sandbox.
+ */
+static void sandbox_each(struct sandbox *sb, void (*visit)(struct context *c, const void *arg),
+                         const void *arg)
 {
-    while (!list_empty(&sb->waiters)) {
-        struct waiter *w = LIST_ENTRY(sb->waiters.next, struct waiter, item);
+    unsigned round = ++sb->round;
+    for (struct list *it = sb->contexts.next; it != &sb->contexts;) {
+        struct context *c = LIST_ENTRY(it, struct context, item);
+        it = it->next;
+        if (c->round == round)
+            continue;
+        c->round = round;
+        visit(c, arg);
+        it = sb->contexts.next; /* nothing else is sure to be there still */
+    }
+}
+
+/* The caller holds a reference of the sandbox that the waiters are of. */
+static void tell_waiters(struct list *waiters, const struct err *e)
+{
+    while (!list_empty(waiters)) {
+        struct waiter *w = LIST_ENTRY(waiters->next, struct waiter, item);
         list_remove(&w->item);
         if (w->done)
             w->done(w->user, e);
@@ -105,13 +140,24 @@ static void on_init_message(void *user, const struct wire_message *msg)
     (void)msg;
 }
 
-/* B says so, too, and more reliably: WIRE_BOX_GONE does the work. */
+/*
+ * Its box is on its way out, though it takes a while until nothing of it is left and B says so:
+ * what is asked meanwhile waits for the next one. B is told, in case that only the link was closed.
+ */
 static void on_init_closed(void *user)
 {
-    (void)user;
+    struct sandbox *sb = user;
+    boxes_destroy(sb->manager->config.boxes, sb->box, true, NULL, NULL);
+    sandbox_box_ended(sb);
 }
 
 static const struct wire_link_ops init_ops = {.message = on_init_message, .closed = on_init_closed};
+
+static void visit_ready(struct context *c, const void *arg)
+{
+    (void)arg;
+    context_box_ready(c);
+}
 
 /* Requests may come. */
 static void get_ready(struct sandbox *sb)
@@ -120,10 +166,12 @@ static void get_ready(struct sandbox *sb)
     sb->state = SANDBOX_RUNNING;
     sb->error = none;
     sb->quiet_since_ms = uv_now(sb->manager->config.loop);
-    LIST_FOREACH_SAFE (it, &sb->contexts)
-        context_box_ready(LIST_ENTRY(it, struct context, item));
-    MANAGER_HOOK(sb->manager, sandbox_changed, sb);
-    tell_waiters(sb, &none);
+    sandbox_ref(sb);
+    sandbox_each(sb, visit_ready, NULL);
+    if (!sb->removed)
+        MANAGER_HOOK(sb->manager, sandbox_changed, sb);
+    tell_waiters(&sb->waiters, &none);
+    sandbox_unref(sb);
 }
 
 void sandbox_prepared(struct sandbox *sb)
@@ -176,15 +224,22 @@ void sandbox_attach_box(struct sandbox *sb, const struct pool_box *pb, bool adop
     get_ready(sb);
 }
 
+static void visit_failed(struct context *c, const void *error)
+{
+    context_box_failed(c, error);
+}
+
 static void start_failed(struct sandbox *sb, const struct err *e)
 {
+    struct err failed = *e;
     log_warn(MOD, "sandbox start failed", "sandbox=%s step=%s error=%s", sb->name,
              log_quote(e->step), log_quote(e->text));
     sb->state = SANDBOX_FAILED;
     sb->error = *e;
-    LIST_FOREACH_SAFE (it, &sb->contexts)
-        context_box_failed(LIST_ENTRY(it, struct context, item), e);
-    tell_waiters(sb, e);
+    sandbox_ref(sb);
+    sandbox_each(sb, visit_failed, &sb->error);
+    tell_waiters(&sb->waiters, &failed);
+    sandbox_unref(sb);
 }
 
 /* Outlives a sandbox that is removed while its box is being made. */
@@ -247,7 +302,7 @@ void sandbox_start(struct sandbox *sb)
     }
     if (fits_pool(sb) && pool_take(m->pool, sb->pool_kind, &pb)) {
         m->stats.pool_hits++;
-        sb->spare = pb;
+        spare_take(sb, &pb);
         sandbox_attach_box(sb, &pb, false);
         return;
     }
@@ -261,6 +316,32 @@ void sandbox_start(struct sandbox *sb)
     }
     *sb->creation = (struct creation){m->config.boxes, sb};
     boxes_create(m->config.boxes, sb->image, sb->disk, &sb->limits, on_created, sb->creation);
+}
+
+static int add_waiter(struct list *waiters, void (*done)(void *user, const struct err *error),
+                      void *user)
+{
+    struct waiter *w = calloc(1, sizeof *w);
+    if (!w)
+        return -ENOMEM;
+    w->done = done;
+    w->user = user;
+    list_append(waiters, &w->item);
+    return 0;
+}
+
+int sandbox_when_gone(struct sandbox *sb, void (*done)(void *user, const struct err *error),
+                      void *user)
+{
+    return sb->dying && sb->box ? add_waiter(&sb->mourners, done, user) : -ENOTCONN;
+}
+
+void sandbox_tell_gone(struct sandbox *sb)
+{
+    struct err none = {0};
+    sandbox_ref(sb);
+    tell_waiters(&sb->mourners, &none);
+    sandbox_unref(sb);
 }
 
 int sandbox_when_running(struct sandbox *sb, void (*done)(void *user, const struct err *error),
@@ -277,13 +358,7 @@ int sandbox_when_running(struct sandbox *sb, void (*done)(void *user, const stru
         done(user, &e);
         return 0;
     }
-    struct waiter *w = calloc(1, sizeof *w);
-    if (!w)
-        return -ENOMEM;
-    w->done = done;
-    w->user = user;
-    list_append(&sb->waiters, &w->item);
-    return 0;
+    return add_waiter(&sb->waiters, done, user);
 }
 
 void sandbox_forget(struct manager *m, void *user)
@@ -300,15 +375,24 @@ void sandbox_forget(struct manager *m, void *user)
     }
 }
 
-static void spare_discard(struct sandbox *sb)
+struct loss {
+    const char *code, *text;
+};
+
+static void visit_lost(struct context *c, const void *arg)
 {
-    runner_link_free(sb->spare.runner);
-    free(sb->spare.hello);
-    sb->spare = (struct pool_box){0};
+    const struct loss *why = arg;
+    if (!c->runner && !c->number)
+        return;
+    context_death_set(c, why->code, "ContextDied", "{}", "%s", why->text);
+    context_ref(c);
+    context_died(c);
+    context_unref(c);
 }
 
 void sandbox_lose_box(struct sandbox *sb, const char *code, const char *text)
 {
+    struct loss why = {code, text};
     struct wire_link *init = sb->init;
     spare_discard(sb);
     LIST_FOREACH (it, &sb->contexts)
@@ -318,28 +402,32 @@ void sandbox_lose_box(struct sandbox *sb, const char *code, const char *text)
     sb->dozing_since_ms = 0;
     sb->init = NULL;
     sb->state = SANDBOX_STOPPED;
+    sandbox_ref(sb);
     wire_link_abandon(init);
-    LIST_FOREACH_SAFE (it, &sb->contexts) {
-        struct context *c = LIST_ENTRY(it, struct context, item);
-        if (!c->runner && !c->number)
-            continue;
-        context_death_set(c, code, "ContextDied", "{}", "%s", text);
-        context_died(c);
-    }
+    sandbox_each(sb, visit_lost, &why);
+    sandbox_unref(sb);
 }
 
-void sandbox_box_gone(struct sandbox *sb)
+void sandbox_box_ended(struct sandbox *sb)
 {
     struct err gone = {0};
     bool starts = sb->preparing;
     sb->preparing = false;
-    sb->box = 0;
+    sb->dying = true;
+    log_warn(MOD, "box ended", "sandbox=%s box=%llu", sb->name, (unsigned long long)sb->box);
+    sb->manager->stats.boxes_gone++;
+    sandbox_ref(sb);
     sandbox_lose_box(sb, "BOX_GONE",
                      "the sandbox ended unexpectedly; what it wrote to disk is kept");
-    if (starts) {
+    if (sb->removed) {
+        /* by a callback */
+    } else if (starts) {
         err_set(&gone, -ECONNRESET, "start sandbox", "it ended while it was being prepared");
         start_failed(sb, &gone);
+    } else {
+        MANAGER_HOOK(sb->manager, sandbox_changed, sb);
     }
+    sandbox_unref(sb);
 }
 
 struct removal {
@@ -378,7 +466,8 @@ void sandbox_remove(struct sandbox *sb, void (*done)(void *user, const struct er
         wire_link_forget(init, sb);
     map_remove(m->sandboxes, sb->name);
     wire_link_abandon(init);
-    tell_waiters(sb, &gone);
+    tell_waiters(&sb->waiters, &gone);
+    tell_waiters(&sb->mourners, &gone);
     MANAGER_HOOK(m, sandbox_removed, sb->name);
     if (sb->disk[0])
         MANAGER_HOOK(m, disk_removed, sb->disk);
@@ -388,7 +477,8 @@ void sandbox_remove(struct sandbox *sb, void (*done)(void *user, const struct er
         boxes_disk_remove(m->config.boxes, sb->disk, rm ? on_removed : NULL, rm);
     else if (rm)
         on_removed(rm, &none, NULL);
-    sandbox_free(sb);
+    sb->removed = true;
+    sandbox_unref(sb);
 }
 
 void sandbox_set_labels(struct sandbox *sb, const char *labels)

@@ -67,7 +67,7 @@ static void begin(struct context *c, const json_t *env)
 {
     uint64_t number = c->number;
     struct iovec iov = {&number, sizeof number};
-    c->exited = c->broken = c->ready = c->kill_sent = c->death.pending = false;
+    c->exited = c->broken = c->ready = c->kill_sent = c->death.pending = c->warm = false;
     c->main.execution_count = 0;
     lanes_forget(c);
     c->manager->stats.contexts_started++;
@@ -103,6 +103,7 @@ static void use_spare(struct context *c, const json_t *env)
     context_take_abilities(c);
     runner_link_set_ops(c->runner, &context_runner_ops, c);
     begin(c, env);
+    c->warm = true;
     uv_timer_start(&c->start_timer, on_start_timeout, START_MAX_MS, 0);
     context_set_state(c, CONTEXT_IDLE, "");
     context_settle(c);
@@ -179,6 +180,7 @@ static void launch(struct context *c, bool packages_changed)
         context_died(c);
     } else {
         begin(c, env);
+        request_send_again(c);
         uv_timer_start(&c->start_timer, on_start_timeout, START_MAX_MS, 0);
         context_set_state(c, CONTEXT_IDLE, "");
         context_settle(c);

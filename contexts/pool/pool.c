@@ -314,6 +314,8 @@ bool pool_take(struct pool *p, enum pool_kind kind, struct pool_box *ret)
             continue;
         boxes_forget(p->boxes, e);
         wire_link_forget(e->b.init, e);
+        wire_link_set_ops(e->b.init, NULL, NULL);
+        runner_link_set_ops(e->b.runner, NULL, NULL);
         *ret = e->b;
         entry_free(e);
         schedule(p, QUIET_MS);

@@ -18,7 +18,7 @@ enum pool_kind { POOL_PYTHON, POOL_NODE, POOL_KINDS };
 struct pool_box {
     uint64_t box;
     struct wire_box_created created;
-    struct wire_link *init;     /* the taker owns it and sets its ops */
+    struct wire_link *init;     /* the taker owns it; without ops until it sets them */
     struct runner_link *runner; /* same; between two messages, nothing under way */
     uint32_t context;           /* its number in the box; greater ones are free */
     uint64_t next_request;      /* numbers from here on are unused */

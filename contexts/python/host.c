@@ -137,13 +137,27 @@ static void after_fork_parent(void)
     PyOS_AfterFork_Parent();
 }
 
-static void plain_signals(void)
+static void on_ignored_signal(int signo)
 {
+    (void)signo;
+}
+
+/*
+ * A peer that closes its socket is an error of the write (EPIPE), and no end of the interpreter, as
+ * in every CPython. Not SIG_IGN, which programs would inherit: a handler is forgotten at exec, so
+ * that what a cell starts, in whatever way, ends like a program in a shell.
+ */
+static void usual_signals(void)
+{
+    static const int ignored[] = {SIGPIPE, SIGXFSZ};
     sigset_t none;
-    struct sigaction dfl = {.sa_handler = SIG_DFL};
+    struct sigaction dfl = {.sa_handler = SIG_DFL},
+                     nothing = {.sa_handler = on_ignored_signal, .sa_flags = SA_RESTART};
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
     sigaction(SIGCHLD, &dfl, NULL);
+    for (size_t i = 0; i < sizeof ignored / sizeof *ignored; i++)
+        sigaction(ignored[i], &nothing, NULL);
 }
 
 static _Noreturn void run(const struct context_boot *boot)
@@ -162,7 +176,7 @@ static _Noreturn void run(const struct context_boot *boot)
 static int context_main(const struct context_boot *boot)
 {
     prctl(PR_SET_NAME, "cbx-python");
-    plain_signals();
+    usual_signals();
     if (!boot->fresh) {
         forking = 0;
         PyOS_AfterFork_Child();

@@ -1,5 +1,6 @@
 /* /v1/sandboxes/{name}/executions, and one Execution as JSON: read from the journal while it is
  * sent. */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -8,7 +9,7 @@
 #include "sandbox/base/map.h"
 
 #define COUNT(a) (sizeof(a) / sizeof *(a))
-enum { DISPLAY_IDS_MAX = 10000, FLUSH_AT = 64 << 10 };
+enum { DISPLAY_IDS_MAX = 10000, FLUSH_AT = 64 << 10, TURN_NS = 1000000, RETRY_MS = 20 };
 
 static const char *state_name(const struct request_info *i)
 {
@@ -96,7 +97,17 @@ struct render {
     struct map *last_update; /* display id -> ordinal of its last form */
     struct buf out;          /* what is ready to go */
     struct buf error, typed_error;
+    uv_idle_t next_turn; /* of the loop: goes on there */
+    uv_timer_t later;    /* when there may be room to read */
+    unsigned handles;
 };
+
+static void on_handle_closed(uv_handle_t *h)
+{
+    struct render *rd = h->data;
+    if (--rd->handles == 0)
+        free(rd);
+}
 
 static void render_free(struct render *rd)
 {
@@ -106,7 +117,8 @@ static void render_free(struct render *rd)
     buf_deinit(&rd->error);
     buf_deinit(&rd->typed_error);
     request_unref(rd->request);
-    free(rd);
+    uv_close((uv_handle_t *)&rd->next_turn, on_handle_closed);
+    uv_close((uv_handle_t *)&rd->later, on_handle_closed);
 }
 
 /* The display id of an event as a string with a NUL, quotes included; false: it has none. */
@@ -248,10 +260,14 @@ static void start_streaming(struct render *rd)
 static void finish(struct render *rd)
 {
     struct exchange *x = rd->x;
-    if (!rd->streaming) {
-        api_json(rd->gw, x, 200, &rd->out);
-    } else if (rd->failed || rd->out.err) {
+    bool failed = rd->failed || rd->out.err;
+    exchange_set_ops(x, NULL, NULL);
+    if (failed && rd->streaming) {
         exchange_abort(x);
+    } else if (failed) {
+        api_error(rd->gw, x, 500, "EXECUTION_UNREADABLE", "the execution could not be read back");
+    } else if (!rd->streaming) {
+        api_json(rd->gw, x, 200, &rd->out);
     } else {
         buf_put(exchange_chunk(x), rd->out.data, rd->out.len);
         exchange_end(x);
@@ -259,26 +275,55 @@ static void finish(struct render *rd)
     render_free(rd);
 }
 
-/* Until the response is complete or the socket full: then `drained` calls again. */
+static bool flush(struct render *rd)
+{
+    if (rd->out.len < FLUSH_AT)
+        return true;
+    if (!rd->streaming)
+        start_streaming(rd);
+    exchange_write(rd->x, rd->out.data, rd->out.len);
+    buf_reset(&rd->out);
+    return exchange_queued(rd->x) <= HTTP_QUEUE_HIGH;
+}
+
+static void on_next_turn(uv_idle_t *idle)
+{
+    go_on(idle->data);
+}
+
+static void on_later(uv_timer_t *t)
+{
+    go_on(t->data);
+}
+
+/* Until the response is complete, the socket full (then `drained` calls again), or its share of
+ * this turn of the loop used. */
 static void go_on(void *user)
 {
     struct render *rd = user;
+    uint64_t start = uv_hrtime();
     int r = 0;
-    while (rd->phase != PHASE_END && r >= 0 && !rd->out.err) {
+    uv_idle_stop(&rd->next_turn);
+    uv_timer_stop(&rd->later);
+    while (rd->phase != PHASE_END && !rd->out.err) {
         r = execution_reader_step(rd->reader);
         if (r == 0)
             r = next_phase(rd);
-        if (rd->out.len < FLUSH_AT)
-            continue;
-        if (!rd->streaming)
-            start_streaming(rd);
-        exchange_write(rd->x, rd->out.data, rd->out.len);
-        buf_reset(&rd->out);
-        if (exchange_queued(rd->x) > HTTP_QUEUE_HIGH)
+        if (r < 0)
+            break;
+        if (!flush(rd))
             return;
+        if (uv_hrtime() - start > TURN_NS && rd->phase != PHASE_END)
+            break;
     }
-    rd->failed = r < 0;
-    finish(rd);
+    if (rd->phase == PHASE_END || rd->out.err || (r < 0 && r != -EAGAIN)) {
+        rd->failed = r < 0;
+        finish(rd);
+    } else if (r < 0) {
+        uv_timer_start(&rd->later, on_later, RETRY_MS, 0);
+    } else {
+        uv_idle_start(&rd->next_turn, on_next_turn);
+    }
 }
 
 void api_render_execution(struct gateway *gw, struct exchange *x, struct request *r)
@@ -291,6 +336,10 @@ void api_render_execution(struct gateway *gw, struct exchange *x, struct request
     *rd = (struct render){.gw = gw, .x = x, .request = r};
     buf_init(&rd->out, 128 << 20);
     request_ref(r);
+    uv_idle_init(gw->loop, &rd->next_turn);
+    uv_timer_init(gw->loop, &rd->later);
+    rd->next_turn.data = rd->later.data = rd;
+    rd->handles = 2;
     if (open_pass(rd) < 0) {
         render_free(rd);
         api_error(gw, x, 503, "OUT_OF_MEMORY", "out of memory");

@@ -5,6 +5,7 @@
  */
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "kernel-gw/api/api.h"
 #include "sandbox/base/json.h"
@@ -190,6 +191,23 @@ static int on_event(void *user, const struct context_event *ev)
     return exchange_queued(s->x) > HTTP_QUEUE_HIGH;
 }
 
+/* The client is told, and that the answer is not whole is seen from its end, too. */
+static void on_failed(void *user, int error)
+{
+    struct stream *s = user;
+    struct exchange *x = s->x;
+    struct buf *b = exchange_chunk(x);
+    (void)error;
+    s->n = 0; /* no place in the execution to go on from */
+    put_begin(s, b, "error", (uint64_t)time(NULL) * 1000000);
+    buf_puts(b, ",\"code\":\"EXECUTION_UNREADABLE\",\"name\":\"ServerError\",\"message\":\"the "
+                "execution could not be read back\",\"traceback\":[],\"details\":{}}\n\n");
+    exchange_flush(x);
+    exchange_set_ops(x, NULL, NULL);
+    stream_free(s);
+    exchange_end(x);
+}
+
 static void on_heartbeat(uv_timer_t *t)
 {
     struct stream_set *set = t->data;
@@ -230,7 +248,7 @@ void api_stream_execution(struct gateway *gw, struct exchange *x, struct request
 {
     struct stream *s = calloc(1, sizeof *s);
     struct request_info i;
-    struct subscription_spec spec = {.event = on_event, .user = s};
+    struct subscription_spec spec = {.event = on_event, .failed = on_failed, .user = s};
     if (!s || !gw->streams) {
         free(s);
         api_error(gw, x, 503, "OUT_OF_MEMORY", "out of memory");

@@ -12,7 +12,8 @@ struct asking {
     struct gateway *gw;
     struct exchange *x; /* NULL: the client has gone */
     char name[64];
-    struct wire_box_stat stat; /* zeroes while it does not run */
+    struct wire_box_stat stat;  /* zeroes while it does not run */
+    struct sandbox_used before; /* at that moment */
     uint64_t disk_bytes;
     bool has_disk;
 };
@@ -23,8 +24,8 @@ static void answer(const struct asking *a, struct sandbox *sb, uint64_t egress_b
     const struct wire_box_stat *st = &a->stat;
     struct sandbox_info i;
     sandbox_get_info(sb, &i);
-    uint64_t cpu = i.used_before.cpu_ns + st->cpu_ns;
-    uint64_t memory = i.used_before.memory_mib_ms + st->memory_mib_ms;
+    uint64_t cpu = a->before.cpu_ns + st->cpu_ns;
+    uint64_t memory = a->before.memory_mib_ms + st->memory_mib_ms;
     buf_printf(&b, "{\"state\":\"%s\",\"activeCpuMs\":%.3f,\"memoryGiBSeconds\":%.6f",
                sandbox_state_name(i.state), (double)cpu / 1e6, (double)memory / 1024 / 1000);
     buf_printf(&b, ",\"memoryBytes\":%llu,\"processes\":%u,\"oomKills\":%llu",
@@ -83,6 +84,9 @@ static void on_measured(void *user, const struct err *e, const struct wire_messa
 
 static void ask_disk(struct asking *a, struct sandbox *sb)
 {
+    struct sandbox_info i;
+    sandbox_get_info(sb, &i);
+    a->before = i.used_before;
     if (sandbox_measure(sb, on_measured, a) < 0)
         ask_egress(a, sb);
 }
@@ -97,6 +101,16 @@ static void on_stat(void *user, const struct err *e, const struct wire_message *
     if (!e->code && st && m->len >= sizeof *st)
         a->stat = *st;
     ask_disk(a, sb);
+}
+
+/* What it used is in the sandbox's account now. */
+static void on_box_gone(void *user, const struct err *e)
+{
+    struct asking *a = user;
+    struct sandbox *sb = still_there(a);
+    (void)e;
+    if (sb)
+        ask_disk(a, sb);
 }
 
 static void on_gone(void *user)
@@ -122,7 +136,7 @@ static void usage(struct gateway *gw, struct exchange *x, const struct http_requ
     *a = (struct asking){.gw = gw, .x = x};
     memcpy(a->name, p->value[0], strlen(p->value[0]) + 1);
     exchange_set_ops(x, &asking_ops, a);
-    if (sandbox_stat(sb, on_stat, a) < 0)
+    if (sandbox_stat(sb, on_stat, a) < 0 && sandbox_when_gone(sb, on_box_gone, a) < 0)
         ask_disk(a, sb);
 }
 

@@ -14,7 +14,12 @@
 #include "kernel-gw/notebook/notebook.h"
 #include "sandbox/base/json.h"
 
-enum { OUTPUTS_MAX = 48 << 20, TIMEOUT_MAX_MS = 7 * 24 * 3600 * 1000, HEARTBEAT_MS = 15000 };
+enum {
+    OUTPUTS_MAX = 48 << 20,
+    VALUES_MAX = 250000 /* of one output */,
+    TIMEOUT_MAX_MS = 7 * 24 * 3600 * 1000,
+    HEARTBEAT_MS = 15000
+};
 
 static const struct api_field fields[] = {
     {.name = "notebook", .type = API_OBJECT, .required = true},
@@ -183,9 +188,36 @@ static void finish(struct notebook_run *n)
 
 /* ---- one cell ---- */
 
+/* How many values and names it has at most, without a tree: figures are long, and one string. */
+static bool is_small(const struct proto_section *s)
+{
+    size_t values = 0;
+    bool text = false;
+    if (s->len > OUTPUTS_MAX)
+        return false;
+    for (size_t i = 0; i < s->len; i++) {
+        uint8_t c = s->data[i];
+        if (c == '"')
+            text = !text;
+        else if (text)
+            i += c == '\\';
+        else
+            values += c == ',' || c == ':' || c == '[' || c == '{';
+    }
+    return values <= VALUES_MAX;
+}
+
 static json_t *tree(const struct proto_section *s)
 {
-    return json_loadb((const char *)s->data, s->len, JSON_ALLOW_NUL, NULL);
+    return is_small(s) ? json_loadb((const char *)s->data, s->len, JSON_ALLOW_NUL, NULL) : NULL;
+}
+
+static json_t *data_tree(const struct proto_section *s)
+{
+    if (is_small(s))
+        return tree(s);
+    return json_pack("{s:s}", "text/plain",
+                     "cellbox: left out: this output has too many values for a notebook");
 }
 
 static char *display_id(const struct context_event *ev)
@@ -239,11 +271,11 @@ static int on_event(void *user, const struct context_event *ev)
     case EVENT_DISPLAY:
     case EVENT_UPDATE_DISPLAY:
         id = display_id(ev);
-        (ev->type == EVENT_DISPLAY ? outputs_display : outputs_update)(o, tree(&ev->sections[0]),
-                                                                       tree(&ev->sections[1]), id);
+        (ev->type == EVENT_DISPLAY ? outputs_display : outputs_update)(
+            o, data_tree(&ev->sections[0]), tree(&ev->sections[1]), id);
         break;
     case EVENT_RESULT:
-        outputs_result(o, tree(&ev->sections[0]), tree(&ev->sections[1]), ev->execution_count);
+        outputs_result(o, data_tree(&ev->sections[0]), tree(&ev->sections[1]), ev->execution_count);
         break;
     case EVENT_CLEAR_OUTPUT:
         outputs_clear(o, ev->arg);
@@ -262,6 +294,17 @@ static int on_event(void *user, const struct context_event *ev)
     return 0;
 }
 
+static void on_unreadable(void *user, int error)
+{
+    struct notebook_run *n = user;
+    (void)error;
+    n->failed = true;
+    if (!n->error)
+        n->error = json_pack("{s:i, s:s, s:s}", "cell", (int)n->next - 1, "name", "ServerError",
+                             "message", "the output of the cell could not be read back");
+    uv_timer_start(&n->step, on_step, 0, 0);
+}
+
 static int submit(struct notebook_run *n, struct context *c, json_t *cell)
 {
     CLEANUP_BUF struct buf code = {0};
@@ -269,7 +312,7 @@ static int submit(struct notebook_run *n, struct context *c, json_t *cell)
         {(const uint8_t *)"{\"store_history\":true,\"allow_stdin\":false}", 42}};
     struct request_spec spec = {
         .kind = REQUEST_EXECUTE, .sections = sections, .nsections = 2, .timeout_ms = n->timeout_ms};
-    struct subscription_spec sub = {.event = on_event, .user = n};
+    struct subscription_spec sub = {.event = on_event, .failed = on_unreadable, .user = n};
     if (notebook_source(cell, &code) < 0)
         return -ENOMEM;
     sections[1] = (struct proto_section){code.data, code.len};

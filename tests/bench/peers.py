@@ -79,7 +79,7 @@ class Cellbox:
         """Connection file of a new context in that sandbox."""
         self.call("PUT", f"/v1/sandboxes/{name}", {})
         context = self.call("POST", f"/v1/sandboxes/{name}/contexts", {"language": language})
-        found = self.call("GET", f"/v1/sandboxes/{name}/contexts/{context['id']}/connection")
+        found = self.call("GET", f"/v1/sandboxes/{name}/contexts/{context['id']}/connection?encryption=none")
         assert isinstance(found, dict)
         return found
 

@@ -23,6 +23,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                     json_pick(m.sections[i].data, m.sections[i].len, "display_id", &v);
             }
         }
+        proto_decoder_taken(&d);
+        proto_decoder_admit(&d);
         data += n;
         size -= n;
     }

@@ -88,6 +88,12 @@ class Server:
             time.sleep(0.02)
         raise RuntimeError("the server is not ready")
 
+    def check(self) -> None:
+        """A process that a sanitizer ended is started again: only the log knows of it."""
+        for i, line in enumerate(self.log):
+            if "ERROR: AddressSanitizer" in line or "ERROR: LeakSanitizer" in line or ": runtime error: " in line:
+                raise AssertionError("".join(self.log[i : i + 60]))
+
     def stop(self) -> None:
         self.http.close()
         self.process.send_signal(signal.SIGTERM)
@@ -105,6 +111,7 @@ def server() -> Iterator[Server]:
     yield s
     s.stop()
     shutil.rmtree(state, ignore_errors=True)
+    s.check()
 
 
 @pytest.fixture
@@ -127,6 +134,8 @@ def own_server() -> Iterator[Any]:
             s.stop()
     for d in dirs:
         shutil.rmtree(d, ignore_errors=True)
+    for s in made:
+        s.check()
 
 
 @pytest.fixture

@@ -37,7 +37,12 @@ ATTACKS = {
     "message inside a message": "s.send(b'\\1\\0\\0\\0' + message(38)); s.send(b'\\1\\0\\0\\0' + message(38))",
     "deep json": "s.send(b'\\3\\0\\0\\0' + message(38, 0, 0, b'{\"a\":' * 10000 + b'1' + b'}' * 10000))",
     "closed socket": "s.shutdown(socket.SHUT_RDWR)",
+    "long greeting": "s.send(b'\\1\\0\\0\\0' + struct.pack('<HHIQI', 33, 1, 0, 0, 70000) + b'{' + b' ' * 60000)",
+    "second greeting": "s.send(b'\\3\\0\\0\\0' + message(33, 0, 0, b'{}'))",
+    "long question": "s.send(b'\\1\\0\\0\\0' + struct.pack('<HHIQI', 39, 1, 0, 0, 2 << 20) + b'{' + b' ' * 60000)",
     "endless message": "p = b'x' * 60000\ns.send(b'\\1\\0\\0\\0' + struct.pack('<HHIQI', 41, 1, 0, 1, 64 << 20))\n"
+    "while True: s.send(b'\\0\\0\\0\\0' + p)",
+    "endless white space": "p = b' ' * 60000\ns.send(b'\\1\\0\\0\\0' + struct.pack('<HHIQI', 41, 1, 0, 1, 60 << 20) + b'[')\n"
     "while True: s.send(b'\\0\\0\\0\\0' + p)",
 }
 

@@ -56,7 +56,8 @@ def answers(info: dict[str, Any], server_key: str | None) -> bool:
 
 
 def test_curve(server: Server, context: str) -> None:
-    info = server.call("GET", context + "/connection", params={"encryption": "curve"}).json()
+    info = server.call("GET", context + "/connection").json()
+    assert info == server.call("GET", context + "/connection", params={"encryption": "curve"}).json()
     assert len(info["curve_publickey"]) == len(info["curve_secretkey"]) == 40
     client = client_of(info)
     client.wait_for_ready(timeout=30)
@@ -70,7 +71,7 @@ def test_curve(server: Server, context: str) -> None:
 
 
 def test_sockets_that_leave_the_machine_are_encrypted(server: Server, context: str) -> None:
-    r = server.call("GET", context + "/connection", params={"ip": "0.0.0.0"})
+    r = server.call("GET", context + "/connection", params={"ip": "0.0.0.0", "encryption": "none"})
     assert r.status_code == 403
     assert r.json()["error"]["code"] == "ENCRYPTION_REQUIRED"
     r = server.call("GET", context + "/connection", params={"encryption": "rot13"})
@@ -79,7 +80,7 @@ def test_sockets_that_leave_the_machine_are_encrypted(server: Server, context: s
     client = client_of({**info, "ip": "127.0.0.1"})
     client.wait_for_ready(timeout=30)
     client.stop_channels()
-    assert server.call("GET", context + "/connection").status_code == 409
+    assert server.call("GET", context + "/connection", params={"encryption": "none"}).status_code == 409
 
 
 def start_kernel(server: Server, file: Path) -> subprocess.Popen[bytes]:
@@ -145,7 +146,7 @@ def test_registration_with_a_bad_answer_ends_the_kernel(server: Server, tmp_path
 
 def test_a_subscriber_is_welcomed(server: Server, context: str) -> None:
     """JEP 65: what has been welcomed misses nothing; the topic asked for comes back."""
-    info = server.call("GET", context + "/connection").json()
+    info = server.call("GET", context + "/connection", params={"encryption": "none"}).json()
     session = Session(key=info["key"].encode())
     for topic in ("", "kernel."):
         socket: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.SUB)
@@ -159,3 +160,82 @@ def test_a_subscriber_is_welcomed(server: Server, context: str) -> None:
             seen.append((message["msg_type"], message["content"]))
         assert seen[-1][1] == {"subscription": topic}
         socket.close()
+
+
+PORTS = {f"{name}_port": 47_000 + i for i, name in enumerate(["shell", "iopub", "stdin", "control", "hb"])}
+BROUGHT = {"transport": "tcp", "ip": "127.0.0.1", "signature_scheme": "hmac-sha256", "key": "k" * 32, **PORTS}
+REFUSED: dict[str, tuple[dict[str, Any], int]] = {
+    "no key": ({"key": ""}, 400),
+    "every address": ({"ip": "0.0.0.0"}, 403),
+    "wildcard": ({"ip": "*"}, 403),
+    "interface": ({"ip": "eth0"}, 403),
+    "every address of IPv6": ({"ip": "::"}, 403),
+    "hidden in a name": ({"ip": "127.0.0.1.example.org"}, 403),
+    "another folder": ({"transport": "ipc", "ip": "/tmp/kernel"}, 400),
+    "out of our folder": ({"transport": "ipc", "ip": "STATE/gateway/ipc/../kernel"}, 400),
+    "launcher elsewhere": ({"registration_ip": "192.0.2.1", "registration_port": 9}, 400),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_connections_that_are_not_served(server: Server, name: str) -> None:
+    change, status = REFUSED[name]
+    if "ip" in change:
+        change = {**change, "ip": change["ip"].replace("STATE", str(server.state))}
+    r = server.call("POST", "/v1/kernels", json={"connection": {**BROUGHT, **change}})
+    assert r.status_code == status, r.text
+    assert r.json()["error"]["code"] == ("ENCRYPTION_REQUIRED" if status == 403 else "INVALID_CONNECTION")
+
+
+def test_ipc_in_our_folder(server: Server) -> None:
+    """Right below the folder that nobody else enters."""
+    folder = server.state / "gateway" / "ipc"
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    brought = {**BROUGHT, "transport": "ipc", "ip": str(folder / "k"), **{name: i + 1 for i, name in enumerate(PORTS)}}
+    r = server.call("POST", "/v1/kernels", json={"connection": brought})
+    assert r.status_code == 201, r.text
+    client = client_of(brought)
+    client.wait_for_ready(timeout=30)
+    assert value_of(client, "6 * 7") == "42"
+    client.stop_channels()
+    assert server.call("DELETE", f"/v1/kernels/{r.json()['id']}").status_code == 204
+
+
+def test_a_message_is_good_once(server: Server, context: str) -> None:
+    info = server.call("GET", context + "/connection", params={"encryption": "none"}).json()
+    socket: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.DEALER)
+    socket.linger = 0
+    socket.connect(f"tcp://127.0.0.1:{info['shell_port']}")
+    session = Session(key=info["key"].encode())
+    message = session.serialize(session.msg("kernel_info_request", {}))
+    socket.send_multipart(message)
+    assert socket.poll(10_000)
+    socket.recv_multipart()
+    socket.send_multipart(message)
+    assert not socket.poll(1_000)
+    session.send(socket, "kernel_info_request", {})
+    assert socket.poll(10_000)
+    socket.close()
+
+
+def test_nobody_takes_the_identity_of_another(server: Server, context: str) -> None:
+    info = server.call("GET", context + "/connection", params={"encryption": "none"}).json()
+    session = Session(key=info["key"].encode())
+
+    def peer() -> zmq.Socket[bytes]:
+        socket: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.DEALER)
+        socket.linger = 0
+        socket.identity = b"mine"
+        socket.connect(f"tcp://127.0.0.1:{info['shell_port']}")
+        return socket
+
+    owner = peer()
+    session.send(owner, "kernel_info_request", {})
+    assert owner.poll(10_000)
+    owner.recv_multipart()
+    thief = peer()
+    thief.send_multipart([b"<IDS|MSG>", b"0" * 64, b"{}", b"{}", b"{}", b"{}"])
+    session.send(owner, "kernel_info_request", {})
+    assert owner.poll(10_000) and not thief.poll(300)
+    owner.close()
+    thief.close()

@@ -15,6 +15,8 @@ from conftest import BUILD, ROOT
 from fake_server import FakeServer
 from test_sdk_faults import kill_gateway
 
+pytestmark = pytest.mark.release
+
 SECONDS = 60
 LIBRARY = ROOT / "clients" / "c"
 EXAMPLES = ROOT / "docs" / "examples" / "c"

@@ -14,6 +14,8 @@ import pytest
 from playwright.sync_api import sync_playwright
 from test_sdk_js import installed_package as installed_package
 
+pytestmark = pytest.mark.release
+
 PROGRAM = """
 async ([url, token, name]) => {
   const { getSandbox, SandboxAddon, FileNotFoundError } = await import("/dist/index.js");

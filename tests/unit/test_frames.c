@@ -162,24 +162,87 @@ static void test_malformed(void **state)
     refused(p, n);
 }
 
+/* The beginning of a long message of a type. */
+static size_t begin(uint8_t *p, uint16_t type, uint32_t announced)
+{
+    memset(p, 0, 80);
+    p[0] = PACKET_FIRST;
+    put_le(p + 4, type, 2);
+    put_le(p + 6, 1, 2);
+    put_le(p + 20, announced, 4);
+    memcpy(p + 24, "{\"a\":\"", 6);
+    memset(p + 30, 'x', 50);
+    return 80;
+}
+
 static void test_announced_but_never_sent(void **state)
 {
-    struct proto_quota quota = {.max = 100};
+    struct proto_quota quota = {.max = 100 << 20};
+    struct proto_decoder first, second;
+    struct proto_message m;
+    uint8_t p[200];
+    (void)state;
+    size_t n = begin(p, FRAME_DONE, 60 << 20);
+    proto_decoder_init(&first, &quota);
+    proto_decoder_init(&second, &quota);
+    assert_int_equal(proto_decoder_feed(&first, p, n, &m), 0);
+    assert_int_equal(quota.used, 0);
+    assert_true(proto_decoder_admit(&first));
+    assert_int_equal(quota.used, (60 << 20) + 20);
+    assert_true(proto_decoder_admit(&first)); /* once */
+    assert_int_equal(quota.used, (60 << 20) + 20);
+    assert_true(first.partial.cap < 4096); /* the announced length is not allocated */
+    assert_int_equal(proto_decoder_feed(&second, p, n, &m), 0);
+    assert_false(proto_decoder_admit(&second));
+    proto_decoder_drop(&first); /* its peer died */
+    assert_true(proto_decoder_admit(&second));
+    proto_decoder_deinit(&first);
+    proto_decoder_deinit(&second);
+    assert_int_equal(quota.used, 0);
+}
+
+/* What the gateway reads itself is short: refused with its first packet. */
+static void test_caps(void **state)
+{
+    uint8_t p[200];
+    char *data = malloc(PROTO_HELLO_MAX);
     struct proto_decoder d;
     struct proto_message m;
-    uint8_t p[200] = {PACKET_FIRST};
     (void)state;
-    put_le(p + 4, FRAME_DONE, 2);
-    put_le(p + 6, 1, 2);
-    put_le(p + 20, 60 << 20, 4);
-    proto_decoder_init(&d, &quota);
-    assert_int_equal(proto_decoder_feed(&d, p, 80, &m), 0);
-    assert_int_equal(quota.used, 76);
-    assert_true(d.partial.cap < 4096); /* the announced length is not allocated */
-    p[0] = 0;
-    assert_int_equal(proto_decoder_feed(&d, p, 80, &m), -ENOMEM);
+    refused(p, begin(p, FRAME_HELLO, PROTO_HELLO_MAX));
+    refused(p, begin(p, FRAME_STDIN, PROTO_STDIN_MAX));
+    refused(p, begin(p, FRAME_DONE, PROTO_MESSAGE_MAX));
+    memset(data, ' ', PROTO_HELLO_MAX);
+    data[0] = '{';
+    data[PROTO_HELLO_MAX - 101] = '}';
+    struct proto_section s = {(const uint8_t *)data, PROTO_HELLO_MAX - 100};
+    proto_decoder_init(&d, NULL);
+    assert_int_equal(pass(&d, FRAME_HELLO, 0, 0, &s, 1, &m), 1);
+    assert_int_equal(pass(&d, FRAME_HELLO, 0, 0, &s, 1, &m), -EPROTO); /* once */
     proto_decoder_deinit(&d);
-    assert_int_equal(quota.used, 0);
+    free(data);
+}
+
+/* A long message is refused where it breaks, not at its end. */
+static void test_checked_as_it_comes(void **state)
+{
+    struct proto_decoder d;
+    struct proto_message m;
+    uint8_t p[200];
+    (void)state;
+    size_t n = begin(p, FRAME_DONE, 10000);
+    proto_decoder_init(&d, NULL);
+    assert_int_equal(proto_decoder_feed(&d, p, n, &m), 0);
+    p[0] = 0;
+    memcpy(p + 4, "\"]", 2);
+    assert_int_equal(proto_decoder_feed(&d, p, 6, &m), -EPROTO);
+    proto_decoder_deinit(&d);
+    begin(p, FRAME_DONE, 10000);
+    p[24] = '[';
+    memset(p + 25, ' ', 55);
+    proto_decoder_init(&d, NULL);
+    assert_int_equal(proto_decoder_feed(&d, p, n, &m), -EPROTO);
+    proto_decoder_deinit(&d);
 }
 
 static void test_pick(void **state)
@@ -229,6 +292,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_round_trip), cmocka_unit_test(test_interleaved),
         cmocka_unit_test(test_malformed),  cmocka_unit_test(test_announced_but_never_sent),
+        cmocka_unit_test(test_caps),       cmocka_unit_test(test_checked_as_it_comes),
         cmocka_unit_test(test_pick),       cmocka_unit_test(test_out_of_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

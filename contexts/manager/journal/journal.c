@@ -98,9 +98,13 @@ static int find_end(struct journal *j)
     uint64_t at = 0, size = (uint64_t)st.st_size;
     struct record_head first;
     /* The floor after holes were punched is kept in the first record, which is never released. */
-    if (pread(j->fd, &first, sizeof first, 0) == sizeof first && first.kind == 0 && first.len == 8)
+    if (pread(j->fd, &first, sizeof first, 0) == sizeof first && first.kind == 0 &&
+        first.len == 8) {
         if (pread(j->fd, &j->floor, 8, sizeof first) != 8)
             return -EIO;
+        if (j->floor % 8 || j->floor < record_size(first.len) || j->floor > size)
+            return -EIO; /* no record can lie there */
+    }
     at = j->floor;
     while (at + sizeof(struct record_head) < size) {
         struct record_head h;

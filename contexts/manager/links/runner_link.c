@@ -20,7 +20,7 @@ struct outgoing {
 struct runner_link {
     uv_poll_t poll;
     int fd;
-    bool freed;
+    bool freed, dead, paused;
     struct list queue;
     size_t queued; /* bytes */
     const struct runner_link_ops *ops;
@@ -28,6 +28,23 @@ struct runner_link {
 };
 
 static void on_poll(uv_poll_t *poll, int status, int events);
+
+/* A link without an owner is not read: what it holds is for the next one. */
+static bool reads(const struct runner_link *l)
+{
+    return l->ops && !l->paused && !l->freed && !l->dead;
+}
+
+static void listen_again(struct runner_link *l)
+{
+    int events = (reads(l) ? UV_READABLE : 0) | (list_empty(&l->queue) ? 0 : UV_WRITABLE);
+    if (l->freed || l->dead)
+        return;
+    if (events)
+        uv_poll_start(&l->poll, events, on_poll);
+    else
+        uv_poll_stop(&l->poll);
+}
 
 struct runner_link *runner_link_new(uv_loop_t *loop, int take_fd, const struct runner_link_ops *ops,
                                     void *user)
@@ -45,7 +62,7 @@ struct runner_link *runner_link_new(uv_loop_t *loop, int take_fd, const struct r
     }
     l->fd = STEAL_FD(fd);
     l->poll.data = l;
-    uv_poll_start(&l->poll, UV_READABLE, on_poll);
+    listen_again(l);
     return l;
 }
 
@@ -78,6 +95,15 @@ void runner_link_set_ops(struct runner_link *l, const struct runner_link_ops *op
 {
     l->ops = ops;
     l->user = user;
+    listen_again(l);
+}
+
+void runner_link_pause(struct runner_link *l, bool on)
+{
+    if (l->paused == on)
+        return;
+    l->paused = on;
+    listen_again(l);
 }
 
 int runner_link_fd(const struct runner_link *l)
@@ -88,6 +114,7 @@ int runner_link_fd(const struct runner_link *l)
 static void broken(struct runner_link *l, int error)
 {
     uv_poll_stop(&l->poll);
+    l->dead = true;
     l->ops->closed(l->user, error);
 }
 
@@ -110,7 +137,7 @@ static ssize_t receive_some(const struct runner_link *l, void *room, size_t len,
  */
 static void receive(struct runner_link *l)
 {
-    for (int i = 0; i < PACKETS_PER_WAKEUP && !l->freed; i++) {
+    for (int i = 0; i < PACKETS_PER_WAKEUP && reads(l); i++) {
         ssize_t n = receive_some(l, NULL, 0, MSG_PEEK | MSG_TRUNC);
         if (n < 0 && (errno == EAGAIN || errno == EINTR))
             return;
@@ -129,6 +156,8 @@ static void receive(struct runner_link *l)
             return;
         }
         l->ops->packet(l->user, room, (size_t)n);
+        if (reads(l) && l->ops->more && !l->ops->more(l->user))
+            return;
     }
 }
 
@@ -152,11 +181,13 @@ static int push(struct runner_link *l, struct proto_encoder *e)
 static void on_poll(uv_poll_t *poll, int status, int events)
 {
     struct runner_link *l = poll->data;
-    if (status < 0) /* libuv stopped it for the error; receive says whether that was the end */
-        uv_poll_start(&l->poll, UV_READABLE, on_poll);
-    if (status < 0 || (events & UV_READABLE))
+    if (status < 0) { /* libuv stopped it for the error; receive says whether that was the end */
+        listen_again(l);
+        events = UV_READABLE | UV_WRITABLE;
+    }
+    if (events & UV_READABLE)
         receive(l);
-    if (!(events & UV_WRITABLE) || l->freed)
+    if (!(events & UV_WRITABLE) || l->freed || l->dead)
         return;
     while (!list_empty(&l->queue)) {
         struct outgoing *o = LIST_ENTRY(l->queue.next, struct outgoing, item);
@@ -164,7 +195,7 @@ static void on_poll(uv_poll_t *poll, int status, int events)
             return;
         outgoing_free(l, o);
     }
-    uv_poll_start(&l->poll, UV_READABLE, on_poll);
+    listen_again(l);
 }
 
 int runner_link_send(struct runner_link *l, uint16_t type, uint32_t arg, uint64_t req,
@@ -186,6 +217,6 @@ int runner_link_send(struct runner_link *l, uint16_t type, uint32_t arg, uint64_
     o->encoder = e;
     l->queued += e.message.len;
     list_append(&l->queue, &o->item);
-    uv_poll_start(&l->poll, UV_READABLE | UV_WRITABLE, on_poll);
+    listen_again(l);
     return 0;
 }

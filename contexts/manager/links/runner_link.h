@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <uv.h>
@@ -19,6 +20,8 @@ struct runner_link_ops {
     uint8_t *(*reserve)(void *user, size_t len);
     /* The packet was received into that room. */
     void (*packet)(void *user, const uint8_t *packet, size_t len);
+    /* Whether to go on in this turn of the loop. NULL: yes. */
+    bool (*more)(void *user);
     void (*closed)(
         void *user,
         int error); /* 0 = end of file, else a negative errno; free the link in or after it */
@@ -28,7 +31,10 @@ struct runner_link_ops {
 struct runner_link *runner_link_new(uv_loop_t *loop, int take_fd, const struct runner_link_ops *ops,
                                     void *user);
 void runner_link_free(struct runner_link *l); /* no callback any more; NULL is fine */
+/* ops NULL: nobody's; what comes waits in the socket until somebody sets ops. */
 void runner_link_set_ops(struct runner_link *l, const struct runner_link_ops *ops, void *user);
+/* Paused: nothing is read, so that the runner's writes wait; sending goes on. */
+void runner_link_pause(struct runner_link *l, bool on);
 int runner_link_fd(const struct runner_link *l);
 /*
  * Sends or queues one message. -EMSGSIZE, -ENOMEM, -ENOBUFS (64 MiB are queued); a broken socket

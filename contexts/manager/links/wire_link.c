@@ -11,7 +11,7 @@
 #include "sandbox/base/id.h"
 #include "sandbox/base/list.h"
 
-enum { QUEUE_MAX = 4096, READS_PER_WAKEUP = 64 };
+enum { QUEUE_MAX = 4096, READS_PER_WAKEUP = 64, TURN_NS = 300000 };
 
 struct call {
     struct list item;
@@ -119,16 +119,15 @@ static void die(struct wire_link *l)
             c->reply(c->user, &gone, NULL);
         free(c);
     }
-    if (!l->freed && l->ops->closed)
+    if (!l->freed && l->ops && l->ops->closed)
         l->ops->closed(l->user);
 }
 
 void wire_link_abandon(struct wire_link *l)
 {
-    static const struct wire_link_ops nobody;
     if (!l || l->freed)
         return;
-    l->ops = &nobody;
+    l->ops = NULL;
     die(l);
     wire_link_free(l);
 }
@@ -173,14 +172,17 @@ static void dispatch(struct wire_link *l, const struct wire_message *m)
             return;
         }
     }
-    if (m->head->type != WIRE_REPLY && l->ops->message)
+    if (m->head->type != WIRE_REPLY && l->ops && l->ops->message)
         l->ops->message(l->user, m);
 }
 
 /* Whether there may be more. */
 static bool receive(struct wire_link *l)
 {
+    uint64_t start = uv_hrtime();
     for (int i = 0; i < READS_PER_WAKEUP && !l->freed; i++) {
+        if (i && uv_hrtime() - start > TURN_NS) /* the others wait */
+            return true;
         int fds[FD_MSG_MAX_FDS];
         size_t nfds = FD_MSG_MAX_FDS;
         ssize_t n = fd_recv(l->fd, l->buffer, sizeof l->buffer, fds, &nfds);

@@ -40,6 +40,7 @@ void wire_link_free(struct wire_link *l); /* no callback is called any more; NUL
 /* The peer is known to have gone: pending calls are answered as if its end had been read, then it
  * is freed. */
 void wire_link_abandon(struct wire_link *l);
+/* ops NULL: nobody's; replies come, anything else is dropped. */
 void wire_link_set_ops(struct wire_link *l, const struct wire_link_ops *ops, void *user);
 
 /*

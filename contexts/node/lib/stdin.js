@@ -4,6 +4,7 @@
 const { Readable } = require('node:stream');
 const protocol = require('./protocol');
 
+const PROMPT_MAX = 60_000; // code units, of up to six bytes each as JSON; the protocol carries a question of 1 MiB
 const REFUSED = 'input was asked for, but this frontend does not support input requests';
 
 class StdinNotImplementedError extends Error {
@@ -41,7 +42,7 @@ class Stdin {
     const cell = this.runner.current;
     if (!cell?.allowStdin || this.waiting) throw new StdinNotImplementedError();
     this.waiting = { req: cell.req, answer };
-    protocol.send(protocol.STDIN, 0, cell.req, [JSON.stringify({ prompt: String(prompt), password })]);
+    protocol.send(protocol.STDIN, 0, cell.req, [JSON.stringify({ prompt: String(prompt).slice(-PROMPT_MAX), password })]);
   }
 
   /** One line, blocking; other frames are put aside or answered meanwhile. */

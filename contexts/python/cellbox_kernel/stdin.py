@@ -12,6 +12,7 @@ from IPython.core.error import StdinNotImplementedError
 
 from . import protocol
 
+PROMPT_MAX = 60_000  # characters, of up to twelve bytes each as JSON; the protocol carries a question of 1 MiB
 REFUSED = "raw_input was called, but this frontend does not support input requests."
 
 
@@ -40,7 +41,7 @@ class Stdin:
         self._asking.add(req)
         try:
             ready = _cellbox.open_box(_cellbox.INPUT, req)
-            protocol.send_json(protocol.STDIN, req, {"prompt": prompt, "password": password})
+            protocol.send_json(protocol.STDIN, req, {"prompt": prompt[-PROMPT_MAX:], "password": password})
             refused, value = self._answer(req, ready)
         finally:
             _cellbox.close_box(_cellbox.INPUT, req)

@@ -23,6 +23,7 @@ static void on_handle_closed(uv_handle_t *h)
     if (--k->handles)
         return;
     jupyter_key_free(k->key);
+    replay_deinit(&k->replay);
     free(k);
 }
 
@@ -99,6 +100,10 @@ static void on_message(void *user, enum channel ch, const struct slice *frames, 
         else
             k->config.counters->bad_frames++;
         log_info("jupyter", "message_dropped", "reason=%s frames=%zu", reasons[r], n);
+    } else if (!replay_is_new(&k->replay, &frames[m.nidents + 1])) {
+        k->config.counters->messages++;
+        k->config.counters->bad_signature++;
+        log_info("jupyter", "message_dropped", "reason=replayed frames=%zu", n);
     } else if (jupyter_put_route(&route, m.idents, m.nidents) == 0) {
         port_message(&k->port, ch, &m, (struct slice){route.data, route.len});
     }

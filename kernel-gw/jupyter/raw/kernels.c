@@ -1,11 +1,13 @@
 #include "kernel-gw/jupyter/raw/kernels.h"
 
+#include <arpa/inet.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "kernel-gw/api/api.h"
@@ -52,8 +54,8 @@ int kernels_read_connection(const json_t *connection, struct zmq_address *ret, c
     if (!ip || strlen(ip) >= sizeof a.ip)
         return err_set(err, -EINVAL, "read connection", "ip is missing or too long");
     snprintf(a.ip, sizeof a.ip, "%s", ip);
-    if (!secret || strlen(secret) >= cap)
-        return err_set(err, -EINVAL, "read connection", "key is missing or too long");
+    if (!secret || !*secret || strlen(secret) >= cap) /* whoever reaches the socket runs code */
+        return err_set(err, -EINVAL, "read connection", "key is missing, empty or too long");
     snprintf(key, cap, "%s", secret);
     if (read_curve(connection, &a) < 0)
         return err_set(err, -EINVAL, "read connection",
@@ -70,6 +72,55 @@ int kernels_read_connection(const json_t *connection, struct zmq_address *ret, c
     }
     *ret = a;
     return 0;
+}
+
+bool kernels_is_loopback(const char *ip)
+{
+    struct in_addr v4;
+    struct in6_addr v6;
+    if (!strcmp(ip, "localhost"))
+        return true;
+    if (inet_pton(AF_INET, ip, &v4) == 1)
+        return ntohl(v4.s_addr) >> 24 == 127;
+    return inet_pton(AF_INET6, ip, &v6) == 1 && IN6_IS_ADDR_LOOPBACK(&v6);
+}
+
+static void ipc_folder(const struct door *d, char *out, size_t cap)
+{
+    snprintf(out, cap, "%s/ipc/", d->gw->state_dir);
+}
+
+/* The client knows our folder by the name that it has outside: only what it is called there counts.
+ */
+static int place_ipc(const struct door *d, struct zmq_address *a, struct err *err)
+{
+    static const char known[] = "/gateway/ipc/";
+    char folder[256], path[sizeof a->ip];
+    const char *slash = strrchr(a->ip, '/');
+    size_t dir = slash ? (size_t)(slash + 1 - a->ip) : 0, tail = sizeof known - 1;
+    ipc_folder(d, folder, sizeof folder);
+    if (dir < tail || strncmp(slash + 1 - tail, known, tail) != 0 || !slash[1] ||
+        snprintf(path, sizeof path, "%s%s", folder, slash + 1) >= (int)sizeof path)
+        return err_set(err, -EINVAL, "read connection",
+                       "the path of an ipc connection must be STATE/gateway/ipc/NAME");
+    memcpy(a->ip, path, sizeof path);
+    return 0;
+}
+
+int kernels_check_connection(const struct door *d, const json_t *connection, struct zmq_address *a,
+                             struct err *err)
+{
+    const char *launcher = json_string_value(json_object_get(connection, "registration_ip"));
+    if (launcher && !kernels_is_loopback(launcher))
+        return err_set(err, -EINVAL, "read connection",
+                       "registration_ip must be an address of this machine's loopback");
+    if (!strcmp(a->transport, "tcp"))
+        return *a->curve_secret || kernels_is_loopback(a->ip)
+                   ? 0
+                   : err_set(err, -EPERM, "read connection",
+                             "sockets that other machines reach need curve_publickey and "
+                             "curve_secretkey");
+    return place_ipc(d, a, err);
 }
 
 /* ---- records ---- */
@@ -383,7 +434,11 @@ void kernels_settle(struct door *d)
 
 int kernels_init(struct door *d)
 {
+    char folder[256];
     list_init(&d->served);
+    ipc_folder(d, folder, sizeof folder);
+    if (mkdir(folder, 0700) < 0 && errno != EEXIST)
+        log_warn("jupyter", "no_ipc_folder", "path=%s error=%s", folder, strerror(errno));
     int r = zmq_node_new(d->gw->loop, &d->node);
     if (r < 0)
         return r;

@@ -30,6 +30,13 @@ struct served {
 /* From a connection file. -EINVAL with a sentence. */
 int kernels_read_connection(const json_t *connection, struct zmq_address *ret, char *key,
                             size_t cap, struct err *err);
+/*
+ * Whether a connection that a client brings may be served: on loopback, or encrypted (-EPERM), its
+ * ipc path in our folder, its registration on loopback (-EINVAL). The path becomes ours.
+ */
+int kernels_check_connection(const struct door *d, const json_t *connection, struct zmq_address *a,
+                             struct err *err);
+bool kernels_is_loopback(const char *ip);
 /* Serves the context on that address. `attended`: see above. */
 int kernels_serve(struct door *d, struct context *c, const struct zmq_address *address,
                   const char *key, bool attended, bool owns_sandbox, struct served **ret,

@@ -15,8 +15,16 @@ struct parked {
     uint64_t deadline; /* ms of the loop's clock */
 };
 
+/* Signatures of the last messages: at least REPLAY_KEPT of them, at most twice as many. */
+enum { REPLAY_KEPT = 4096, REPLAY_SLOTS = 2 * REPLAY_KEPT };
+struct replay {
+    uint64_t *now, *before; /* hash tables of REPLAY_SLOTS, 0 = free; allocated when needed */
+    unsigned n;             /* in now */
+};
+
 struct kernel {
     struct kernel_config config;
+    struct replay replay;
     struct port port;
     struct zmq_sockets *sockets;
     struct jupyter_key *key;
@@ -47,6 +55,11 @@ void kernel_reply(struct kernel *k, enum channel ch, struct slice route,
                   const struct jupyter_parts *parts);
 void kernel_retry_unsent(struct kernel *k);
 void kernel_drop_unsent(struct kernel *k);
+
+/* replay.c */
+/* false: a message with this signature came before, or there is no memory to know. */
+bool replay_is_new(struct replay *r, const struct slice *signature);
+void replay_deinit(struct replay *r);
 
 /* iopub.c */
 int iopub_event(void *user, const struct context_event *ev);

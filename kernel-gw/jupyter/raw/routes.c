@@ -99,8 +99,12 @@ static void post_kernel(struct gateway *gw, struct exchange *x, const struct htt
     json_t *body = api_body(gw, x, r, kernel_fields, COUNT(kernel_fields));
     if (!body)
         return;
-    if (kernels_read_connection(json_object_get(body, "connection"), &address, key, sizeof key,
-                                &err) < 0) {
+    const json_t *connection = json_object_get(body, "connection");
+    int bad = kernels_read_connection(connection, &address, key, sizeof key, &err);
+    bad = bad ? bad : kernels_check_connection(d, connection, &address, &err);
+    if (bad == -EPERM) {
+        api_error_err(gw, x, 403, "ENCRYPTION_REQUIRED", &err);
+    } else if (bad < 0) {
         api_error_err(gw, x, 400, "INVALID_CONNECTION", &err);
     } else {
         struct served *s = kernels_returning(d, &address, key);
@@ -169,26 +173,31 @@ static void delete_kernel(struct gateway *gw, struct exchange *x, const struct h
     api_empty(gw, x, 204);
 }
 
-/* ?ip= and ?encryption=curve. What leaves the machine is encrypted. false: answered with 400. */
+/*
+ * ?ip= and ?encryption=. Other users of this machine reach loopback, too, and what the kernel
+ * publishes wants no key: so it is encrypted unless the client says none. false: answered.
+ */
 static bool read_wishes(struct gateway *gw, struct exchange *x, const struct http_request *r,
                         struct zmq_address *ret)
 {
     char word[16] = "";
-    bool asked = http_query(r, "encryption", word, sizeof word);
+    bool said = http_query(r, "encryption", word, sizeof word);
+    bool none = said && !strcmp(word, "none");
     if (http_query(r, "ip", ret->ip, 46) && !*ret->ip)
         snprintf(ret->ip, sizeof ret->ip, "127.0.0.1");
-    if (asked && strcmp(word, "curve") != 0) {
-        api_error(gw, x, 400, "INVALID_FIELD", "encryption is curve, or left out");
+    if (said && !none && strcmp(word, "curve") != 0) {
+        api_error(gw, x, 400, "INVALID_FIELD", "encryption is curve (the default) or none");
         return false;
     }
-    bool local = !strncmp(ret->ip, "127.", 4) || !strcmp(ret->ip, "::1");
-    if (!asked && !local) {
+    if (none && !kernels_is_loopback(ret->ip)) {
         api_error(gw, x, 403, "ENCRYPTION_REQUIRED",
                   "sockets that other machines reach need encryption=curve");
         return false;
     }
-    if (asked && zmq_curve_keys(ret) < 0) {
-        api_error(gw, x, 501, "NO_CURVE", "this server's libzmq has no CurveZMQ");
+    if (!none && zmq_curve_keys(ret) < 0) {
+        api_error(
+            gw, x, 501, "NO_CURVE",
+            "this server's libzmq has no CurveZMQ; encryption=none goes without, on loopback");
         return false;
     }
     return true;

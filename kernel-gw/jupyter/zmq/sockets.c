@@ -9,7 +9,11 @@
 #include "kernel-gw/jupyter/zmq/node.h"
 
 /* Most messages per wake-up and socket, so that one busy client cannot keep the loop. */
-enum { BURST = 100, IOPUB_HWM = 128, MESSAGE_MAX = 256 << 20 };
+enum { BURST = 100, IOPUB_HWM = 128 };
+
+/* A message of a client, which may be anybody who reaches the socket: heartbeats and topics are
+ * short. */
+enum { MESSAGE_MAX = 64 << 20, SHORT_MAX = 4096 };
 
 static const char *const channel_names[] = {"shell", "control", "stdin", "iopub", "hb"};
 
@@ -234,12 +238,13 @@ static int bind_one(struct zmq_sockets *s, enum channel ch, struct zmq_address *
         return err_set(err, -errno, "open ZeroMQ socket", "%s", zmq_strerror(errno));
     set_int(o->socket, ZMQ_LINGER, 1000);
     set_int(o->socket, ZMQ_IPV6, strchr(a->ip, ':') != NULL);
-    int64_t max = MESSAGE_MAX;
+    int64_t max = ch == CHANNEL_HB || ch == CHANNEL_IOPUB ? SHORT_MAX : MESSAGE_MAX;
     zmq_setsockopt(o->socket, ZMQ_MAXMSGSIZE, &max, sizeof max);
     if (types[ch] == ZMQ_ROUTER) {
         set_int(o->socket, ZMQ_ROUTER_MANDATORY, ch != CHANNEL_HB);
-        set_int(o->socket, ZMQ_ROUTER_HANDOVER,
-                1); /* a client that reconnects keeps its identity */
+        /* A client that reconnects before its old connection is known to be dead keeps its
+         * identity; but only where nobody without a key can take it. */
+        set_int(o->socket, ZMQ_ROUTER_HANDOVER, *a->curve_secret != 0);
     } else {
         set_int(o->socket, ZMQ_SNDHWM, IOPUB_HWM);
         set_int(o->socket, ZMQ_XPUB_VERBOSE, 1);

@@ -155,6 +155,7 @@ def test_bad_servers(proxy: Server, sandbox: str) -> None:
     alive(proxy, sandbox)
 
 
+@pytest.mark.release
 def test_large_bodies_in_constant_memory(proxy: Server, sandbox: str) -> None:
     [egress] = [c for c in psutil.Process(proxy.process.pid).children() if c.name() == "cbx-egress"]
     sh(proxy, sandbox, "curl -sS https://one.test/bytes/1000000 | wc -c")

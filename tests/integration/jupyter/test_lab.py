@@ -11,7 +11,7 @@ from lab import Lab, Notebook, chromium, direct_lab, gateway_lab
 from playwright.sync_api import Browser, expect
 from targets import Target
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.slow, pytest.mark.release, pytest.mark.timeout(240)]
 
 Open = Callable[..., Notebook]
 
