@@ -16,6 +16,7 @@
 
 #include "sandbox/base/fd.h"
 #include "sandbox/base/id.h"
+#include "sandbox/base/oom.h"
 #include "sandbox/fs/mount.h"
 #include "sandbox/fs/volume.h"
 
@@ -110,6 +111,7 @@ static void empty_trash(struct disks *d)
     prctl(PR_SET_NAME, "cbx-trash");
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     setpriority(PRIO_PROCESS, 0, 19);
+    oom_set_own(OOM_COMMAND);
     remove_all(d->trash);
     _exit(0);
 }

@@ -34,7 +34,7 @@ static int mounts_make(const struct parts_source *src, struct box_parts *p, stru
 {
     CLEANUP_FD int userns = -1;
     struct userns_range range = {0, disks_uid(src->disks, p->slot), UID_RANGE};
-    int r = userns_new_fd(&range, 1, &userns, err);
+    int r = userns_new_fd(&range, 1, 0, &userns, err);
     if (r == 0)
         r = clone_idmapped(src->image_path, userns, &p->image_mount, err);
     if (r == 0)

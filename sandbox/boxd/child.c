@@ -14,6 +14,7 @@
 #include "sandbox/base/fd.h"
 #include "sandbox/base/list.h"
 #include "sandbox/base/log.h"
+#include "sandbox/base/oom.h"
 #include "sandbox/seccomp/filter.h"
 #include "sandbox/wire/wire.h"
 
@@ -198,6 +199,7 @@ static _Noreturn void run(const struct child *c, int link)
     syscall(SYS_close_range, LINK_FD + 3, ~0u, 0);
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
+    oom_set_own(OOM_SERVICE);
     if (chdir("/") < 0 || setgroups(0, NULL) < 0 || setresgid(uid, uid, uid) < 0 ||
         setresuid(uid, uid, uid) < 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
         prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)

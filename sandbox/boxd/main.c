@@ -19,11 +19,14 @@
 
 #include "sandbox/base/fd.h"
 #include "sandbox/base/log.h"
+#include "sandbox/base/oom.h"
 #include "sandbox/boxd/child.h"
 #include "sandbox/boxd/discovery.h"
+#include "sandbox/boxd/host.h"
 #include "sandbox/boxd/listen.h"
 #include "sandbox/boxd/server.h"
 #include "sandbox/fs/mount.h"
+#include "sandbox/ns/bounds.h"
 #include "sandbox/ns/userns.h"
 #include "sandbox/seccomp/filter.h"
 
@@ -125,7 +128,7 @@ static int make_zygote_userns(struct server *s, struct err *err)
     struct userns_range ranges[] = {
         {0, base + UID_ZYGOTE, 1},
         {UID_RANGE, base + UID_RANGE, (UID_SLOTS - 1) * (uint32_t)UID_RANGE}};
-    return userns_new_fd(ranges, 2, &s->zygote_userns, err);
+    return userns_new_fd(ranges, 2, base + UID_ZYGOTE, &s->zygote_userns, err);
 }
 
 /*
@@ -177,6 +180,7 @@ static void raise_limits(void)
         l.rlim_cur = l.rlim_max;
         setrlimit(RLIMIT_NOFILE, &l);
     }
+    bounds_lift();
 }
 
 static void on_child(uv_signal_t *h, int signum)
@@ -322,9 +326,14 @@ int main(int argc, char **argv)
     prctl(PR_SET_NAME, "cbx-boxd");
     umask(022);
     raise_limits();
+    if (geteuid() == 0 && oom_set_own(OOM_BOXD) < 0)
+        log_warn("server", "not_protected_from_lack_of_memory", "reason=%s",
+                 log_quote("it needs CAP_SYS_RESOURCE"));
     list_init(&s.boxes);
     if (r == 0)
         r = prepare(&s, &err);
+    if (r == 0)
+        host_raise_limits();
     if (r == 0 && (r = uv_loop_init(&s.loop)) == 0) {
         watch_signal(&s, &s.sigchld, on_child, SIGCHLD);
         watch_signal(&s, &s.sigterm, on_signal, SIGTERM);

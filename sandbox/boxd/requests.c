@@ -116,11 +116,11 @@ static void on_limits(struct request *r)
 {
     const struct wire_box_limits *req = (const void *)r->msg;
     struct cgroup_limits want = with_defaults(r->s, &req->limits);
+    struct cgroup_limits old = r->box->limits;
     struct err err = {0};
-    if (cgroup_set_limits(r->box->parts.cgroup, &want, &err) == 0 &&
-        box_limit_disk(r->box, req->limits.disk, &err) == 0)
-        r->box->limits = want;
-    else if (cgroup_set_limits(r->box->parts.cgroup, &r->box->limits, NULL) < 0)
+    if ((box_set_limits(r->box, &want, &err) < 0 ||
+         box_limit_disk(r->box, req->limits.disk, &err) < 0) &&
+        box_set_limits(r->box, &old, NULL) < 0)
         log_warn("box", "limits_half_set", "box=%llu", (unsigned long long)r->h->box);
     gateway_reply(r->s, r->h, err.code ? &err : NULL, 0);
 }

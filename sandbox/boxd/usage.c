@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "sandbox/base/fd.h"
+#include "sandbox/base/oom.h"
 #include "sandbox/boxd/server.h"
 #include "sandbox/fs/volume.h"
 
@@ -81,6 +82,7 @@ static void measure_in_child(int dir, int out)
     prctl(PR_SET_NAME, "cbx-measure");
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     setpriority(PRIO_PROCESS, 0, 19);
+    oom_set_own(OOM_COMMAND);
     alarm(SECONDS_MAX);
     uint64_t bytes = measure_tree(dir);
     _exit(write(out, &bytes, sizeof bytes) == sizeof bytes ? 0 : 1);

@@ -9,6 +9,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "sandbox/base/oom.h"
 #include "sandbox/init/init.h"
 
 enum { STACK = 32 << 10, CHANNEL_FD = 3 };
@@ -38,6 +39,8 @@ static int child(void *arg)
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
     setsid();
+    if (oom_set_child(OOM_CONTEXT) < 0)
+        goto fail;
     if ((s->socket != CHANNEL_FD && dup2(s->socket, CHANNEL_FD) < 0) ||
         fcntl(CHANNEL_FD, F_SETFD, 0) < 0 ||
         fcntl(CHANNEL_FD, F_SETFL, 0) < 0) /* the helper waits in it */

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "sandbox/base/fd.h"
+#include "sandbox/base/oom.h"
 #include "sandbox/init/init.h"
 
 enum { STACK = 64 << 10 };
@@ -107,6 +108,9 @@ static int child(void *arg)
     if (a->error == 0 && s->terminal && ioctl(0, TIOCSCTTY, 0) < 0)
         a->error = -errno;
     if (a->error < 0)
+        _exit(126);
+    a->step = "take its place for the memory killer";
+    if ((a->error = oom_set_child(OOM_COMMAND)) < 0)
         _exit(126);
     a->step = "become the box user";
     if (s->as_box_user && (a->error = become_box_user()) < 0)

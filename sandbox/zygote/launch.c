@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "sandbox/base/fd.h"
+#include "sandbox/base/oom.h"
 #include "sandbox/fs/mount.h"
 #include "sandbox/fs/root.h"
 #include "sandbox/zygote/zygote.h"
@@ -109,6 +110,7 @@ static void run(const struct zygote_launch *l, int link)
     sigset_t none;
 
     setrlimit(RLIMIT_CORE, &core);
+    oom_set_own(OOM_ZYGOTE);
     /* The namespace descriptor must be reachable after the root is gone; the link gets its fixed
      * number. */
     int r = build_root(l, &err);
