@@ -11,6 +11,7 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include "sandbox/base/beneath.h"
 #include "sandbox/base/fd.h"
 #include "sandbox/fs/mount.h"
 
@@ -48,6 +49,18 @@ static int hide(const char *source, const char *target, struct err *err)
 {
     if (mount(source, target, NULL, MS_BIND, NULL) < 0 && errno != ENOENT && errno != ENOTDIR)
         return err_set(err, -errno, "hide host entry in /proc", "%s: %s", target, strerror(errno));
+    return 0;
+}
+
+/* The box's root may have put a link where something is going to be mounted: it would lead out of
+ * the box, which has no process yet that could change it after this look. */
+static int plain(const char *path, struct err *err)
+{
+    CLEANUP_FD int root = open(NEW, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    CLEANUP_FD int dir = root < 0 ? -errno : beneath_open_dir(root, path, false);
+    if (dir < 0)
+        return err_set(err, dir, "find mount point",
+                       "/%s of the sandbox is no directory of its own", path);
     return 0;
 }
 
@@ -104,6 +117,7 @@ int root_enter(const struct root_mounts *m, struct err *err)
 {
     static const char *const dirs[] = {ROOT_STAGE "/image", ROOT_STAGE "/disk", NEW,
                                        ROOT_STAGE "/empty"};
+    static const char *const points[] = {"opt/cellbox", "dev", "proc"};
     int r;
 
     if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
@@ -125,6 +139,8 @@ int root_enter(const struct root_mounts *m, struct err *err)
     if (r == 0 && access(NEW "/", W_OK) < 0)
         r = err_set(err, -errno, "mount overlay",
                     "it came up read-only: the disk's owner is wrong");
+    for (size_t i = 0; r == 0 && i < sizeof points / sizeof *points; i++)
+        r = plain(points[i], err);
     if (r == 0)
         r = mount_attach(m->runtime, NEW "/opt/cellbox", err);
     if (r == 0)
