@@ -69,20 +69,30 @@ static void fail(struct box *b, const struct err *err)
         finish(b);
 }
 
+void box_reaped(struct box *b, int status)
+{
+    b->status = WIFSIGNALED(status) ? WTERMSIG(status) : status;
+    if (!b->exit_open)
+        return; /* the owner has not even heard of its start: fail ends it */
+    if (b->state == BOX_CLONING || b->state == BOX_BUILDING)
+        err_set(&b->failure, -ECHILD, "start init",
+                "init of the box died during set-up (status %d)", b->status);
+    uv_poll_stop(&b->exit_poll);
+    finish(b);
+}
+
 static void on_process_end(uv_poll_t *h, int status, int events)
 {
     struct box *b = h->data;
     siginfo_t si = {0};
     (void)status;
     (void)events;
-    if (waitid(P_PIDFD, (id_t)b->pidfd, &si, WEXITED | WNOHANG) < 0 || si.si_pid == 0)
+    int r = waitid(P_PIDFD, (id_t)b->pidfd, &si, WEXITED | WNOHANG);
+    if (r == 0 && si.si_pid == 0)
         return;
-    b->status = si.si_code == CLD_EXITED ? si.si_status << 8 : si.si_status;
-    if (b->state == BOX_CLONING || b->state == BOX_BUILDING)
-        err_set(&b->failure, -ECHILD, "start init",
-                "init of the box died during set-up (status %d)", b->status);
-    uv_poll_stop(h);
-    finish(b);
+    if (r < 0 && errno != ECHILD) /* ECHILD: it was reaped before its number was known */
+        return;
+    box_reaped(b, r < 0 ? SIGKILL : si.si_code == CLD_EXITED ? si.si_status << 8 : si.si_status);
 }
 
 /* Half of its memory, as on any Linux: what is there belongs to no process that could be ended for

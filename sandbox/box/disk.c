@@ -17,6 +17,7 @@
 #include "sandbox/base/fd.h"
 #include "sandbox/base/id.h"
 #include "sandbox/base/oom.h"
+#include "sandbox/base/parent.h"
 #include "sandbox/fs/mount.h"
 #include "sandbox/fs/volume.h"
 
@@ -105,11 +106,11 @@ static void remove_all(int trash)
 /* One background process empties the trash; B itself never walks a box's files. */
 static void empty_trash(struct disks *d)
 {
-    pid_t pid = fork();
+    pid_t self = getpid(), pid = fork();
     if (pid != 0)
         return;
     prctl(PR_SET_NAME, "cbx-trash");
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    parent_bind(self);
     setpriority(PRIO_PROCESS, 0, 19);
     oom_set_own(OOM_COMMAND);
     remove_all(d->trash);

@@ -15,12 +15,14 @@
 #include "sandbox/base/list.h"
 #include "sandbox/base/log.h"
 #include "sandbox/base/oom.h"
+#include "sandbox/base/parent.h"
 #include "sandbox/seccomp/filter.h"
 #include "sandbox/wire/wire.h"
 
 enum {
     LINK_FD = 3,
     QUEUE_MAX = 100000,
+    QUEUE_BYTES_MAX = 256 << 20,
     RESTART_MS = 20,
     RESTART_SLOW_MS = 1000,
     EARLY_DEATHS_MAX = 5
@@ -41,7 +43,7 @@ struct child {
     uv_poll_t poll;
     bool poll_open, writing, stopping;
     struct list queue;
-    size_t queued;
+    size_t queued, queued_bytes;
     uv_timer_t restart;
     uint64_t started_at;
     unsigned early_deaths; /* in a row */
@@ -59,7 +61,7 @@ static void drop_queue(struct child *c)
         free(q);
     }
     list_init(&c->queue);
-    c->queued = 0;
+    c->queued = c->queued_bytes = 0;
 }
 
 static void on_restart(uv_timer_t *t)
@@ -103,9 +105,14 @@ static void set_writing(struct child *c, bool on)
 
 static int enqueue(struct child *c, const void *msg, size_t len, const int *fds, size_t nfds)
 {
-    struct queued *q = c->queued < QUEUE_MAX ? malloc(sizeof *q + len) : NULL;
-    if (!q)
+    bool full = c->queued >= QUEUE_MAX || c->queued_bytes + len > QUEUE_BYTES_MAX;
+    struct queued *q = full ? NULL : malloc(sizeof *q + len);
+    if (!q) {
+        log_error(c->config.module, "does_not_read", "messages=%zu bytes=%zu", c->queued,
+                  c->queued_bytes);
+        lose_link(c);
         return -ENOBUFS;
+    }
     q->len = len;
     q->nfds = 0;
     memcpy(q->data, msg, len);
@@ -113,6 +120,7 @@ static int enqueue(struct child *c, const void *msg, size_t len, const int *fds,
         q->fds[q->nfds++] = fcntl(fds[i], F_DUPFD_CLOEXEC, 3);
     list_append(&c->queue, &q->link);
     c->queued++;
+    c->queued_bytes += len;
     set_writing(c, true);
     return 0;
 }
@@ -138,8 +146,9 @@ static void flush(struct child *c)
         for (size_t i = 0; i < q->nfds; i++)
             fd_close(q->fds[i]);
         list_remove(&q->link);
-        free(q);
         c->queued--;
+        c->queued_bytes -= q->len;
+        free(q);
     }
     set_writing(c, false);
 }
@@ -180,8 +189,9 @@ static _Noreturn void give_up(const struct child *c, const char *step, const cha
 }
 
 /* The child: its own uid, no privilege, no descriptor but the link, an environment of its own. */
-static _Noreturn void run(const struct child *c, int link)
+static _Noreturn void run(const struct child *c, int link, pid_t parent)
 {
+    struct sigaction dfl = {.sa_handler = SIG_DFL};
     char level[32];
     const char *log = getenv("CELLBOX_LOG");
     snprintf(level, sizeof level, "CELLBOX_LOG=%.15s", log ? log : "info");
@@ -197,13 +207,14 @@ static _Noreturn void run(const struct child *c, int link)
     dup3(binary, LINK_FD + 1, O_CLOEXEC);
     dup3(filter, LINK_FD + 2, O_CLOEXEC);
     syscall(SYS_close_range, LINK_FD + 3, ~0u, 0);
+    sigaction(SIGPIPE, &dfl, NULL);
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
     oom_set_own(OOM_SERVICE);
     if (chdir("/") < 0 || setgroups(0, NULL) < 0 || setresgid(uid, uid, uid) < 0 ||
-        setresuid(uid, uid, uid) < 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
-        prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
+        setresuid(uid, uid, uid) < 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
         give_up(c, "drop privileges", strerror(errno));
+    parent_bind(parent);
     struct err err = {0};
     if (filter_load(LINK_FD + 2, &err) < 0)
         give_up(c, err.step, err.text);
@@ -217,6 +228,7 @@ static int try_start(struct child *c)
     int r = fd_seqpacket_pair(pair);
     if (r < 0)
         return r;
+    pid_t self = getpid();
     c->pid = fork();
     if (c->pid < 0) {
         r = -errno;
@@ -225,7 +237,7 @@ static int try_start(struct child *c)
         return r;
     }
     if (c->pid == 0)
-        run(c, pair[1]);
+        run(c, pair[1], self);
     fd_close(pair[1]);
     c->fd = pair[0];
     c->writing = false;

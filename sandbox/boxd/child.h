@@ -2,7 +2,7 @@
  * An unprivileged process that B runs for as long as it lives itself: its own uid, no privilege, a
  * seccomp filter, an empty environment, one SEQPACKET link at descriptor 3; started again when it
  * ends. Messages that the link has no room for wait in a queue; the child reads all the time, so
- * the queue's bound is only a guard.
+ * one whose queue is full is broken: it is ended and started again.
  */
 #pragma once
 

@@ -183,25 +183,28 @@ static void raise_limits(void)
     bounds_lift();
 }
 
+static struct box *find_by_pid(struct server *s, pid_t pid)
+{
+    LIST_FOREACH (it, &s->boxes) {
+        struct box *b = LIST_ENTRY(it, struct box, link);
+        if (b->pid == pid)
+            return b;
+    }
+    return NULL;
+}
+
+/* One signal stands for any number of children. */
 static void on_child(uv_signal_t *h, int signum)
 {
     struct server *s = h->data;
+    int status;
     (void)signum;
-    /* Only the children that are nobody's box: boxes are reaped through their pidfds. */
-    for (;;) {
-        siginfo_t si = {0};
-        if (waitid(P_ALL, 0, &si, WEXITED | WNOHANG | WNOWAIT) < 0 || si.si_pid == 0)
-            return;
-        bool is_box = false;
-        LIST_FOREACH (it, &s->boxes)
-            is_box |= LIST_ENTRY(it, struct box, link)->pid == si.si_pid;
-        if (is_box)
-            return;
-        int status = 0;
-        waitpid(si.si_pid, &status, WNOHANG);
-        if (!child_reaped(s->gateway, si.si_pid, status) &&
-            !child_reaped(s->egress, si.si_pid, status))
-            zygotes_reaped(s, si.si_pid, status);
+    for (pid_t pid; (pid = waitpid(-1, &status, WNOHANG)) > 0;) {
+        struct box *b = find_by_pid(s, pid);
+        if (b)
+            box_reaped(b, status);
+        else if (!child_reaped(s->gateway, pid, status) && !child_reaped(s->egress, pid, status))
+            zygotes_reaped(s, pid, status);
     }
 }
 
@@ -318,6 +321,7 @@ int main(int argc, char **argv)
 {
     static struct server s;
     struct err err = {0};
+    struct sigaction ignore = {.sa_handler = SIG_IGN};
 
     log_init("boxd");
     int r = config_load(&s.config, argc, argv, &err);
@@ -325,6 +329,7 @@ int main(int argc, char **argv)
         return 0;
     prctl(PR_SET_NAME, "cbx-boxd");
     umask(022);
+    sigaction(SIGPIPE, &ignore, NULL); /* the reader of the log may go */
     raise_limits();
     if (geteuid() == 0 && oom_set_own(OOM_BOXD) < 0)
         log_warn("server", "not_protected_from_lack_of_memory", "reason=%s",

@@ -16,7 +16,8 @@
 #include "sandbox/boxd/server.h"
 #include "sandbox/netns/netns.h"
 
-enum { BLOB_MAX = 32768 };
+/* Per box: the gateway has at most 100 contexts in one. */
+enum { BLOB_MAX = 32768, CONTEXTS_MAX = 256 };
 static const char site_packages[] = "opt/venv/lib/python3.11/site-packages";
 
 struct request {
@@ -182,7 +183,7 @@ static void on_context_keep(struct request *r)
     const struct wire_context *req = (const void *)r->msg;
     struct kept_context *c = box_find_context(r->box, req->context);
     if (!c && r->nfds) {
-        c = calloc(1, sizeof *c);
+        c = list_count(&r->box->contexts) < CONTEXTS_MAX ? calloc(1, sizeof *c) : NULL;
         if (!c)
             return;
         c->number = req->context;

@@ -124,6 +124,7 @@ static void run(const struct zygote_launch *l, int link)
     dup2(high, ZYGOTE_LINK_FD);
     fd_set_nonblock(ZYGOTE_LINK_FD, 1);
     syscall(SYS_close_range, ZYGOTE_LINK_FD + 1, ~0u, 0);
+    sigaction(SIGPIPE, &(struct sigaction){.sa_handler = SIG_DFL}, NULL);
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
     struct rlimit files = {65536,
