@@ -115,7 +115,7 @@ int egress_start(struct server *s, struct err *err)
     struct child_config c = {.name = "cbx-egress",
                              .module = "egress",
                              .program = s->config.egress,
-                             .uid = s->config.uid_base + UID_EGRESS,
+                             .uid = s->own_uids + UID_EGRESS,
                              .filter = s->egress_filter,
                              .ops = &ops,
                              .owner = s};

@@ -29,7 +29,7 @@ int gateway_start(struct server *s, struct err *err)
     struct child_config c = {.name = "cbx-gateway",
                              .module = "gateway",
                              .program = s->config.gateway,
-                             .uid = s->config.uid_base + UID_GATEWAY,
+                             .uid = s->own_uids + UID_GATEWAY,
                              .filter = s->gateway_filter,
                              .ops = &ops,
                              .owner = s};

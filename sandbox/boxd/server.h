@@ -13,8 +13,9 @@
 struct zygotes; /* zygotes.c: warm interpreters, one per image in use */
 struct child;   /* child.c: G's or E's process and link */
 
-/* Uids of the server's own processes, from uid_base on; boxes come after the first UID_RANGE. */
-enum { UID_GATEWAY = 1, UID_ZYGOTE = 2, UID_EGRESS = 3 };
+/* Uids of the server's own processes, from own_uids on, which lie in the first UID_RANGE of
+ * uid_base; boxes come after that. */
+enum { UID_GATEWAY = 1, UID_ZYGOTE = 2, UID_EGRESS = 3, SERVER_UIDS = 8 };
 
 struct server {
     uv_loop_t loop;
@@ -25,6 +26,8 @@ struct server {
     int filter, gateway_filter, egress_filter, zygote_userns;
     char runtime_path[300]; /* where the interpreter host's image is mounted, in B's mount namespace
                              */
+    int uids;               /* box/uids.h: locks of the host's uids */
+    uint32_t own_uids;      /* first of the server's own */
     struct cgroup_root *cgroups;
     struct disks *disks;
     struct list boxes;

@@ -67,3 +67,47 @@ def test_many_children_end_at_once(own_server: Any) -> None:
         time.sleep(0.05)
     assert not left
     assert server.run("b0", "print(5)")["logs"]["stdout"] == ["5\n"]
+
+
+def uids(server: Any) -> set[int]:
+    """Of all processes of its boxes and its own, as 65536 or 8 of them at a time."""
+    own = set()
+    for p in psutil.Process(server.process.pid).children(recursive=True):
+        uid = p.uids().real
+        own.add(uid // 8 if uid < 0x20000000 + 65536 else uid // 65536)
+    return own - {0}
+
+
+def leftovers() -> set[str]:
+    places = [*Path("/run/cellbox").glob("*-*"), *Path("/sys/fs/cgroup").glob("**/cellbox-[0-9]*")]
+    return {str(p) for p in places}
+
+
+def test_two_servers_share_no_uid(own_server: Any, tmp_path: Path) -> None:
+    first = own_server("--pool", "1", "--pool-node", "0")
+    second = own_server("--pool", "1", "--pool-node", "0")
+    for server in (first, second):
+        server.run("a", "kept = 1")
+        assert uids(server)
+    assert not uids(first) & uids(second)
+    # the state of one that comes back as another user is still its own
+    first.run("a", "open('/workspace/f', 'w').write('x')")
+    first.stop()
+    third = own_server("--pool", "1", "--pool-node", "0", state=first.state)
+    assert third.run("a", "print(open('/workspace/f').read())")["logs"]["stdout"] == ["x\n"]
+    assert not uids(third) & uids(second)
+
+
+def test_the_next_start_sweeps(own_server: Any) -> None:
+    before = leftovers()
+    first = own_server("--pool", "1", "--pool-node", "0")
+    first.run("a", "1")
+    pid = first.process.pid
+    mine = {p for p in leftovers() - before if p.split("-")[-1] == str(pid) or f"cellbox-{pid}" in p}
+    assert mine
+    children = psutil.Process(pid).children(recursive=True)
+    first.process.kill()
+    first.process.wait()
+    psutil.wait_procs(children, timeout=30)
+    own_server("--pool", "1", "--pool-node", "0")
+    assert not mine & leftovers()
