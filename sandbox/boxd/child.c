@@ -3,6 +3,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,7 +17,8 @@
 #include "sandbox/base/list.h"
 #include "sandbox/base/log.h"
 #include "sandbox/base/oom.h"
-#include "sandbox/base/parent.h"
+#include "sandbox/cgroup/cgroup.h"
+#include "sandbox/fs/jail.h"
 #include "sandbox/seccomp/filter.h"
 #include "sandbox/wire/wire.h"
 
@@ -189,7 +192,14 @@ static _Noreturn void give_up(const struct child *c, const char *step, const cha
 }
 
 /* The child: its own uid, no privilege, no descriptor but the link, an environment of its own. */
-static _Noreturn void run(const struct child *c, int link, pid_t parent)
+/* It sees no number of its parent's from inside its pid namespace. */
+static bool parent_is_gone(void)
+{
+    struct pollfd p = {.fd = LINK_FD, .events = POLLIN};
+    return poll(&p, 1, 0) == 1 && p.revents & (POLLHUP | POLLERR);
+}
+
+static _Noreturn void run(const struct child *c, int link)
 {
     struct sigaction dfl = {.sa_handler = SIG_DFL};
     char level[32];
@@ -211,11 +221,14 @@ static _Noreturn void run(const struct child *c, int link, pid_t parent)
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
     oom_set_own(OOM_SERVICE);
-    if (chdir("/") < 0 || setgroups(0, NULL) < 0 || setresgid(uid, uid, uid) < 0 ||
-        setresuid(uid, uid, uid) < 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
-        give_up(c, "drop privileges", strerror(errno));
-    parent_bind(parent);
     struct err err = {0};
+    if (jail_enter(c->config.jail, &err) < 0)
+        give_up(c, err.step, err.text);
+    if (setgroups(0, NULL) < 0 || setresgid(uid, uid, uid) < 0 || setresuid(uid, uid, uid) < 0 ||
+        prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+        give_up(c, "drop privileges", strerror(errno));
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || parent_is_gone())
+        _exit(1);
     if (filter_load(LINK_FD + 2, &err) < 0)
         give_up(c, err.step, err.text);
     fexecve(LINK_FD + 1, argv, env);
@@ -228,8 +241,8 @@ static int try_start(struct child *c)
     int r = fd_seqpacket_pair(pair);
     if (r < 0)
         return r;
-    pid_t self = getpid();
-    c->pid = fork();
+    c->pid = (pid_t)syscall(SYS_clone, CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWIPC | SIGCHLD, NULL,
+                            NULL, NULL, NULL);
     if (c->pid < 0) {
         r = -errno;
         fd_close(pair[0]);
@@ -237,8 +250,11 @@ static int try_start(struct child *c)
         return r;
     }
     if (c->pid == 0)
-        run(c, pair[1], self);
+        run(c, pair[1]);
     fd_close(pair[1]);
+    struct err err = {0};
+    if (c->config.cgroup && cgroup_attach(c->config.cgroup, c->pid, &err) < 0)
+        log_warn(c->config.module, "unlimited", "reason=%s", log_quote(err.text));
     c->fd = pair[0];
     c->writing = false;
     c->started_at = uv_now(c->loop);

@@ -117,6 +117,8 @@ int egress_start(struct server *s, struct err *err)
                              .program = s->config.egress,
                              .uid = s->own_uids + UID_EGRESS,
                              .filter = s->egress_filter,
+                             .jail = &s->egress_jail,
+                             .cgroup = s->egress_group,
                              .ops = &ops,
                              .owner = s};
     int r = keys_load(config_key_dir(&s->config), "secrets.key", s->egress_secrets_key, err);

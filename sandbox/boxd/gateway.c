@@ -31,6 +31,8 @@ int gateway_start(struct server *s, struct err *err)
                              .program = s->config.gateway,
                              .uid = s->own_uids + UID_GATEWAY,
                              .filter = s->gateway_filter,
+                             .jail = &s->gateway_jail,
+                             .cgroup = s->gateway_group,
                              .ops = &ops,
                              .owner = s};
     int r = keys_load(config_key_dir(&s->config), "registry.key", s->registry_key, err);

@@ -28,6 +28,7 @@
 #include "sandbox/boxd/leftovers.h"
 #include "sandbox/boxd/listen.h"
 #include "sandbox/boxd/server.h"
+#include "sandbox/boxd/services.h"
 #include "sandbox/fs/mount.h"
 #include "sandbox/ns/bounds.h"
 #include "sandbox/ns/userns.h"
@@ -309,6 +310,7 @@ static void wind_up(struct server *s)
     do
         kill_strays(s);
     while (waitpid(-1, NULL, 0) > 0 || errno == EINTR);
+    services_undo(s);
     cgroup_root_close(s->cgroups);
 }
 
@@ -345,6 +347,8 @@ static int prepare(struct server *s, struct err *err)
     snprintf(name, sizeof name, "cellbox-%d", (int)getpid());
     if (r == 0)
         r = cgroup_root_open("", name, &s->cgroups, err);
+    if (r == 0)
+        r = services_prepare(s, err);
     if (r == 0)
         r = filter_compile(FILTER_BOX, &s->filter, err);
     if (r == 0)

@@ -7,6 +7,7 @@
 #include "sandbox/base/list.h"
 #include "sandbox/box/box.h"
 #include "sandbox/boxd/config.h"
+#include "sandbox/fs/jail.h"
 #include "sandbox/image/store.h"
 #include "sandbox/wire/wire.h"
 
@@ -41,6 +42,10 @@ struct server {
     struct list measures; /* usage.c: disks being measured, and those that wait for it */
     char gateway_state[64], egress_state[64]; /* their directories as G and E see them */
     char handlers[64];                        /* the worker's files, the same */
+    char jail_root[64];                       /* where G and E make their roots, each for itself */
+    const char *gateway_writable[2], *egress_writable[2], *egress_readable[32];
+    struct jail gateway_jail, egress_jail;
+    struct cgroup *gateway_group, *egress_group;
     uint8_t egress_ca_key[32], egress_secrets_key[32], registry_key[32];
     bool stopping, announced;
     int exit_status;
