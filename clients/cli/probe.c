@@ -4,6 +4,7 @@
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/statfs.h>
 #include <sys/syscall.h>
 #include <sys/utsname.h>
@@ -209,12 +210,63 @@ static void probe_disk_limits(struct probe *p)
         "the package e2fsprogs");
 }
 
+/* The server raises them when it starts (sandbox/boxd/host.c has the same list). */
+static void probe_host_limits(struct probe *p)
+{
+    static const struct {
+        const char *path;
+        unsigned long long want;
+    } limits[] = {{"/proc/sys/fs/inotify/max_user_instances", 1048576},
+                  {"/proc/sys/fs/inotify/max_user_watches", 16777216},
+                  {"/proc/sys/kernel/pty/max", 262144},
+                  {"/proc/sys/kernel/pid_max", 4194304},
+                  {"/proc/sys/fs/file-max", 9223372036854775807ull}};
+    int low = 0, fixed = 0;
+    for (size_t i = 0; i < sizeof limits / sizeof *limits; i++) {
+        CLEANUP_STR struct str text = {0};
+        bool known = read_file(limits[i].path, &text) == 0 && text.data;
+        if (!known || strtoull(text.data, NULL, 10) >= limits[i].want)
+            continue;
+        low++;
+        fixed += geteuid() == 0 && access(limits[i].path, W_OK) < 0;
+    }
+    if (!low)
+        FOUND(p, "high enough");
+    else if (fixed)
+        FOUND(p, "%d too low, and /proc/sys is read-only", low);
+    else
+        FOUND(p, "%d to be raised when the server starts", low);
+    verdict(
+        p, !fixed, PROBE_DEGRADED,
+        "many sandboxes together can run out of inotify instances, terminals, processes or open "
+        "files; raise fs.inotify.max_user_instances, fs.inotify.max_user_watches, "
+        "kernel.pty.max, kernel.pid_max and fs.file-max on the host");
+}
+
+/* Raising a hard limit by nothing that lasts: only in the child. */
+static int check_resource_right(const void *arg)
+{
+    struct rlimit l = {RLIM_INFINITY, RLIM_INFINITY};
+    (void)arg;
+    return setrlimit(RLIMIT_SIGPENDING, &l) < 0 ? errno : 0;
+}
+
+static void probe_memory_order(struct probe *p)
+{
+    int e = in_child(check_resource_right, NULL);
+    FOUND(p, e ? "no CAP_SYS_RESOURCE" : "yes");
+    verdict(
+        p, !e, PROBE_DEGRADED,
+        "when memory runs out the kernel may choose the server or a sandbox's init, and pending "
+        "signals are one count for all sandboxes; start the server with CAP_SYS_RESOURCE");
+}
+
 void probe_machine(struct probe *p)
 {
     static const char *const names[PROBE_MACHINE_COUNT] = {
-        "privilege", "namespaces", "time namespaces", "id-mapped mounts",
-        "overlayfs", "erofs",      "cgroups",         "seccomp",
-        "landlock",  "pidfd",      "disk limits"};
+        "privilege",   "namespaces",  "time namespaces", "id-mapped mounts", "overlayfs",
+        "erofs",       "cgroups",     "seccomp",         "landlock",         "pidfd",
+        "disk limits", "host limits", "resource rights"};
     for (int i = 0; i < PROBE_MACHINE_COUNT; i++)
         p[i] = (struct probe){.name = names[i]};
     probe_root(&p[0]);
@@ -230,4 +282,6 @@ void probe_machine(struct probe *p)
     probe_landlock(&p[8]);
     probe_pidfd(&p[9]);
     probe_disk_limits(&p[10]);
+    probe_host_limits(&p[11]);
+    probe_memory_order(&p[12]);
 }

@@ -17,6 +17,6 @@ struct probe {
     const char *lost; /* unless ok: what it means, and the remedy */
 };
 
-#define PROBE_MACHINE_COUNT 11
+#define PROBE_MACHINE_COUNT 13
 /* Fills PROBE_MACHINE_COUNT entries. */
 void probe_machine(struct probe *probes);

@@ -11,6 +11,8 @@
 
 #include "sandbox/base/fd.h"
 #include "sandbox/base/log.h"
+#include "sandbox/base/oom.h"
+#include "sandbox/fs/root.h"
 #include "sandbox/fs/volume.h"
 
 static void box_free(struct box *b)
@@ -67,20 +69,50 @@ static void fail(struct box *b, const struct err *err)
         finish(b);
 }
 
+void box_reaped(struct box *b, int status)
+{
+    b->status = WIFSIGNALED(status) ? WTERMSIG(status) : status;
+    if (!b->exit_open)
+        return; /* the owner has not even heard of its start: fail ends it */
+    if (b->state == BOX_CLONING || b->state == BOX_BUILDING)
+        err_set(&b->failure, -ECHILD, "start init",
+                "init of the box died during set-up (status %d)", b->status);
+    uv_poll_stop(&b->exit_poll);
+    finish(b);
+}
+
 static void on_process_end(uv_poll_t *h, int status, int events)
 {
     struct box *b = h->data;
     siginfo_t si = {0};
     (void)status;
     (void)events;
-    if (waitid(P_PIDFD, (id_t)b->pidfd, &si, WEXITED | WNOHANG) < 0 || si.si_pid == 0)
+    int r = waitid(P_PIDFD, (id_t)b->pidfd, &si, WEXITED | WNOHANG);
+    if (r == 0 && si.si_pid == 0)
         return;
-    b->status = si.si_code == CLD_EXITED ? si.si_status << 8 : si.si_status;
-    if (b->state == BOX_CLONING || b->state == BOX_BUILDING)
-        err_set(&b->failure, -ECHILD, "start init",
-                "init of the box died during set-up (status %d)", b->status);
-    uv_poll_stop(h);
-    finish(b);
+    if (r < 0 && errno != ECHILD) /* ECHILD: it was reaped before its number was known */
+        return;
+    box_reaped(b, r < 0 ? SIGKILL : si.si_code == CLD_EXITED ? si.si_status << 8 : si.si_status);
+}
+
+/* Half of its memory, as on any Linux: what is there belongs to no process that could be ended for
+ * it. A box that holds more keeps the room that it has. */
+static void limit_shm(const struct box *b)
+{
+    struct err err = {0};
+    if (root_limit_shm(b->pid, b->limits.memory / 2, &err) < 0)
+        log_warn("box", "shm_unlimited", "box=%llu reason=%s", (unsigned long long)b->number,
+                 log_quote(err.text));
+}
+
+int box_set_limits(struct box *b, const struct cgroup_limits *limits, struct err *err)
+{
+    int r = cgroup_set_limits(b->parts.cgroup, limits, err);
+    if (r < 0)
+        return r;
+    b->limits = *limits;
+    limit_shm(b);
+    return 0;
 }
 
 static void on_sync(uv_poll_t *h, int status, int events)
@@ -102,6 +134,7 @@ static void on_sync(uv_poll_t *h, int status, int events)
         return;
     }
     b->state = BOX_RUNNING;
+    limit_shm(b);
     b->config->events->created(b->config->owner, b, NULL);
 }
 
@@ -228,6 +261,8 @@ void box_cloned(struct box *b, pid_t pid, int take_pidfd, const struct err *err)
         err_set(&e, r, "watch box", NULL);
     if (r == 0)
         r = cgroup_attach(b->parts.cgroup, pid, &e);
+    if (r == 0 && oom_protect_init(pid) < 0) /* the server's start has told why */
+        log_debug("box", "init_unprotected", "box=%llu", (unsigned long long)b->number);
     b->state = BOX_BUILDING;
     if (r == 0 && (r = (int)fd_send(b->sync, &go, sizeof go, NULL, 0)) < 0)
         err_set(&e, r, "release box", NULL);

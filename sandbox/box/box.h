@@ -84,8 +84,13 @@ struct box *box_create(const struct box_config *config, struct box_parts *take_p
                        struct err *err);
 /* The zygote's answer: pid and pidfd (taken), or err. */
 void box_cloned(struct box *b, pid_t pid, int take_pidfd, const struct err *err);
+/* Its process has ended, and the caller has reaped it: the end of the box, as when its pidfd says
+ * so. b is freed. */
+void box_reaped(struct box *b, int status);
 /* Kills everything in it; `gone` follows. */
 void box_kill(struct box *b, int remove_disk);
+/* Of a running box. On failure some may be set. */
+int box_set_limits(struct box *b, const struct cgroup_limits *limits, struct err *err);
 /* What it uses; samples its memory, so this should be called every now and then. Negative errno. */
 int box_usage(struct box *b, struct cgroup_usage *ret);
 /* -EOPNOTSUPP: its disk can have no limit. Call when it has its parts; 0 is no change. */

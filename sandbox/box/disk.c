@@ -16,6 +16,9 @@
 
 #include "sandbox/base/fd.h"
 #include "sandbox/base/id.h"
+#include "sandbox/base/oom.h"
+#include "sandbox/base/parent.h"
+#include "sandbox/box/uids.h"
 #include "sandbox/fs/mount.h"
 #include "sandbox/fs/volume.h"
 
@@ -23,7 +26,7 @@
 enum { REMOVE_ROUNDS = 10 * 1000 * 1000 };
 
 struct disks {
-    int dir, trash;
+    int dir, trash, uids;
     uint32_t uid_base, next;
     uint8_t used[UID_SLOTS];
 };
@@ -104,12 +107,13 @@ static void remove_all(int trash)
 /* One background process empties the trash; B itself never walks a box's files. */
 static void empty_trash(struct disks *d)
 {
-    pid_t pid = fork();
+    pid_t self = getpid(), pid = fork();
     if (pid != 0)
         return;
     prctl(PR_SET_NAME, "cbx-trash");
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    parent_bind(self);
     setpriority(PRIO_PROCESS, 0, 19);
+    oom_set_own(OOM_COMMAND);
     remove_all(d->trash);
     _exit(0);
 }
@@ -135,12 +139,24 @@ static void scan(struct disks *d)
         closedir(dir);
 }
 
-int disks_open(const char *state_dir, uint32_t uid_base, struct disks **ret, struct err *err)
+/* Servers begin at places of their own, so that disks of one rarely have the uids of another's. */
+static uint32_t first_slot(const char *state_dir)
+{
+    uint32_t hash = 2166136261;
+    for (const char *p = state_dir; *p; p++)
+        hash = (hash ^ (uint8_t)*p) * 16777619;
+    return hash % (UID_SLOTS - 1);
+}
+
+int disks_open(const char *state_dir, uint32_t uid_base, int uids, struct disks **ret,
+               struct err *err)
 {
     struct disks *d = calloc(1, sizeof *d);
     if (!d)
         return err_set(err, -ENOMEM, "open disks", NULL);
     d->uid_base = uid_base;
+    d->uids = uids;
+    d->next = first_slot(state_dir);
     d->dir = d->trash = -1;
     CLEANUP_FD int top = open(state_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (top >= 0) {
@@ -172,7 +188,7 @@ static uint32_t take_slot(struct disks *d)
 {
     for (uint32_t n = 0; n < UID_SLOTS - 1; n++) {
         uint32_t slot = 1 + (d->next + n) % (UID_SLOTS - 1);
-        if (!d->used[slot]) {
+        if (!d->used[slot] && uids_claim(d->uids, disks_uid(d, slot), UID_RANGE)) {
             d->used[slot] = 1;
             d->next = slot;
             return slot;
@@ -209,6 +225,7 @@ int disk_new(struct disks *d, int limited, char ret_id[DISK_ID], uint32_t *ret_s
         struct err ignored = {0};
         disk_remove(d, ret_id, &ignored);
         d->used[slot] = 0;
+        disk_release(d, slot);
         if (!why.code)
             return err_set(err, r, "make disk", NULL);
         if (err)
@@ -230,7 +247,17 @@ int disk_find(struct disks *d, const char *id, uint32_t *ret_slot, struct err *e
 {
     if (!valid_id(id) || slot_of(d, id, ret_slot) < 0)
         return err_set(err, -ENOENT, "find disk", "the disk of this sandbox is gone");
+    if (!uids_claim(d->uids, disks_uid(d, *ret_slot), UID_RANGE))
+        return err_set(err, -EBUSY, "find disk",
+                       "another server of this host uses the same uids at the moment (uid %u)",
+                       disks_uid(d, *ret_slot));
     return 0;
+}
+
+void disk_release(struct disks *d, uint32_t slot)
+{
+    if (slot)
+        uids_release(d->uids, disks_uid(d, slot), UID_RANGE);
 }
 
 int disk_open(const struct disks *d, const char *id, struct err *err)

@@ -15,16 +15,19 @@ enum { DISK_ID = 33, UID_RANGE = 65536, UID_SLOTS = 16000 };
 
 struct disks;
 
-/* uid_base: first host uid of slot 0, which is the server's own; boxes have slots from 1 on. Scans
- * what is there. */
-int disks_open(const char *state_dir, uint32_t uid_base, struct disks **ret, struct err *err);
+/* uid_base: first host uid of slot 0, which is the servers' own; boxes have slots from 1 on. uids:
+ * of uids_open, borrowed. Scans what is there. */
+int disks_open(const char *state_dir, uint32_t uid_base, int uids, struct disks **ret,
+               struct err *err);
 void disks_close(struct disks *d);
 
-/* A new disk with a free uid slot; limited: one that can have a limit. */
+/* A new disk with a free uid slot, which is claimed; limited: one that can have a limit. */
 int disk_new(struct disks *d, int limited, char ret_id[DISK_ID], uint32_t *ret_slot,
              struct err *err);
-/* The slot of an existing disk. -ENOENT. */
+/* The slot of an existing disk, claimed. -ENOENT; -EBUSY: another server uses its uids. */
 int disk_find(struct disks *d, const char *id, uint32_t *ret_slot, struct err *err);
+/* Its box is dead: other servers may have the uids. */
+void disk_release(struct disks *d, uint32_t slot);
 int disk_is_limited(const struct disks *d, const char *id);
 /* Its directory: upper, work, volume. -ENOENT. */
 int disk_open(const struct disks *d, const char *id, struct err *err);

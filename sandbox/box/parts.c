@@ -34,7 +34,7 @@ static int mounts_make(const struct parts_source *src, struct box_parts *p, stru
 {
     CLEANUP_FD int userns = -1;
     struct userns_range range = {0, disks_uid(src->disks, p->slot), UID_RANGE};
-    int r = userns_new_fd(&range, 1, &userns, err);
+    int r = userns_new_fd(&range, 1, 0, &userns, err);
     if (r == 0)
         r = clone_idmapped(src->image_path, userns, &p->image_mount, err);
     if (r == 0)
@@ -54,7 +54,9 @@ int parts_make(const struct parts_source *src, const char *disk, int limited, in
     p.netns = take_netns;
     if (*disk) {
         snprintf(p.disk, sizeof p.disk, "%s", disk);
-        r = disk_find(src->disks, disk, &p.slot, err);
+        uint32_t slot;
+        r = disk_find(src->disks, disk, &slot, err);
+        p.slot = r == 0 ? slot : 0; /* what is not claimed is not released */
     } else {
         r = disk_new(src->disks, limited, p.disk, &p.slot, err);
         p.new_disk = r == 0;
@@ -89,5 +91,6 @@ void parts_free(struct disks *disks, struct box_parts *p, int remove_disk)
     if (remove_disk && (p->new_disk || remove_disk > 1) && *p->disk &&
         disk_remove(disks, p->disk, &err) < 0)
         log_warn("box", "disk_remove_failed", "disk=%s reason=%s", p->disk, log_quote(err.text));
+    disk_release(disks, p->slot);
     parts_init(p);
 }

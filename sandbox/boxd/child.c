@@ -3,6 +3,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,12 +16,16 @@
 #include "sandbox/base/fd.h"
 #include "sandbox/base/list.h"
 #include "sandbox/base/log.h"
+#include "sandbox/base/oom.h"
+#include "sandbox/cgroup/cgroup.h"
+#include "sandbox/fs/jail.h"
 #include "sandbox/seccomp/filter.h"
 #include "sandbox/wire/wire.h"
 
 enum {
     LINK_FD = 3,
     QUEUE_MAX = 100000,
+    QUEUE_BYTES_MAX = 256 << 20,
     RESTART_MS = 20,
     RESTART_SLOW_MS = 1000,
     EARLY_DEATHS_MAX = 5
@@ -40,7 +46,7 @@ struct child {
     uv_poll_t poll;
     bool poll_open, writing, stopping;
     struct list queue;
-    size_t queued;
+    size_t queued, queued_bytes;
     uv_timer_t restart;
     uint64_t started_at;
     unsigned early_deaths; /* in a row */
@@ -58,7 +64,7 @@ static void drop_queue(struct child *c)
         free(q);
     }
     list_init(&c->queue);
-    c->queued = 0;
+    c->queued = c->queued_bytes = 0;
 }
 
 static void on_restart(uv_timer_t *t)
@@ -102,9 +108,14 @@ static void set_writing(struct child *c, bool on)
 
 static int enqueue(struct child *c, const void *msg, size_t len, const int *fds, size_t nfds)
 {
-    struct queued *q = c->queued < QUEUE_MAX ? malloc(sizeof *q + len) : NULL;
-    if (!q)
+    bool full = c->queued >= QUEUE_MAX || c->queued_bytes + len > QUEUE_BYTES_MAX;
+    struct queued *q = full ? NULL : malloc(sizeof *q + len);
+    if (!q) {
+        log_error(c->config.module, "does_not_read", "messages=%zu bytes=%zu", c->queued,
+                  c->queued_bytes);
+        lose_link(c);
         return -ENOBUFS;
+    }
     q->len = len;
     q->nfds = 0;
     memcpy(q->data, msg, len);
@@ -112,6 +123,7 @@ static int enqueue(struct child *c, const void *msg, size_t len, const int *fds,
         q->fds[q->nfds++] = fcntl(fds[i], F_DUPFD_CLOEXEC, 3);
     list_append(&c->queue, &q->link);
     c->queued++;
+    c->queued_bytes += len;
     set_writing(c, true);
     return 0;
 }
@@ -137,8 +149,9 @@ static void flush(struct child *c)
         for (size_t i = 0; i < q->nfds; i++)
             fd_close(q->fds[i]);
         list_remove(&q->link);
-        free(q);
         c->queued--;
+        c->queued_bytes -= q->len;
+        free(q);
     }
     set_writing(c, false);
 }
@@ -179,8 +192,16 @@ static _Noreturn void give_up(const struct child *c, const char *step, const cha
 }
 
 /* The child: its own uid, no privilege, no descriptor but the link, an environment of its own. */
+/* It sees no number of its parent's from inside its pid namespace. */
+static bool parent_is_gone(void)
+{
+    struct pollfd p = {.fd = LINK_FD, .events = POLLIN};
+    return poll(&p, 1, 0) == 1 && p.revents & (POLLHUP | POLLERR);
+}
+
 static _Noreturn void run(const struct child *c, int link)
 {
+    struct sigaction dfl = {.sa_handler = SIG_DFL};
     char level[32];
     const char *log = getenv("CELLBOX_LOG");
     snprintf(level, sizeof level, "CELLBOX_LOG=%.15s", log ? log : "info");
@@ -196,13 +217,18 @@ static _Noreturn void run(const struct child *c, int link)
     dup3(binary, LINK_FD + 1, O_CLOEXEC);
     dup3(filter, LINK_FD + 2, O_CLOEXEC);
     syscall(SYS_close_range, LINK_FD + 3, ~0u, 0);
+    sigaction(SIGPIPE, &dfl, NULL);
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
-    if (chdir("/") < 0 || setgroups(0, NULL) < 0 || setresgid(uid, uid, uid) < 0 ||
-        setresuid(uid, uid, uid) < 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
-        prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
-        give_up(c, "drop privileges", strerror(errno));
+    oom_set_own(OOM_SERVICE);
     struct err err = {0};
+    if (jail_enter(c->config.jail, &err) < 0)
+        give_up(c, err.step, err.text);
+    if (setgroups(0, NULL) < 0 || setresgid(uid, uid, uid) < 0 || setresuid(uid, uid, uid) < 0 ||
+        prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+        give_up(c, "drop privileges", strerror(errno));
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || parent_is_gone())
+        _exit(1);
     if (filter_load(LINK_FD + 2, &err) < 0)
         give_up(c, err.step, err.text);
     fexecve(LINK_FD + 1, argv, env);
@@ -215,7 +241,8 @@ static int try_start(struct child *c)
     int r = fd_seqpacket_pair(pair);
     if (r < 0)
         return r;
-    c->pid = fork();
+    c->pid = (pid_t)syscall(SYS_clone, CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWIPC | SIGCHLD, NULL,
+                            NULL, NULL, NULL);
     if (c->pid < 0) {
         r = -errno;
         fd_close(pair[0]);
@@ -225,6 +252,9 @@ static int try_start(struct child *c)
     if (c->pid == 0)
         run(c, pair[1]);
     fd_close(pair[1]);
+    struct err err = {0};
+    if (c->config.cgroup && cgroup_attach(c->config.cgroup, c->pid, &err) < 0)
+        log_warn(c->config.module, "unlimited", "reason=%s", log_quote(err.text));
     c->fd = pair[0];
     c->writing = false;
     c->started_at = uv_now(c->loop);

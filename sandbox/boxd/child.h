@@ -1,8 +1,9 @@
 /*
  * An unprivileged process that B runs for as long as it lives itself: its own uid, no privilege, a
- * seccomp filter, an empty environment, one SEQPACKET link at descriptor 3; started again when it
- * ends. Messages that the link has no room for wait in a queue; the child reads all the time, so
- * the queue's bound is only a guard.
+ * seccomp filter, a root file system with only what it needs, pid and ipc namespaces, an empty
+ * environment, one SEQPACKET link at descriptor 3; started again when it ends. Messages that the
+ * link has no room for wait in a queue; the child reads all the time, so one whose queue is full is
+ * broken: it is ended and started again.
  */
 #pragma once
 
@@ -11,6 +12,8 @@
 
 #include "sandbox/base/err.h"
 
+struct cgroup;
+struct jail;
 struct child;
 
 struct child_ops {
@@ -27,6 +30,8 @@ struct child_config {
     const char *program; /* path */
     uid_t uid;
     int filter; /* seccomp program */
+    const struct jail *jail;
+    struct cgroup *cgroup; /* NULL: none */
     const struct child_ops *ops;
     void *owner;
 };

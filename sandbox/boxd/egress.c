@@ -115,8 +115,10 @@ int egress_start(struct server *s, struct err *err)
     struct child_config c = {.name = "cbx-egress",
                              .module = "egress",
                              .program = s->config.egress,
-                             .uid = s->config.uid_base + UID_EGRESS,
+                             .uid = s->own_uids + UID_EGRESS,
                              .filter = s->egress_filter,
+                             .jail = &s->egress_jail,
+                             .cgroup = s->egress_group,
                              .ops = &ops,
                              .owner = s};
     int r = keys_load(config_key_dir(&s->config), "secrets.key", s->egress_secrets_key, err);

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "sandbox/base/fd.h"
+#include "sandbox/base/parent.h"
 #include "sandbox/boxd/server.h"
 #include "sandbox/fs/fuse.h"
 
@@ -49,11 +50,11 @@ static int do_unmount(const struct box *b, const void *request, struct err *err)
     return -1;
 }
 
-static void child(const struct box *b, const void *request, task_fn *run, int out)
+static void child(const struct box *b, const void *request, task_fn *run, int out, pid_t parent)
 {
     struct wire_reply reply = {.h = {.type = WIRE_REPLY}};
     prctl(PR_SET_NAME, "cbx-mount");
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    parent_bind(parent);
     int fd = run(b, request, &reply.err);
     _exit(fd_send(out, &reply, sizeof reply, &fd, fd >= 0) < 0 ? 1 : 0);
 }
@@ -112,9 +113,10 @@ static void begin(struct server *s, const struct box *b, const struct wire_head 
     struct task *t = s->fuse_tasks < TASKS_MAX ? calloc(1, sizeof *t) : NULL;
     int r = t ? fd_seqpacket_pair(pair) : -EAGAIN;
     if (r == 0) {
+        pid_t self = getpid();
         t->pid = fork();
         if (t->pid == 0)
-            child(b, request, run, pair[1]);
+            child(b, request, run, pair[1], self);
         r = t->pid < 0 ? -errno : uv_poll_init(&s->loop, &t->poll, pair[0]);
     }
     fd_close(pair[1]);

@@ -29,8 +29,10 @@ int gateway_start(struct server *s, struct err *err)
     struct child_config c = {.name = "cbx-gateway",
                              .module = "gateway",
                              .program = s->config.gateway,
-                             .uid = s->config.uid_base + UID_GATEWAY,
+                             .uid = s->own_uids + UID_GATEWAY,
                              .filter = s->gateway_filter,
+                             .jail = &s->gateway_jail,
+                             .cgroup = s->gateway_group,
                              .ops = &ops,
                              .owner = s};
     int r = keys_load(config_key_dir(&s->config), "registry.key", s->registry_key, err);

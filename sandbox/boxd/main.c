@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <fts.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -19,11 +20,17 @@
 
 #include "sandbox/base/fd.h"
 #include "sandbox/base/log.h"
+#include "sandbox/base/oom.h"
+#include "sandbox/box/uids.h"
 #include "sandbox/boxd/child.h"
 #include "sandbox/boxd/discovery.h"
+#include "sandbox/boxd/host.h"
+#include "sandbox/boxd/leftovers.h"
 #include "sandbox/boxd/listen.h"
 #include "sandbox/boxd/server.h"
+#include "sandbox/boxd/services.h"
 #include "sandbox/fs/mount.h"
+#include "sandbox/ns/bounds.h"
 #include "sandbox/ns/userns.h"
 #include "sandbox/seccomp/filter.h"
 
@@ -89,15 +96,51 @@ static int make_state(struct server *s, struct err *err)
             return err_set(err, -errno, "make directory", "%s: %s", path, strerror(errno));
     }
     int r = make_dir(c->state_dir, 0711, 0, err);
-    snprintf(path, sizeof path, "%s/gateway", c->state_dir);
-    if (r == 0)
-        r = make_dir(path, 0700, c->uid_base + UID_GATEWAY, err);
-    snprintf(path, sizeof path, "%s/egress", c->state_dir);
-    if (r == 0)
-        r = make_dir(path, 0700, c->uid_base + UID_EGRESS, err);
     if (r == 0)
         r = discovery_token(c->state_dir, c->token, s->token, sizeof s->token, err);
     return r;
+}
+
+/* Slot 0 holds the uids of many servers, SERVER_UIDS each: those that its state belongs to, or the
+ * first that no other has. */
+static int choose_uids(struct server *s, struct err *err)
+{
+    enum { SERVERS = UID_RANGE / SERVER_UIDS };
+    char path[300];
+    struct stat st;
+    uint32_t base = s->config.uid_base, last = SERVERS;
+    s->uids = uids_open(err);
+    if (s->uids < 0)
+        return s->uids;
+    snprintf(path, sizeof path, "%s/gateway", s->config.state_dir);
+    if (lstat(path, &st) == 0 && st.st_uid >= base && st.st_uid - base < UID_RANGE)
+        last = (st.st_uid - base) / SERVER_UIDS;
+    for (uint32_t i = 0; i <= SERVERS; i++) {
+        uint32_t n = i == 0 ? last : i - 1;
+        if (n < SERVERS && uids_claim(s->uids, base + n * SERVER_UIDS, SERVER_UIDS)) {
+            s->own_uids = base + n * SERVER_UIDS;
+            return 0;
+        }
+    }
+    return err_set(err, -EUSERS, "choose uids", "all are used by other servers of this host");
+}
+
+/* Its files, too, when its owner is another than last time. No link is followed. */
+static int own_dir(struct server *s, const char *name, uid_t uid, struct err *err)
+{
+    char path[300];
+    char *const paths[] = {path, NULL};
+    struct stat st;
+    snprintf(path, sizeof path, "%s/%s", s->config.state_dir, name);
+    bool moved = lstat(path, &st) == 0 && st.st_uid != uid;
+    FTS *f = moved ? fts_open(paths, FTS_PHYSICAL | FTS_XDEV | FTS_NOCHDIR, NULL) : NULL;
+    for (FTSENT *e; f && (e = fts_read(f));)
+        if (e->fts_info != FTS_DP && lchown(e->fts_accpath, uid, uid) < 0)
+            log_warn("server", "not_owned", "file=%s reason=%s", log_quote(e->fts_path),
+                     log_quote(strerror(errno)));
+    if (f)
+        fts_close(f);
+    return make_dir(path, 0700, uid, err);
 }
 
 /* One server per state directory: two would fight over disks and uid ranges. The lock lives as long
@@ -123,9 +166,9 @@ static int make_zygote_userns(struct server *s, struct err *err)
 {
     uint32_t base = s->config.uid_base;
     struct userns_range ranges[] = {
-        {0, base + UID_ZYGOTE, 1},
+        {0, s->own_uids + UID_ZYGOTE, 1},
         {UID_RANGE, base + UID_RANGE, (UID_SLOTS - 1) * (uint32_t)UID_RANGE}};
-    return userns_new_fd(ranges, 2, &s->zygote_userns, err);
+    return userns_new_fd(ranges, 2, s->own_uids + UID_ZYGOTE, &s->zygote_userns, err);
 }
 
 /*
@@ -177,27 +220,31 @@ static void raise_limits(void)
         l.rlim_cur = l.rlim_max;
         setrlimit(RLIMIT_NOFILE, &l);
     }
+    bounds_lift();
 }
 
+static struct box *find_by_pid(struct server *s, pid_t pid)
+{
+    LIST_FOREACH (it, &s->boxes) {
+        struct box *b = LIST_ENTRY(it, struct box, link);
+        if (b->pid == pid)
+            return b;
+    }
+    return NULL;
+}
+
+/* One signal stands for any number of children. */
 static void on_child(uv_signal_t *h, int signum)
 {
     struct server *s = h->data;
+    int status;
     (void)signum;
-    /* Only the children that are nobody's box: boxes are reaped through their pidfds. */
-    for (;;) {
-        siginfo_t si = {0};
-        if (waitid(P_ALL, 0, &si, WEXITED | WNOHANG | WNOWAIT) < 0 || si.si_pid == 0)
-            return;
-        bool is_box = false;
-        LIST_FOREACH (it, &s->boxes)
-            is_box |= LIST_ENTRY(it, struct box, link)->pid == si.si_pid;
-        if (is_box)
-            return;
-        int status = 0;
-        waitpid(si.si_pid, &status, WNOHANG);
-        if (!child_reaped(s->gateway, si.si_pid, status) &&
-            !child_reaped(s->egress, si.si_pid, status))
-            zygotes_reaped(s, si.si_pid, status);
+    for (pid_t pid; (pid = waitpid(-1, &status, WNOHANG)) > 0;) {
+        struct box *b = find_by_pid(s, pid);
+        if (b)
+            box_reaped(b, status);
+        else if (!child_reaped(s->gateway, pid, status) && !child_reaped(s->egress, pid, status))
+            zygotes_reaped(s, pid, status);
     }
 }
 
@@ -263,6 +310,7 @@ static void wind_up(struct server *s)
     do
         kill_strays(s);
     while (waitpid(-1, NULL, 0) > 0 || errno == EINTR);
+    services_undo(s);
     cgroup_root_close(s->cgroups);
 }
 
@@ -279,6 +327,13 @@ static int prepare(struct server *s, struct err *err)
     if (r == 0)
         r = lock_state(s, err);
     if (r == 0)
+        r = choose_uids(s, err);
+    if (r == 0)
+        r = own_dir(s, "gateway", s->own_uids + UID_GATEWAY, err);
+    if (r == 0)
+        r = own_dir(s, "egress", s->own_uids + UID_EGRESS, err);
+    leftovers_sweep();
+    if (r == 0)
         r = mount_state(s, "gateway", s->gateway_state, err);
     if (r == 0)
         r = mount_state(s, "egress", s->egress_state, err);
@@ -288,10 +343,12 @@ static int prepare(struct server *s, struct err *err)
         r = listen_open(s->config.listen, &s->listen_fd, s->listen_text, sizeof s->listen_text,
                         err);
     if (r == 0)
-        r = disks_open(s->config.state_dir, s->config.uid_base, &s->disks, err);
+        r = disks_open(s->config.state_dir, s->config.uid_base, s->uids, &s->disks, err);
     snprintf(name, sizeof name, "cellbox-%d", (int)getpid());
     if (r == 0)
         r = cgroup_root_open("", name, &s->cgroups, err);
+    if (r == 0)
+        r = services_prepare(s, err);
     if (r == 0)
         r = filter_compile(FILTER_BOX, &s->filter, err);
     if (r == 0)
@@ -314,6 +371,7 @@ int main(int argc, char **argv)
 {
     static struct server s;
     struct err err = {0};
+    struct sigaction ignore = {.sa_handler = SIG_IGN};
 
     log_init("boxd");
     int r = config_load(&s.config, argc, argv, &err);
@@ -321,10 +379,16 @@ int main(int argc, char **argv)
         return 0;
     prctl(PR_SET_NAME, "cbx-boxd");
     umask(022);
+    sigaction(SIGPIPE, &ignore, NULL); /* the reader of the log may go */
     raise_limits();
+    if (geteuid() == 0 && oom_set_own(OOM_BOXD) < 0)
+        log_warn("server", "not_protected_from_lack_of_memory", "reason=%s",
+                 log_quote("it needs CAP_SYS_RESOURCE"));
     list_init(&s.boxes);
     if (r == 0)
         r = prepare(&s, &err);
+    if (r == 0)
+        host_raise_limits();
     if (r == 0 && (r = uv_loop_init(&s.loop)) == 0) {
         watch_signal(&s, &s.sigchld, on_child, SIGCHLD);
         watch_signal(&s, &s.sigterm, on_signal, SIGTERM);

@@ -16,7 +16,8 @@
 #include "sandbox/boxd/server.h"
 #include "sandbox/netns/netns.h"
 
-enum { BLOB_MAX = 32768 };
+/* Per box: the gateway has at most 100 contexts in one. */
+enum { BLOB_MAX = 32768, CONTEXTS_MAX = 256 };
 static const char site_packages[] = "opt/venv/lib/python3.11/site-packages";
 
 struct request {
@@ -116,11 +117,11 @@ static void on_limits(struct request *r)
 {
     const struct wire_box_limits *req = (const void *)r->msg;
     struct cgroup_limits want = with_defaults(r->s, &req->limits);
+    struct cgroup_limits old = r->box->limits;
     struct err err = {0};
-    if (cgroup_set_limits(r->box->parts.cgroup, &want, &err) == 0 &&
-        box_limit_disk(r->box, req->limits.disk, &err) == 0)
-        r->box->limits = want;
-    else if (cgroup_set_limits(r->box->parts.cgroup, &r->box->limits, NULL) < 0)
+    if ((box_set_limits(r->box, &want, &err) < 0 ||
+         box_limit_disk(r->box, req->limits.disk, &err) < 0) &&
+        box_set_limits(r->box, &old, NULL) < 0)
         log_warn("box", "limits_half_set", "box=%llu", (unsigned long long)r->h->box);
     gateway_reply(r->s, r->h, err.code ? &err : NULL, 0);
 }
@@ -182,7 +183,7 @@ static void on_context_keep(struct request *r)
     const struct wire_context *req = (const void *)r->msg;
     struct kept_context *c = box_find_context(r->box, req->context);
     if (!c && r->nfds) {
-        c = calloc(1, sizeof *c);
+        c = list_count(&r->box->contexts) < CONTEXTS_MAX ? calloc(1, sizeof *c) : NULL;
         if (!c)
             return;
         c->number = req->context;

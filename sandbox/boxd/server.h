@@ -7,14 +7,16 @@
 #include "sandbox/base/list.h"
 #include "sandbox/box/box.h"
 #include "sandbox/boxd/config.h"
+#include "sandbox/fs/jail.h"
 #include "sandbox/image/store.h"
 #include "sandbox/wire/wire.h"
 
 struct zygotes; /* zygotes.c: warm interpreters, one per image in use */
 struct child;   /* child.c: G's or E's process and link */
 
-/* Uids of the server's own processes, from uid_base on; boxes come after the first UID_RANGE. */
-enum { UID_GATEWAY = 1, UID_ZYGOTE = 2, UID_EGRESS = 3 };
+/* Uids of the server's own processes, from own_uids on, which lie in the first UID_RANGE of
+ * uid_base; boxes come after that. */
+enum { UID_GATEWAY = 1, UID_ZYGOTE = 2, UID_EGRESS = 3, SERVER_UIDS = 8 };
 
 struct server {
     uv_loop_t loop;
@@ -25,6 +27,8 @@ struct server {
     int filter, gateway_filter, egress_filter, zygote_userns;
     char runtime_path[300]; /* where the interpreter host's image is mounted, in B's mount namespace
                              */
+    int uids;               /* box/uids.h: locks of the host's uids */
+    uint32_t own_uids;      /* first of the server's own */
     struct cgroup_root *cgroups;
     struct disks *disks;
     struct list boxes;
@@ -38,6 +42,10 @@ struct server {
     struct list measures; /* usage.c: disks being measured, and those that wait for it */
     char gateway_state[64], egress_state[64]; /* their directories as G and E see them */
     char handlers[64];                        /* the worker's files, the same */
+    char jail_root[64];                       /* where G and E make their roots, each for itself */
+    const char *gateway_writable[2], *egress_writable[2], *egress_readable[32];
+    struct jail gateway_jail, egress_jail;
+    struct cgroup *gateway_group, *egress_group;
     uint8_t egress_ca_key[32], egress_secrets_key[32], registry_key[32];
     bool stopping, announced;
     int exit_status;

@@ -13,10 +13,12 @@
 #include <unistd.h>
 
 #include "sandbox/base/fd.h"
+#include "sandbox/base/oom.h"
+#include "sandbox/base/parent.h"
 #include "sandbox/boxd/server.h"
 #include "sandbox/fs/volume.h"
 
-enum { SAMPLE_MS = 2000, AT_ONCE = 4, SECONDS_MAX = 20 };
+enum { SAMPLE_MS = 2000, AT_ONCE = 4, SECONDS_MAX = 20, WAITING_MAX = 256 };
 
 struct measure {
     struct list link;
@@ -76,11 +78,12 @@ static uint64_t measure_tree(int dir)
     return (uint64_t)sum;
 }
 
-static void measure_in_child(int dir, int out)
+static void measure_in_child(int dir, int out, pid_t parent)
 {
     prctl(PR_SET_NAME, "cbx-measure");
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    parent_bind(parent);
     setpriority(PRIO_PROCESS, 0, 19);
+    oom_set_own(OOM_COMMAND);
     alarm(SECONDS_MAX);
     uint64_t bytes = measure_tree(dir);
     _exit(write(out, &bytes, sizeof bytes) == sizeof bytes ? 0 : 1);
@@ -117,9 +120,9 @@ static int begin(struct measure *m)
         return dir;
     if (pipe2(pipe, O_CLOEXEC) < 0)
         return -errno;
-    pid_t pid = fork();
+    pid_t self = getpid(), pid = fork();
     if (pid == 0)
-        measure_in_child(dir, pipe[1]);
+        measure_in_child(dir, pipe[1], self);
     close(pipe[1]);
     int r = pid < 0 ? -errno : uv_poll_init(&m->s->loop, &m->poll, pipe[0]);
     if (r < 0) {
@@ -171,9 +174,10 @@ void usage_measure(struct server *s, const struct wire_head *to, const char *dis
 {
     if (known(s, to, disk))
         return;
-    struct measure *m = calloc(1, sizeof *m);
+    bool full = list_count(&s->measures) >= WAITING_MAX;
+    struct measure *m = full ? NULL : calloc(1, sizeof *m);
     if (!m) {
-        answer(s, to, -ENOMEM, 0);
+        answer(s, to, full ? -EAGAIN : -ENOMEM, 0);
         return;
     }
     m->s = s;

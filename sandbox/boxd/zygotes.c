@@ -20,7 +20,7 @@
 #include "sandbox/boxd/server.h"
 #include "sandbox/zygote/launch.h"
 
-enum { PARTS_MAX = 64, NETNS_BURST = 4 };
+enum { PARTS_MAX = 64, NETNS_BURST = 4, WAITING_MAX = 4096 };
 
 struct pending {
     struct list link;
@@ -429,6 +429,8 @@ int zygotes_create_box(struct server *s, const char *name, const struct box_requ
         if ((r = launch(im, err)) < 0)
             return r;
     }
+    if (list_count(&im->waiting) >= WAITING_MAX)
+        return err_set(err, -EAGAIN, "create box", "too many sandboxes are being made");
     struct box_request *copy = malloc(sizeof *copy);
     if (!copy)
         return err_set(err, -ENOMEM, "create box", NULL);

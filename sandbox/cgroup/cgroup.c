@@ -9,6 +9,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -136,6 +137,27 @@ static void remove_leftovers(int parent, const char *name)
     unlinkat(parent, name, AT_REMOVEDIR);
 }
 
+/* Of servers that were killed: "cellbox-PID". A group with a task in it stays, whatever its name.
+ */
+static void remove_dead(int parent)
+{
+    static const char prefix[] = "cellbox-";
+    int copy = fcntl(parent, F_DUPFD_CLOEXEC, 3);
+    DIR *d = copy < 0 ? NULL : fdopendir(copy);
+    if (d)
+        rewinddir(d);
+    for (struct dirent *e; d && (e = readdir(d));) {
+        char *end;
+        if (strncmp(e->d_name, prefix, sizeof prefix - 1))
+            continue;
+        long pid = strtol(e->d_name + sizeof prefix - 1, &end, 10);
+        if (pid > 1 && !*end && kill((pid_t)pid, 0) < 0 && errno == ESRCH)
+            remove_leftovers(parent, e->d_name);
+    }
+    if (d)
+        closedir(d);
+}
+
 static int open_root_dir(struct cgroup_root *r, const char *sysfs, const char *controller, int i,
                          struct err *err)
 {
@@ -154,8 +176,10 @@ static int open_root_dir(struct cgroup_root *r, const char *sysfs, const char *c
     r->parents[i] = parent;
     for (r->same[i] = 0; strcmp(r->mounts[r->same[i]], mount_point);)
         r->same[i]++;
-    if (r->same[i] == i)
+    if (r->same[i] == i) {
         remove_leftovers(parent, r->name);
+        remove_dead(parent);
+    }
     if (mkdirat(parent, r->name, 0755) < 0 && errno != EEXIST)
         return err_set(err, -errno, "make cgroup", "%s/%s: %s", path, r->name, strerror(errno));
     r->dirs[i] = open_dir(parent, r->name);
@@ -181,6 +205,7 @@ static int try_v2(struct cgroup_root *r, const char *sysfs)
     r->parents[0] = STEAL_FD(top);
     (void)fd_write_file_at(r->parents[0], "cgroup.subtree_control", "+memory +cpu +pids");
     remove_leftovers(r->parents[0], r->name);
+    remove_dead(r->parents[0]);
     if (mkdirat(r->parents[0], r->name, 0755) < 0 && errno != EEXIST)
         return -errno;
     r->dirs[0] = open_dir(r->parents[0], r->name);
@@ -195,8 +220,10 @@ static int try_v2(struct cgroup_root *r, const char *sysfs)
 
 static void speed_up_attach(struct cgroup_root *r)
 {
-    char dir[] = "/tmp/cellbox-cgroup-XXXXXX";
-    if (!mkdtemp(dir))
+    char dir[64];
+    snprintf(dir, sizeof dir, "/run/cellbox/cgroup-%d", (int)getpid());
+    if ((mkdir("/run/cellbox", 0755) < 0 && errno != EEXIST) ||
+        (mkdir(dir, 0700) < 0 && errno != EEXIST))
         return;
     if (mount("cgroup", dir, "cgroup", 0, "none,name=cellbox,favordynmods") == 0)
         snprintf(r->speedup, sizeof r->speedup, "%s", dir);

@@ -19,6 +19,12 @@ static int v1_set_limits(struct cgroup *g, const struct cgroup_limits *l, struct
         if (r == 0 && s < 0 && s != -ENOENT && s != -EINVAL)
             r = s;
     }
+    /* Bytes in sockets are counted beside the other memory, and only once there is a limit; the
+     * kernel's own bound of them is one for all. */
+    if (r == 0 && l->memory) {
+        r = cgroup_write_u64(g->dirs[MEMORY], "memory.kmem.tcp.limit_in_bytes", l->memory / 4);
+        r = r == -ENOENT || r == -EOPNOTSUPP ? 0 : r;
+    }
     if (r < 0)
         return err_set(err, r, "limit memory", NULL);
     if (l->cpu) {

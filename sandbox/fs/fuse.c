@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/openat2.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +11,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "sandbox/base/beneath.h"
 #include "sandbox/base/fd.h"
 
 enum { MOUNTINFO_MAX = 4 << 20 };
@@ -93,29 +93,43 @@ static int make_mount(int device, const struct fuse_request *r)
     return m < 0 ? -errno : m;
 }
 
-/* As the box's root, who owns what is made. */
-static int make_directories(const char *path)
+/* What the box's root runs from, and what every program looks into: never hidden behind files of
+ * the box's user. */
+static bool reserved(const char *path)
 {
-    char part[4096];
-    if (setresgid(0, 0, 0) < 0 || setresuid(0, 0, 0) < 0)
-        return -errno;
-    for (size_t i = 1; path[i - 1]; i++) {
-        if (path[i] != '/' && path[i])
-            continue;
-        snprintf(part, sizeof part, "%.*s", (int)i, path);
-        if (mkdir(part, 0755) < 0 && errno != EEXIST)
-            return -errno;
+    static const char *const trees[] = {"bin",   "boot",  "dev",    "etc",        "lib",
+                                        "lib32", "lib64", "libx32", "proc",       "run",
+                                        "sbin",  "sys",   "usr",    "opt/cellbox"};
+    const char *first = path + strspn(path, "/");
+    size_t n = strcspn(first, "/");
+    if (!*first || (n == 3 && !strncmp(first, "opt", 3) && !first[n + strspn(first + n, "/")]))
+        return true;
+    for (size_t i = 0; i < sizeof trees / sizeof *trees; i++) {
+        size_t len = strlen(trees[i]);
+        if (!strncmp(first, trees[i], len) && (!first[len] || first[len] == '/'))
+            return true;
     }
-    return 0;
+    return false;
 }
 
+static const char *why_not(int error)
+{
+    return error == -ELOOP    ? "a part of it is a link"
+           : error == -EXDEV  ? "something else is mounted there or above it"
+           : error == -EINVAL ? "a part of it is .."
+                              : strerror(-error);
+}
+
+/* Made as the box's root, who owns what is made. */
 static int open_target(const char *path, struct err *err)
 {
-    struct open_how how = {.flags = O_PATH | O_DIRECTORY | O_CLOEXEC,
-                           .resolve = RESOLVE_NO_MAGICLINKS};
-    int fd = (int)syscall(SYS_openat2, AT_FDCWD, path, &how, sizeof how);
-    return fd < 0 ? err_set(err, -errno, "find directory", "%.150s: %s", path, strerror(errno))
-                  : fd;
+    if (reserved(path))
+        return err_set(err, -EPERM, "find directory", "%.150s: it belongs to the system", path);
+    if (setresgid(0, 0, 0) < 0 || setresuid(0, 0, 0) < 0)
+        return err_set(err, -errno, "become root of the box", NULL);
+    CLEANUP_FD int root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    int fd = root < 0 ? -errno : beneath_open_dir(root, path, true);
+    return fd < 0 ? err_set(err, fd, "find directory", "%.150s: %s", path, why_not(fd)) : fd;
 }
 
 int fuse_mount(int init, const struct fuse_request *r, int *ret_fd, struct err *err)
@@ -127,9 +141,6 @@ int fuse_mount(int init, const struct fuse_request *r, int *ret_fd, struct err *
         return device;
     if ((made = enter(ns.mount, CLONE_NEWNS, err)) < 0)
         return made;
-    made = make_directories(r->path);
-    if (made < 0)
-        return err_set(err, made, "make directory", "%.150s: %s", r->path, strerror(-made));
     CLEANUP_FD int target = open_target(r->path, err);
     if (target < 0)
         return target;
@@ -158,9 +169,9 @@ static void unescape(char *s)
     *out = 0;
 }
 
-/* Where the mount of that source is: fields are "id parent dev root POINT options ... - type
- * SOURCE options". */
-static int find_mount(char *text, const char *name, char **ret)
+/* Where the mount of that source is, and its number: fields are "id parent dev root POINT options
+ * ... - type SOURCE options". */
+static int find_mount(char *text, const char *name, char **ret, uint64_t *ret_id)
 {
     char *save = NULL;
     for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
@@ -171,6 +182,7 @@ static int find_mount(char *text, const char *name, char **ret)
         source[strcspn(source, " ")] = 0;
         if (strcmp(source, name) != 0)
             continue;
+        *ret_id = strtoull(line, NULL, 10);
         for (int i = 0; i < 4 && field; i++)
             field = (field = strchr(field, ' ')) ? field + 1 : NULL;
         if (!field)
@@ -183,21 +195,71 @@ static int find_mount(char *text, const char *name, char **ret)
     return -ENOENT;
 }
 
+/* Asks nothing of who serves it. */
+static bool is_mount(int dir, const char *name, uint64_t id)
+{
+    struct statx st;
+    return statx(dir, name, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_STATX_DONT_SYNC,
+                 STATX_MNT_ID, &st) == 0 &&
+           st.stx_mask & STATX_MNT_ID && st.stx_mnt_id == id;
+}
+
+/*
+ * The directory above is held, and a directory that something is mounted on can be neither renamed
+ * nor removed: what is taken off is what was looked at. The box can move what is further up, hence
+ * -ESTALE.
+ */
+static int unmount_at(char *point, uint64_t id, int flags)
+{
+    char *name = strrchr(point, '/');
+    if (!name || !name[1])
+        return -EINVAL;
+    *name++ = 0;
+    CLEANUP_FD int root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    CLEANUP_FD int above = root < 0 ? -errno : beneath_open_dir(root, point, false);
+    if (above < 0)
+        return -ESTALE;
+    if (fchdir(above) < 0)
+        return -errno;
+    if (!is_mount(above, name, id))
+        return -ESTALE;
+    return umount2(name, flags) < 0 ? -errno : 0;
+}
+
+/* By the table as it is now; the box's own init shows it, from outside of its namespaces. */
+static int unmount_once(int table, const char *name, int flags)
+{
+    uint64_t id = 0;
+    char *point;
+    CLEANUP_FREE char *text = malloc(MOUNTINFO_MAX);
+    size_t len = 0;
+    if (!text)
+        return -ENOMEM;
+    for (ssize_t n; len < MOUNTINFO_MAX - 1 &&
+                    (n = pread(table, text + len, MOUNTINFO_MAX - 1 - len, (off_t)len)) > 0;)
+        len += (size_t)n;
+    text[len] = 0;
+    int r = find_mount(text, name, &point, &id);
+    return r < 0 ? r : unmount_at(point, id, flags);
+}
+
 int fuse_unmount(int init, const char *name, bool detach, struct err *err)
 {
+    enum { ATTEMPTS = 20 };
     struct namespaces ns; /* closed with the process */
-    char path[64], *point;
-    CLEANUP_FREE char *text = malloc(MOUNTINFO_MAX);
+    char path[64];
     snprintf(path, sizeof path, "/proc/%d/mountinfo", init);
-    ssize_t n = text ? fd_read_file_at(AT_FDCWD, path, text, MOUNTINFO_MAX) : -ENOMEM;
-    if (n < 0)
-        return err_set(err, (int)n, "look at mounts", NULL);
-    if (find_mount(text, name, &point) < 0)
-        return err_set(err, -ENOENT, "look at mounts", "it is not mounted");
+    CLEANUP_FD int table = open(path, O_RDONLY | O_CLOEXEC);
+    if (table < 0)
+        return err_set(err, -errno, "look at mounts", NULL);
     int r = open_namespaces(init, &ns, err);
     if (r < 0 || (r = enter(ns.user, CLONE_NEWUSER, err)) < 0 ||
         (r = enter(ns.mount, CLONE_NEWNS, err)) < 0)
         return r;
-    int flags = UMOUNT_NOFOLLOW | (detach ? MNT_DETACH : 0);
-    return umount2(point, flags) < 0 ? err_set(err, -errno, "unmount", NULL) : 0;
+    r = -ESTALE;
+    for (int i = 0; i < ATTEMPTS && r == -ESTALE; i++)
+        r = unmount_once(table, name, UMOUNT_NOFOLLOW | (detach ? MNT_DETACH : 0));
+    if (r == -ENOENT)
+        return err_set(err, r, "look at mounts", "it is not mounted");
+    return r < 0 ? err_set(err, r, "unmount", NULL) : 0;
 }

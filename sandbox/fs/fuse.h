@@ -12,7 +12,7 @@
 #include "sandbox/base/err.h"
 
 struct fuse_request {
-    const char *path;  /* in the box, made if missing; links are followed inside the box */
+    const char *path;  /* in the box, made if missing: no link, on its own disk, not the system's */
     const char *name;  /* shown as the source of the mount: how fuse_unmount finds it */
     uint32_t uid, gid; /* of the server, in the box */
     bool read_only;

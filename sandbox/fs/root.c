@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/openat2.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
@@ -10,6 +11,8 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include "sandbox/base/beneath.h"
+#include "sandbox/base/fd.h"
 #include "sandbox/fs/mount.h"
 
 #define NEW ROOT_STAGE "/root"
@@ -49,6 +52,18 @@ static int hide(const char *source, const char *target, struct err *err)
     return 0;
 }
 
+/* The box's root may have put a link where something is going to be mounted: it would lead out of
+ * the box, which has no process yet that could change it after this look. */
+static int plain(const char *path, struct err *err)
+{
+    CLEANUP_FD int root = open(NEW, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    CLEANUP_FD int dir = root < 0 ? -errno : beneath_open_dir(root, path, false);
+    if (dir < 0)
+        return err_set(err, dir, "find mount point",
+                       "/%s of the sandbox is no directory of its own", path);
+    return 0;
+}
+
 static int mount_proc(struct err *err)
 {
     char path[96];
@@ -76,11 +91,13 @@ static int mount_dev(struct err *err)
 {
     if (mount(ROOT_DEV_TREE, NEW "/dev", NULL, MS_BIND, NULL) < 0)
         return err_set(err, -errno, "bind /dev", NULL);
+    /* Sizes: the kernel's count of terminals is one for all; what /dev/shm may hold is set by B,
+     * from the box's memory. */
     int r = do_mount("mount devpts", "devpts", NEW "/dev/pts", MS_NOSUID | MS_NOEXEC,
-                     "newinstance,ptmxmode=0666,mode=0620,gid=5", err);
+                     "newinstance,ptmxmode=0666,mode=0620,gid=5,max=256", err);
     if (r == 0)
-        r = do_mount("mount /dev/shm", "tmpfs", NEW "/dev/shm", MS_NOSUID | MS_NODEV, "mode=1777",
-                     err);
+        r = do_mount("mount /dev/shm", "tmpfs", NEW "/dev/shm", MS_NOSUID | MS_NODEV,
+                     "mode=1777,size=64m,nr_inodes=65536", err);
     return r;
 }
 
@@ -100,6 +117,7 @@ int root_enter(const struct root_mounts *m, struct err *err)
 {
     static const char *const dirs[] = {ROOT_STAGE "/image", ROOT_STAGE "/disk", NEW,
                                        ROOT_STAGE "/empty"};
+    static const char *const points[] = {"opt/cellbox", "dev", "proc"};
     int r;
 
     if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
@@ -121,6 +139,8 @@ int root_enter(const struct root_mounts *m, struct err *err)
     if (r == 0 && access(NEW "/", W_OK) < 0)
         r = err_set(err, -errno, "mount overlay",
                     "it came up read-only: the disk's owner is wrong");
+    for (size_t i = 0; r == 0 && i < sizeof points / sizeof *points; i++)
+        r = plain(points[i], err);
     if (r == 0)
         r = mount_attach(m->runtime, NEW "/opt/cellbox", err);
     if (r == 0)
@@ -130,6 +150,33 @@ int root_enter(const struct root_mounts *m, struct err *err)
     if (r == 0)
         r = pivot(err);
     return r;
+}
+
+/* Nothing of the box can stand in for the directory: /dev is read-only. */
+static int open_shm(int init)
+{
+    char path[32];
+    struct open_how how = {.flags = O_PATH | O_DIRECTORY | O_CLOEXEC,
+                           .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS};
+    snprintf(path, sizeof path, "/proc/%d/root", init);
+    CLEANUP_FD int root = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    int fd = root < 0 ? -1 : (int)syscall(SYS_openat2, root, "dev/shm", &how, sizeof how);
+    return fd < 0 ? -errno : fd;
+}
+
+int root_limit_shm(int init, uint64_t bytes, struct err *err)
+{
+    char size[32] = "50%";
+    CLEANUP_FD int shm = open_shm(init);
+    if (shm < 0)
+        return err_set(err, shm, "limit /dev/shm", NULL);
+    CLEANUP_FD int fs = (int)syscall(SYS_fspick, shm, "", FSPICK_CLOEXEC | FSPICK_EMPTY_PATH);
+    if (bytes)
+        snprintf(size, sizeof size, "%llu", (unsigned long long)bytes);
+    if (fs < 0 || syscall(SYS_fsconfig, fs, FSCONFIG_SET_STRING, "size", size, 0) < 0 ||
+        syscall(SYS_fsconfig, fs, FSCONFIG_CMD_RECONFIGURE, NULL, NULL, 0) < 0)
+        return err_set(err, -errno, "limit /dev/shm", NULL);
+    return 0;
 }
 
 int root_make_dev_tree(const char *dir, struct err *err)

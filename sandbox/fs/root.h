@@ -4,6 +4,8 @@
  */
 #pragma once
 
+#include <stdint.h>
+
 #include "sandbox/base/err.h"
 
 struct root_mounts {
@@ -22,6 +24,8 @@ struct root_mounts {
 /* Takes the mounts (not their descriptors). Afterwards / is the box's overlay and nothing of the
  * old root is left. */
 int root_enter(const struct root_mounts *m, struct err *err);
+/* B: the bytes that /dev/shm of the box with that init may hold; 0: half of the host's memory. */
+int root_limit_shm(int init, uint64_t bytes, struct err *err);
 /* B, in the mount namespace it prepares for Z: fills an empty tmpfs directory with the device tree.
  */
 int root_make_dev_tree(const char *dir, struct err *err);

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "sandbox/base/fd.h"
+#include "sandbox/base/oom.h"
 #include "sandbox/base/title.h"
 #include "sandbox/init/init.h"
 
@@ -119,7 +120,9 @@ static void child_run(struct parts *p, const struct interpreter_ops *ops,
 {
     child_fds(p);
     child_signals();
-    int r = child_identity();
+    int r = oom_set_child(OOM_CONTEXT);
+    if (r == 0)
+        r = child_identity();
     if (r < 0)
         dprintf(STDERR_FILENO, "cellbox: cannot become the box user: %s\n", strerror(-r));
     if (r == 0)

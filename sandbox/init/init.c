@@ -19,7 +19,8 @@
 
 struct init {
     int link, signals, epoll;
-    int watches; /* a set of its own: what it hands back are struct init_watch */
+    int files_program; /* negative: the runtime has none */
+    int watches;       /* a set of its own: what it hands back are struct init_watch */
     const struct interpreter_ops *ops;
     struct list contexts;
     struct processes processes;
@@ -83,7 +84,7 @@ static void handle_files(struct init *in, const uint8_t *m, size_t n, int *fds, 
     if (n < sizeof *req || nfds != 1)
         err_set(&err, -EINVAL, "start file helper", "malformed request");
     else
-        r = helper_start(fds[0], req->root, &err);
+        r = helper_start(in->files_program, fds[0], req->root, &err);
     reply(in, &req->h, r < 0 ? &err : NULL, r);
 }
 
@@ -251,6 +252,7 @@ int init_main(int link_fd, const struct interpreter_ops *ops)
         return 1;
     in->link = link_fd;
     in->ops = ops;
+    in->files_program = helper_program();
     list_init(&in->contexts);
     fd_set_nonblock(link_fd, 1);
     sigfillset(&all);

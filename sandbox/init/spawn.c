@@ -14,9 +14,9 @@
 #include <unistd.h>
 
 #include "sandbox/base/fd.h"
+#include "sandbox/base/oom.h"
 #include "sandbox/init/init.h"
-
-enum { STACK = 64 << 10 };
+#include "sandbox/init/offspring.h"
 
 /* Written by the child while the parent waits: they share memory. */
 struct attempt {
@@ -108,6 +108,9 @@ static int child(void *arg)
         a->error = -errno;
     if (a->error < 0)
         _exit(126);
+    a->step = "take its place for the memory killer";
+    if ((a->error = oom_set_child(OOM_COMMAND)) < 0)
+        _exit(126);
     a->step = "become the box user";
     if (s->as_box_user && (a->error = become_box_user()) < 0)
         _exit(126);
@@ -127,14 +130,19 @@ static int child(void *arg)
 
 int spawn_run(const struct spawn *s, pid_t *ret, struct err *err)
 {
-    CLEANUP_FREE char *stack = malloc(STACK);
     CLEANUP_FREE struct attempt *a = calloc(1, sizeof *a);
-    if (!stack || !a || !s->argv[0] || !s->argv[0][0])
-        return err_set(err, !stack || !a ? -ENOMEM : -EINVAL, SPAWN_STEP_EXECUTE, NULL);
+    if (!a || !s->argv[0] || !s->argv[0][0])
+        return err_set(err, !a ? -ENOMEM : -EINVAL, SPAWN_STEP_EXECUTE, NULL);
     a->s = s;
-    pid_t pid = clone(child, stack + STACK, CLONE_VM | CLONE_VFORK | SIGCHLD, a);
+    pid_t pid = offspring_start(child, a);
+    if (pid == -ETIMEDOUT) {
+        err_set(err, pid, a->step,
+                "it does not get on: it was stopped, or a directory does not answer");
+        a = NULL;
+        return pid;
+    }
     if (pid < 0)
-        return err_set(err, -errno, "make a process", NULL);
+        return err_set(err, pid, "make a process", NULL);
     /* A successful execve leaves the last step without an error. */
     if (a->error < 0)
         return err_set(err, a->error, a->step, NULL);

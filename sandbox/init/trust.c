@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "sandbox/base/beneath.h"
 #include "sandbox/base/buf.h"
 #include "sandbox/base/fd.h"
 #include "sandbox/wire/trust.h"
@@ -146,13 +147,22 @@ static int put_java_store(const struct buf *bundle, struct buf *out)
     return out->err;
 }
 
+/* The box's user may own what is above, so no link there is followed. */
+static int make_directory(const char *path)
+{
+    CLEANUP_FD int root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    CLEANUP_FD int dir = root < 0 ? -errno : beneath_open_dir(root, path, true);
+    return dir < 0 ? dir : 0;
+}
+
 int trust_install(const char *pem, size_t len, struct err *err)
 {
     CLEANUP_BUF struct buf bundle = {0}, store = {0};
-    mkdir("/usr/local/share", 0755);
-    mkdir(TRUST_DIR, 0755);
-    mkdir(TRUST_STORE_DIR, 0755);
-    int r = write_file(TRUST_CA, pem, len);
+    int r = make_directory(TRUST_DIR);
+    if (r == 0)
+        r = make_directory(TRUST_STORE_DIR);
+    if (r == 0)
+        r = write_file(TRUST_CA, pem, len);
     if (r == 0 && (r = read_file(TRUST_BUNDLE, &bundle)) == -ENOENT) {
         mkdir("/etc/ssl", 0755);
         mkdir("/etc/ssl/certs", 0755);

@@ -2,9 +2,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -31,17 +33,44 @@ int userns_write_maps(pid_t pid, const struct userns_range *ranges, unsigned n, 
     return 0;
 }
 
-int userns_new_fd(const struct userns_range *ranges, unsigned n, int *ret_fd, struct err *err)
+/* Making the namespace may need a right (kernel.unprivileged_userns_clone), which a change of the
+ * effective uid takes away from what is in effect only. */
+static int become_owner(uid_t uid)
 {
-    /* The child only has to exist until its namespace is open; it shares no stack because this is a
-     * plain fork. */
-    pid_t pid = (pid_t)syscall(SYS_clone, CLONE_NEWUSER | SIGCHLD, NULL, NULL, NULL, NULL);
-    if (pid < 0)
-        return err_set(err, -errno, "clone user namespace", NULL);
+    struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct data[2];
+    if (syscall(SYS_setresuid, -1, uid, -1) < 0 || syscall(SYS_capget, &head, data) < 0)
+        return -errno;
+    for (int i = 0; i < 2; i++)
+        data[i].effective = data[i].permitted;
+    return syscall(SYS_capset, &head, data) < 0 ? -errno : 0;
+}
+
+/* The child only has to exist until its namespace is open; it shares no stack because this is a
+ * plain fork. */
+static pid_t clone_for(uid_t owner)
+{
+    uid_t self = geteuid();
+    int r = owner != self ? become_owner(owner) : 0;
+    pid_t pid =
+        r < 0 ? r : (pid_t)syscall(SYS_clone, CLONE_NEWUSER | SIGCHLD, NULL, NULL, NULL, NULL);
     if (pid == 0) {
         for (;;)
             pause();
     }
+    if (pid == -1)
+        pid = -errno;
+    if (owner != self && syscall(SYS_setresuid, -1, self, -1) < 0)
+        abort(); /* with another user's rights nothing here may go on */
+    return pid;
+}
+
+int userns_new_fd(const struct userns_range *ranges, unsigned n, uid_t owner, int *ret_fd,
+                  struct err *err)
+{
+    pid_t pid = clone_for(owner);
+    if (pid < 0)
+        return err_set(err, pid, "clone user namespace", NULL);
     int r = userns_write_maps(pid, ranges, n, err);
     if (r == 0) {
         char path[64];

@@ -52,7 +52,6 @@ const char *const policy_allowed[] = {
     "rt_sigreturn", "rt_sigsuspend", "rt_sigtimedwait", "rt_tgsigqueueinfo", "select", "setitimer",
     "sigaltstack", "signalfd", "signalfd4", "timer_create", "timer_delete", "timer_getoverrun",
     "timer_gettime", "timer_settime", "timerfd_create", "timerfd_gettime", "timerfd_settime",
-    "io_setup", "io_submit", "io_getevents", "io_pgetevents", "io_cancel", "io_destroy",
     /* network (families: filter.c) and System V / POSIX messages */
     "accept", "accept4", "bind", "connect", "getpeername", "getsockname", "getsockopt", "listen",
     "recvfrom", "recvmmsg", "recvmsg", "sendmmsg", "sendmsg", "sendto", "setsockopt", "shutdown",

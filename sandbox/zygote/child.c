@@ -16,6 +16,7 @@
 #include "sandbox/fs/confine.h"
 #include "sandbox/fs/root.h"
 #include "sandbox/init/init.h"
+#include "sandbox/ns/bounds.h"
 #include "sandbox/seccomp/filter.h"
 #include "sandbox/zygote/zygote.h"
 
@@ -70,6 +71,8 @@ static int build(const struct wire_clone *req, const int *fds, struct err *err)
     int r = become_root(err);
     if (r == 0 && sethostname(req->hostname, strnlen(req->hostname, sizeof req->hostname)) < 0)
         r = err_set(err, -errno, "set host name", NULL);
+    if (r == 0)
+        r = bounds_enter(err);
     if (r == 0)
         r = root_enter(&mounts, err);
     if (r == 0)

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "sandbox/base/fd.h"
+#include "sandbox/base/oom.h"
 #include "sandbox/fs/mount.h"
 #include "sandbox/fs/root.h"
 #include "sandbox/zygote/zygote.h"
@@ -109,6 +110,7 @@ static void run(const struct zygote_launch *l, int link)
     sigset_t none;
 
     setrlimit(RLIMIT_CORE, &core);
+    oom_set_own(OOM_ZYGOTE);
     /* The namespace descriptor must be reachable after the root is gone; the link gets its fixed
      * number. */
     int r = build_root(l, &err);
@@ -122,6 +124,7 @@ static void run(const struct zygote_launch *l, int link)
     dup2(high, ZYGOTE_LINK_FD);
     fd_set_nonblock(ZYGOTE_LINK_FD, 1);
     syscall(SYS_close_range, ZYGOTE_LINK_FD + 1, ~0u, 0);
+    sigaction(SIGPIPE, &(struct sigaction){.sa_handler = SIG_DFL}, NULL);
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
     struct rlimit files = {65536,

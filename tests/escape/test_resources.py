@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from box_calls import execute
 
 
 @pytest.fixture
@@ -105,6 +106,39 @@ def test_memory_hog_in_shared_memory(server: Any, box: str, neighbour: Any) -> N
     assert e["status"] == "error", e
     assert out(server.run(box, "import os; os.remove('/dev/shm/hog'); print('removed')")) == "removed\n"
     assert out(server.run(box, "print(len(bytearray(50 << 20)))")) == f"{50 << 20}\n"
+
+
+# Memory that no process maps, of a process that is small itself.
+UNMAPPED = {
+    "memfd": "import os\nf = os.memfd_create('hog')\nwhile True: os.write(f, bytes(1 << 20))",
+    "unlinked": "import os\nf = os.open('/dev/shm/hog', os.O_CREAT | os.O_RDWR)\nos.unlink('/dev/shm/hog')\n"
+    "g = os.memfd_create('hog')\nfor to in (f, g):\n  try:\n    while True: os.write(to, bytes(1 << 20))\n"
+    "  except OSError: pass",
+    "segments": "import ctypes\nc = ctypes.CDLL(None)\nc.shmat.restype = ctypes.c_void_p\nwhile True:\n"
+    "  ctypes.memset(c.shmat(c.shmget(0, 16 << 20, 0o1600), None, 0), 1, 16 << 20)",
+}
+
+
+@pytest.mark.parametrize("name", sorted(UNMAPPED))
+def test_a_command_that_takes_all_memory_ends_alone(server: Any, box: str, neighbour: Any, name: str) -> None:
+    limited(server, box, memory=256 << 20)
+    assert out(server.run(box, "import os\nkept = 7\nprint(os.getppid())")) == "1\n"
+    for _ in range(3):
+        done = execute(server, box, ["python3", "-c", UNMAPPED[name]], timeout=60_000)
+        assert (done["exitCode"], done["signal"]) == (137, "SIGKILL"), done
+    assert out(server.run(box, "print(kept, len(bytearray(50 << 20)))")) == f"7 {50 << 20}\n"
+
+
+def test_shared_memory_leaves_room_for_the_rest(server: Any, box: str) -> None:
+    limited(server, box, memory=256 << 20)
+    full = "import os\nkept = 8\nf = open('/dev/shm/hog', 'wb', 0)\ntry:\n  while True: f.write(bytes(1 << 20))\n"
+    full += "except OSError as e: print(e.errno, f.tell() >> 20)"
+    assert out(server.run(box, full)) == "28 128\n"
+    assert execute(server, box, "tail -c 60000000 /dev/zero | head -c 60000000 | tail -c 1 | wc -c")["success"]
+    assert out(server.run(box, "print(kept)")) == "8\n"
+    r = server.call("PATCH", f"/v1/sandboxes/{box}", json={"limits": {"memory": 512 << 20}})
+    assert r.status_code == 200, r.text
+    assert out(server.run(box, "print(os.statvfs('/dev/shm').f_blocks * 4096 >> 20)")) == "256\n"
 
 
 def test_descriptors_run_out(server: Any, box: str, neighbour: Any) -> None:

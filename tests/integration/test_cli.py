@@ -348,7 +348,7 @@ def test_doctor(cli: Cli, server: Any) -> None:
     report = json.loads(cli("doctor", "--json").stdout)
     states = {c["name"]: c["state"] for c in report["checks"]}
     assert report["ok"] is True
-    for needed in ("namespaces", "overlayfs", "erofs", "seccomp", "image", "server"):
+    for needed in ("namespaces", "overlayfs", "erofs", "seccomp", "host limits", "image", "server"):
         assert states[needed] == "ok"
     p = cli("doctor", env=environment(server, CELLBOX_IMAGE_DIR="/nonexistent"))
     assert p.returncode == 1 and "missing   image" in p.stdout

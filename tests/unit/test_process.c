@@ -7,17 +7,21 @@
 
 #include <cmocka.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "sandbox/init/process.h"
+#include "sandbox/init/spawn.h"
 
 struct world {
     struct processes table;
@@ -248,6 +252,36 @@ static void test_malformed_specs(void **state)
     assert_int_equal(w->table.count, 0);
 }
 
+/* A working directory whose server answers nothing: whoever waits for the child must not. */
+static void test_a_directory_that_never_answers(void **state)
+{
+    char dir[] = "/tmp/cbx-silent-XXXXXX", data[96], *argv[] = {"true", NULL}, *envp[] = {NULL};
+    (void)state;
+    if (geteuid() != 0 || unshare(CLONE_NEWNS) < 0)
+        return;
+    assert_non_null(mkdtemp(dir));
+    assert_int_equal(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL), 0);
+    int server = open("/dev/fuse", O_RDWR | O_CLOEXEC),
+        null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    if (server < 0)
+        return;
+    snprintf(data, sizeof data, "fd=%d,rootmode=40000,user_id=0,group_id=0", server);
+    assert_int_equal(mount("silent", dir, "fuse.silent", MS_NOSUID, data), 0);
+    struct spawn s = {
+        .cwd = dir, .argv = argv, .envp = envp, .fds = {null, null, null}, .extra = {-1, -1}};
+    struct err err = {0};
+    pid_t pid = -1;
+    assert_int_equal(spawn_run(&s, &pid, &err), -ETIMEDOUT);
+    assert_string_equal(err.step, SPAWN_STEP_CWD);
+    close(server); /* ends whoever still waits */
+    umount2(dir, MNT_DETACH);
+    rmdir(dir);
+    s.cwd = "/";
+    assert_int_equal(spawn_run(&s, &pid, &err), 0);
+    while (waitpid(-1, NULL, 0) > 0)
+        ;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -257,6 +291,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_owner_that_leaves_kills, setup, teardown),
         cmocka_unit_test_setup_teardown(test_garbage_from_a_reader, setup, teardown),
         cmocka_unit_test_setup_teardown(test_malformed_specs, setup, teardown),
+        cmocka_unit_test(test_a_directory_that_never_answers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -352,7 +352,9 @@ def test_a_program_that_answers_nothing_holds_nobody_up(proxy: Server, sandbox: 
     assert sh(proxy, sandbox, "echo others go on") == "others go on\n"
     r = mount(proxy, sandbox, path="/data/below", bucket="second", credentials=SECOND)
     assert r.status_code == 502, r.text
-    assert "does not answer" in r.json()["error"]["message"]
+    assert "something else is mounted" in r.json()["error"]["message"]
+    stuck = proxy.call("POST", f"/v1/sandboxes/{sandbox}/exec", json={"command": "true", "cwd": "/data"})
+    assert "does not get on" in stuck.json()["error"]["message"], stuck.text
     assert proxy.run(sandbox, "1 + 1")["results"][0]["data"]["text/plain"] == "2"
     assert proxy.call("DELETE", f"/v1/sandboxes/{sandbox}/buckets/{got['id']}?force=true").status_code == 204
     begun = time.monotonic()
