@@ -42,8 +42,8 @@ struct handler_stream {
     uint32_t call;      /* fetch: of which call */
     uint64_t box;       /* its number: a call may outlive its exchange (waitUntil) */
     struct egress *egress;
-    int64_t left;   /* bytes of its body that Content-Length still promises; -1: not said */
-    int64_t credit; /* bytes that may still be sent */
+    struct body_length length; /* of its body, as it comes in */
+    int64_t credit;            /* bytes that may still be sent */
     uint32_t owed;  /* bytes that came while the other side was full */
     bool paused, full, answered, lingers;
     uint64_t deadline; /* call: until its head, then of waitUntil; 0: none */

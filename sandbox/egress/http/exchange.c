@@ -12,7 +12,7 @@
 #include "sandbox/egress/http/upstream.h"
 #include "sandbox/egress/secrets/inject.h"
 
-enum { BLOCKED = 520, TOO_MANY = 429, INJECTS_MAX = 64 };
+enum { BLOCKED = 520, TOO_MANY = 429, INJECTS_MAX = 64, INTERIMS_MAX = 16 };
 
 struct exchange {
     struct list link, later; /* of the box; of egress.postponed */
@@ -36,6 +36,8 @@ struct exchange {
     struct redact redact;
     bool redacting, unchunking;
     struct inject_unchunk unchunk;
+    struct body_length request_length, answer_length; /* what is still to come of the bodies */
+    unsigned interims;                                /* 1xx heads that came */
     uint16_t local_status; /* an answer of our own waits for its turn */
 };
 
@@ -333,6 +335,10 @@ static void pass_on(struct exchange *x, bool end)
     struct policy_target t = target_of(x);
     if (inject(x))
         return;
+    if (!head_fields_fit(&x->head)) {
+        answer_later(x, 400, "deny", "one of its fields cannot be sent");
+        return;
+    }
     x->decision = "allow";
     struct upstream_wish wish = {.target = &t,
                                  .https = x->https,
@@ -462,6 +468,11 @@ struct exchange *exchange_new(const struct exchange_origin *o, const struct http
     x->upgrade = ops->upgrade && head_find(&x->head, "upgrade") != NULL;
     if (o->box->nexchanges > BOX_EXCHANGES_MAX)
         answer_later(x, TOO_MANY, "deny", "too many requests of this sandbox are under way");
+    else if (body_length_read(&x->request_length, &x->head) < 0 ||
+             (end && !body_length_over(&x->request_length)))
+        answer_later(x, 400, "deny", "its body is not what its Content-Length says");
+    else if (x->upgrade && !end)
+        answer_later(x, 400, "deny", "a request that asks for another protocol can have no body");
     else
         decide(x, end);
     return x;
@@ -476,11 +487,16 @@ static bool count(struct exchange *x, size_t len)
                               uv_now(&x->box->egress->loop));
 }
 
+static void break_off(struct exchange *x, const char *decision, const char *reason)
+{
+    snprintf(x->reason, sizeof x->reason, "%s", reason);
+    x->decision = decision;
+    abort_both(x);
+}
+
 static void over_quota(struct exchange *x)
 {
-    snprintf(x->reason, sizeof x->reason, "the byte quota is used up");
-    x->decision = "deny";
-    abort_both(x);
+    break_off(x, "deny", "the byte quota is used up");
 }
 
 int exchange_request_body(struct exchange *x, const uint8_t *data, size_t len)
@@ -492,12 +508,15 @@ int exchange_request_body(struct exchange *x, const uint8_t *data, size_t len)
         over_quota(x);
         return EXCHANGE_OK;
     }
+    if (!x->tunnel && !body_length_take(&x->request_length, len)) {
+        break_off(x, "error", "the request's body is longer than it was declared");
+        return EXCHANGE_OK;
+    }
     if (!x->unchunking)
         return x->up_ops->body(x->up, data, len);
     CLEANUP_BUF struct buf plain = {0};
     if (inject_unchunk_feed(&x->unchunk, data, len, &plain) < 0) {
-        snprintf(x->reason, sizeof x->reason, "its aws-chunked body is malformed");
-        abort_both(x);
+        break_off(x, "error", "its aws-chunked body is malformed");
         return EXCHANGE_OK;
     }
     return plain.len ? x->up_ops->body(x->up, plain.data, plain.len) : EXCHANGE_OK;
@@ -505,7 +524,13 @@ int exchange_request_body(struct exchange *x, const uint8_t *data, size_t len)
 
 void exchange_request_end(struct exchange *x, const struct http_head *trailers)
 {
-    if (x->up_ops)
+    if (!x->up_ops)
+        return;
+    if (!x->tunnel && !body_length_over(&x->request_length))
+        break_off(x, "error", "the request's body is shorter than it was declared");
+    else if (x->unchunking && !inject_unchunk_done(&x->unchunk))
+        break_off(x, "error", "its aws-chunked body is cut off");
+    else
         x->up_ops->end(x->up, x->unchunking ? NULL : trailers);
 }
 
@@ -531,10 +556,50 @@ static void redact_head(struct exchange *x, struct http_head *h)
                     h->fields[i].value.len);
 }
 
+/*
+ * What the body of the answer is must be beyond doubt for the program, too, and for the next answer
+ * on its connection. NULL: it is.
+ */
+static const char *check_answer(struct exchange *x, struct http_head *h, bool end)
+{
+    if (h->status == 101)
+        return x->upgrade ? NULL : "it switches to a protocol that nobody has asked for";
+    if (!head_fields_fit(h))
+        return "one of the fields of its answer cannot be sent";
+    if (h->status < 200) {
+        head_remove(h, "content-length");
+        return ++x->interims > INTERIMS_MAX ? "it sends interim answers without end" : NULL;
+    }
+    if (h->status == 204) /* RFC 9110 8.6 */
+        head_remove(h, "content-length");
+    if (body_length_read(&x->answer_length, h) < 0)
+        return "the length of its answer cannot be understood";
+    if (!strcmp(x->method, "HEAD") || h->status == 204 || h->status == 304)
+        x->answer_length.left = 0;
+    return end && !body_length_over(&x->answer_length)
+               ? "its answer has no body, but says that it has one"
+               : NULL;
+}
+
+static void refuse_answer(struct exchange *x, const char *reason)
+{
+    x->box->egress->counters.upstream_errors++;
+    if (x->answered)
+        break_off(x, "error", reason);
+    else
+        answer_later(x, 502, "error", reason);
+}
+
 void exchange_up_head(struct exchange *x, const struct http_head *head, bool end)
 {
     struct http_head *h =
         (struct http_head *)(uintptr_t)head; /* the codec's own, good for this call */
+    const char *wrong = check_answer(x, h, end);
+    if (wrong) {
+        drop_up(x);
+        refuse_answer(x, wrong);
+        return;
+    }
     head_remove(h, "alt-svc");
     redact_head(x, h);
     if (h->status == 101 && x->upgrade && x->down_ops->upgrade) {
@@ -565,12 +630,15 @@ int exchange_up_body(struct exchange *x, const uint8_t *data, size_t len)
         over_quota(x);
         return EXCHANGE_OK;
     }
+    if (!x->tunnel && !body_length_take(&x->answer_length, len)) {
+        break_off(x, "error", "its answer is longer than it was declared");
+        return EXCHANGE_OK;
+    }
     if (!x->redacting)
         return to_down(x, data, len);
     CLEANUP_BUF struct buf clean = {0};
     if (redact_feed(&x->redact, data, len, false, &clean) < 0) {
-        snprintf(x->reason, sizeof x->reason, "out of memory");
-        abort_both(x);
+        break_off(x, "error", "out of memory");
         return EXCHANGE_OK;
     }
     return clean.len ? to_down(x, clean.data, clean.len) : EXCHANGE_OK;
@@ -580,9 +648,17 @@ void exchange_up_end(struct exchange *x, const struct http_head *trailers)
 {
     const struct exchange_down_ops *ops = x->down_ops;
     x->up_ops = NULL;
+    if (!x->tunnel && !body_length_over(&x->answer_length)) {
+        break_off(x, "error", "its answer is shorter than it was declared");
+        return;
+    }
     if (x->redacting) {
         CLEANUP_BUF struct buf clean = {0};
-        if (redact_feed(&x->redact, NULL, 0, true, &clean) == 0 && clean.len)
+        if (redact_feed(&x->redact, NULL, 0, true, &clean) < 0) {
+            break_off(x, "error", "out of memory");
+            return;
+        }
+        if (clean.len)
             to_down(x, clean.data, clean.len);
         if (trailers)
             redact_head(x, (struct http_head *)(uintptr_t)trailers);
