@@ -138,9 +138,12 @@ static bool head_token(const char *p, size_t n)
 
 const char *head_request_fault(const struct http_head *h)
 {
-    const char *target = head_at(h, h->target);
-    if (!head_token(head_at(h, h->method), h->method.len))
-        return "its method is no token";
+    const char *target = head_at(h, h->target), *method = head_at(h, h->method);
+    for (uint32_t i = 0; i < h->method.len; i++) /* a spelling that servers read differently */
+        if (!isupper((unsigned char)method[i]) && method[i] != '-')
+            return "its method is none: methods are capital letters";
+    if (!h->method.len)
+        return "it has no method";
     if (head_slice_is(h, h->method, "CONNECT"))
         return "CONNECT is not needed: connect to the host itself";
     if (head_slice_is(h, h->method, "PRI"))
