@@ -39,10 +39,10 @@ struct box *server_find_box(struct server *s, uint64_t number)
     return NULL;
 }
 
-void server_gateway_ready(struct server *s)
+/* Once both have come up, with all that they were told to do. */
+static void announce(struct server *s)
 {
-    log_info("gateway", "ready", "url=%s", s->listen_text);
-    if (s->announced)
+    if (s->announced || !s->gateway_up || !s->egress_up)
         return;
     s->announced = true;
     discovery_publish(s->config.state_dir, s->listen_text, s->token);
@@ -53,6 +53,19 @@ void server_gateway_ready(struct server *s)
            "  cellbox kernelspec install --user && jupyter console --kernel cellbox-python\n",
            s->listen_text, s->token, s->token, s->listen_text);
     fflush(stdout);
+}
+
+void server_gateway_ready(struct server *s)
+{
+    log_info("gateway", "ready", "url=%s", s->listen_text);
+    s->gateway_up = true;
+    announce(s);
+}
+
+void server_egress_ready(struct server *s)
+{
+    s->egress_up = true;
+    announce(s);
 }
 
 static int make_dir(const char *path, mode_t mode, uid_t uid, struct err *err)
@@ -307,6 +320,8 @@ int main(int argc, char **argv)
     umask(022);
     raise_limits();
     list_init(&s.boxes);
+    if (r == 0)
+        r = egress_read_files(&s, &err);
     if (r == 0)
         r = prepare(&s, &err);
     if (r == 0 && (r = uv_loop_init(&s.loop)) == 0) {

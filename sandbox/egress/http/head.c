@@ -151,8 +151,8 @@ const char *head_request_fault(const struct http_head *h)
     if (!h->target.len || (*target != '/' && !head_slice_is(h, h->target, "*")))
         return "its target cannot be understood";
     for (uint32_t i = 0; i < h->target.len; i++)
-        if ((unsigned char)target[i] <= 0x20 || target[i] == 0x7f)
-            return "its target holds a space or a control character";
+        if ((unsigned char)target[i] <= 0x20 || (unsigned char)target[i] >= 0x7f)
+            return "its target holds a byte that has to be percent-encoded";
     return NULL;
 }
 

@@ -297,13 +297,12 @@ int secrets_put(struct secrets *s, const char *name, const char *json, size_t le
 int secrets_remove(struct secrets *s, const char *name)
 {
     char file[100];
-    struct secret *old = map_remove(s->all, name);
-    if (!old)
+    if (!map_get(s->all, name))
         return SECRETS_E_NOT_FOUND;
-    secret_free(old);
     snprintf(file, sizeof file, "%s%s", name, suffix);
     if (unlinkat(s->dir_fd, file, 0) < 0 && errno != ENOENT)
         return -errno;
+    secret_free(map_remove(s->all, name));
     return fsync(s->dir_fd) < 0 ? -errno : 0; /* gone for good, not until the next power cut */
 }
 
