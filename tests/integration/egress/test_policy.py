@@ -11,6 +11,7 @@ import pytest
 from conftest import Server
 
 from egress.conftest import log, policy, secret, sh
+from egress.net import NETWORK
 
 STATUS = "curl -sS -o /dev/null -w '%{http_code}' "
 
@@ -121,7 +122,7 @@ def test_tcp_only_by_a_rule(proxy: Server, sandbox: str) -> None:
     talk = "import socket; s = socket.create_connection(('mail.test', 2525), 10); print(s.recv(100)); s.sendall(b'hi'); print(s.recv(10))"
     rule = {
         "name": "mail",
-        "match": {"hosts": ["mail.test"], "cidrs": ["10.66.0.0/24"], "ports": [2525]},
+        "match": {"hosts": ["mail.test"], "cidrs": [NETWORK], "ports": [2525]},
         "action": "tcp",
     }
     policy(proxy, sandbox, {"rules": [rule]})
