@@ -144,12 +144,11 @@ int stream_fd(const struct stream *s)
     return -1;
 }
 
-struct dial *dial_start(uv_loop_t *loop, struct resolver *r, struct policy *policy,
+struct dial *dial_start(const struct dialler *with, struct policy *policy,
                         const struct policy_target *target, dialled_fn *done, void *user)
 {
     struct dial *d = calloc(1, sizeof *d);
-    (void)loop;
-    (void)r;
+    (void)with;
     (void)policy;
     (void)target;
     if (!d)

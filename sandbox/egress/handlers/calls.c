@@ -225,8 +225,7 @@ static const char *begin_fetch(struct handlers *h, uint32_t id, const json_t *o)
     const char *url = json_string_value(json_object_get(o, "url"));
     const char *method = json_string_value(json_object_get(o, "method"));
     bool body = json_is_true(json_object_get(o, "body"));
-    char host[256];
-    union socket_address addr;
+    struct authority_text space;
     struct egress_box *b = call && call->is_call && (call->x || call->lingers)
                                ? box_find(call->egress, call->box)
                                : NULL;
@@ -238,7 +237,7 @@ static const char *begin_fetch(struct handlers *h, uint32_t id, const json_t *o)
     const char *wrong = NULL;
     if (!url || !method || !is_token(method, strlen(method)) ||
         head_put(&head, method, strlen(method), &head.method) < 0 ||
-        url_split(url, &head, &origin, host, &addr) < 0)
+        url_split(url, &head, &origin, &space) < 0 || head_request_fault(&head))
         wrong = "that URL cannot be fetched";
     else if (fields_from_json(json_object_get(o, "headers"), &head) < 0)
         wrong = "its headers cannot be sent";

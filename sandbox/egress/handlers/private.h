@@ -8,6 +8,7 @@
 #include "sandbox/egress/egress.h"
 #include "sandbox/egress/handlers/codec.h"
 #include "sandbox/egress/handlers/handlers.h"
+#include "sandbox/egress/http/authority.h"
 #include "sandbox/egress/net/stream.h"
 
 enum {
@@ -88,9 +89,9 @@ bool is_token(const char *p, size_t n);
 json_t *fields_to_json(const struct http_head *h);
 int fields_from_json(const json_t *list, struct http_head *h);
 json_t *url_to_json(const struct http_head *h);
-/* "https://host:port/path?query" into head and origin, which points to host and addr. */
-int url_split(const char *url, struct http_head *head, struct exchange_origin *o, char host[256],
-              union socket_address *addr);
+/* "https://host:port/path?query" into head and origin, which points into space. */
+int url_split(const char *url, struct http_head *head, struct exchange_origin *o,
+              struct authority_text *space);
 /* handlers.c */
 void modules_load(struct handlers *h);
 void modules_loaded(struct handlers *h, const json_t *o);

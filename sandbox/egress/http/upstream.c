@@ -328,8 +328,7 @@ static struct upstream *make_upstream(struct request *q, const char *key)
     list_init(&u->waiting);
     list_append(&q->box->upstreams, &u->link);
     q->box->nupstreams++;
-    u->dial = dial_start(&q->box->egress->loop, q->box->egress->resolver, q->box->policy, &t,
-                         on_dialled, u);
+    u->dial = dial_start(&q->box->egress->dialler, q->box->policy, &t, on_dialled, u);
     if (!u->dial) {
         upstream_free(u);
         return NULL;
