@@ -154,6 +154,9 @@ int handlers_start(struct handlers *h, struct exchange *x, const char *name, con
         snprintf(ret_reason, 208, "the handler's worker is being started again");
         return -EAGAIN;
     }
+    int r = environment_admit(h, name, x, ret_reason);
+    if (r < 0)
+        return r;
     h->next_call += 2;
     struct handler_stream *s = stream_make(h, h->next_call, true, b);
     if (!s) {
@@ -249,8 +252,10 @@ static const char *begin_fetch(struct handlers *h, uint32_t id, const json_t *o)
     if (!body)
         head_remove(&head, "content-length");
     if (s && !wrong) {
+        CLEANUP_FREE struct fill *fills = environment_fills(h, call->handler, &origin.nfills);
         s->call = call->id;
-        s->x = exchange_new(&origin, &head, !body, &fetch_ops, s);
+        origin.fills = fills;
+        s->x = fills ? exchange_new(&origin, &head, !body, &fetch_ops, s) : NULL;
         if (!s->x)
             wrong = "out of memory";
     }

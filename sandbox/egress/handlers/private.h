@@ -10,6 +10,7 @@
 #include "sandbox/egress/handlers/handlers.h"
 #include "sandbox/egress/http/authority.h"
 #include "sandbox/egress/net/stream.h"
+#include "sandbox/egress/secrets/fill.h"
 
 enum {
     STREAMS_MAX = 1024,
@@ -55,6 +56,7 @@ struct handlers {
     uv_loop_t *loop;
     struct handlers_config config;
     char *node, *worker;
+    uint8_t fill_key[32]; /* placeholders are made with */
     struct map *modules;
     struct list streams;
     unsigned nstreams;
@@ -92,7 +94,19 @@ json_t *url_to_json(const struct http_head *h);
 /* "https://host:port/path?query" into head and origin, which points into space. */
 int url_split(const char *url, struct http_head *head, struct exchange_origin *o,
               struct authority_text *space);
+/* environment.c: what modules get to know of secrets */
+json_t *environment_of(const struct handlers *h, const char *module, const char *options);
+/* The placeholders of a module ("module" or "module.handler"); malloc'ed, with what they point to.
+ * NULL: out of memory. */
+struct fill *environment_fills(const struct handlers *h, const char *module, size_t *ret_n);
+/* NULL: they can be used; or what is wrong with one of them. */
+const char *environment_check(const struct handlers *h, const char *options, char space[208]);
+/* 0: the exchange notes which secrets the module has in clear text. Else *reason says which of them
+ * is not for that sandbox, or that the request holds a placeholder. */
+int environment_admit(const struct handlers *h, const char *module, struct exchange *x,
+                      char reason[208]);
 /* handlers.c */
+const struct module *module_find(const struct handlers *h, const char *name);
 void modules_load(struct handlers *h);
 void modules_loaded(struct handlers *h, const json_t *o);
 void modules_failed(struct handlers *h, const char *reason); /* puts that wait */

@@ -10,6 +10,7 @@
 #include "sandbox/egress/egress.h"
 #include "sandbox/egress/http/redact.h"
 #include "sandbox/egress/http/upstream.h"
+#include "sandbox/egress/secrets/fill.h"
 #include "sandbox/egress/secrets/inject.h"
 
 enum { BLOCKED = 520, TOO_MANY = 429, INJECTS_MAX = 64, INTERIMS_MAX = 16 };
@@ -27,6 +28,8 @@ struct exchange {
     struct policy *policy; /* that decided it */
     struct policy_verdict verdict;
     struct buf secrets;
+    const struct fill *fills; /* while it is made */
+    size_t nfills;
     const struct exchange_down_ops *down_ops;
     void *down;
     const struct exchange_up_ops *up_ops;
@@ -49,6 +52,11 @@ const struct http_head *exchange_request_head(const struct exchange *x)
 struct egress_box *exchange_box(const struct exchange *x)
 {
     return x->box;
+}
+
+void exchange_note_secrets(struct exchange *x, const char *names)
+{
+    buf_printf(&x->secrets, "%s%s", x->secrets.len ? "," : "", names);
 }
 
 uint64_t exchange_id(const struct exchange *x)
@@ -248,12 +256,16 @@ static void answer_later(struct exchange *x, uint16_t status, const char *decisi
 
 /* ---- to the world ---- */
 
-static void add_needles(struct exchange *x, const struct policy_inject *injects, size_t n)
+/* Of every secret that the request carries. */
+static void add_needles(struct exchange *x)
 {
     static const char *const members[] = {"value", "password", "secretAccessKey", "sessionToken"};
-    for (size_t i = 0; i < n; i++) {
-        const struct secret *s =
-            injects[i].secret ? secrets_find(x->box->egress->secrets, injects[i].secret) : NULL;
+    char name[SECRET_NAME_MAX + 1];
+    for (const char *at = buf_str(&x->secrets); *at; at += strspn(at, ",")) {
+        size_t n = strcspn(at, ",");
+        snprintf(name, sizeof name, "%.*s", (int)n, at);
+        at += n;
+        const struct secret *s = secrets_find(x->box->egress->secrets, name);
         for (size_t k = 0; s && k < sizeof members / sizeof *members; k++) {
             const char *value = secret_get(s, members[k]);
             if (value)
@@ -290,10 +302,11 @@ static int inject(struct exchange *x)
     const struct policy_inject *found[INJECTS_MAX];
     struct policy_inject list[INJECTS_MAX];
     struct policy_target t = target_of(x);
-    bool aws_chunked = false, credentials = false;
+    bool aws_chunked = false;
     char reason[208] = "";
     size_t n = policy_injects(x->policy, &t, &x->head, found, INJECTS_MAX);
-    if (!n)
+    bool credentials = fill_occurs(&x->head, x->fills, x->nfills);
+    if (!n && !credentials)
         return 0;
     if (n > INJECTS_MAX) {
         answer_later(x, BLOCKED, "deny", "too many rules want to change this request");
@@ -315,14 +328,16 @@ static int inject(struct exchange *x)
     /* Echoes can only be found in what is not compressed. */
     if (credentials && head_find(&x->head, "accept-encoding"))
         head_set(&x->head, "accept-encoding", "identity", 8);
-    int r = inject_apply(&x->head, list, n, &ctx, &x->secrets, &aws_chunked, reason);
+    int r = fill_apply(&x->head, x->fills, x->nfills, &ctx, &x->secrets, reason);
+    if (r == 0)
+        r = inject_apply(&x->head, list, n, &ctx, &x->secrets, &aws_chunked, reason);
     if (r != 0) {
         answer_later(x, r > 0 ? BLOCKED : 502, r > 0 ? "deny" : "error",
                      *reason ? reason : "out of memory");
         return 1;
     }
     if (credentials)
-        add_needles(x, list, n);
+        add_needles(x);
     if (aws_chunked && use_unchunk(x) < 0) {
         answer_later(x, 502, "error", "out of memory");
         return 1;
@@ -442,6 +457,8 @@ struct exchange *exchange_new(const struct exchange_origin *o, const struct http
     x->start_ns = uv_hrtime();
     x->port = o->port;
     x->https = o->https;
+    x->fills = o->fills;
+    x->nfills = o->nfills;
     x->from_handler = o->from_handler;
     x->protocol = o->protocol;
     x->decision = "error";
@@ -475,6 +492,8 @@ struct exchange *exchange_new(const struct exchange_origin *o, const struct http
         answer_later(x, 400, "deny", "a request that asks for another protocol can have no body");
     else
         decide(x, end);
+    x->fills = NULL;
+    x->nfills = 0;
     return x;
 }
 

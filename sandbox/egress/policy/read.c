@@ -76,7 +76,7 @@ const char *read_string(struct reader *r, const char *path, const json_t *o, con
                         bool required)
 {
     const json_t *v = json_object_get(o, name);
-    if (!v) {
+    if (!v || json_is_null(v)) {
         if (required)
             fail_at(r, path, name, "it is missing");
         return NULL;
@@ -129,7 +129,7 @@ const json_t *read_array(struct reader *r, const char *path, const json_t *o, co
 const json_t *read_object(struct reader *r, const char *path, const json_t *o, const char *name)
 {
     const json_t *v = json_object_get(o, name);
-    if (!v)
+    if (!v || json_is_null(v))
         return NULL;
     if (!json_is_object(v)) {
         fail_at(r, path, name, "it must be an object");
@@ -277,7 +277,7 @@ static void read_outbound(struct reader *r, const char *path, const json_t *o,
 {
     char at[PATH_TEXT];
     const json_t *v = json_object_get(o, "outbound");
-    if (v) {
+    if (v && !json_is_null(v)) {
         read_join(at, path, "outbound");
         read_choice(r, at, v, all);
     }

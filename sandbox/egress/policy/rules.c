@@ -344,10 +344,16 @@ static void read_rule(struct reader *r, const char *path, const json_t *o, size_
     static const char *const names[] = {
         "name",       "match",         "action",   "respond", "handler", "params", "inject",
         "setHeaders", "removeHeaders", "insecure", "rate",    "quota",   NULL};
+    static const char *const decisive[] = {"match", "action"};
     char at[PATH_TEXT], number[32];
     const json_t *v;
     if (!read_only_members(r, path, o, names))
         return;
+    for (size_t i = 0; i < sizeof decisive / sizeof *decisive; i++) {
+        read_join(at, path, decisive[i]);
+        if (json_is_null(json_object_get(o, decisive[i]))) /* it would be for all, or do nothing */
+            read_fail(r, at, "it is null; leave it out, or say what it is");
+    }
     rule->name = read_string(r, path, o, "name", false);
     if (!rule->name) {
         snprintf(number, sizeof number, "rules[%zu]", index);
