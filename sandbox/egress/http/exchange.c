@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "sandbox/base/json.h"
 #include "sandbox/egress/egress.h"
@@ -38,6 +39,7 @@ struct exchange {
     char reason[256], upstream[64];
     struct redact redact;
     bool redacting, unchunking;
+    bool sensitive; /* what was injected is worth something to whoever sees it in the answer */
     struct inject_unchunk unchunk;
     struct body_length request_length, answer_length; /* what is still to come of the bodies */
     unsigned interims;                                /* 1xx heads that came */
@@ -256,30 +258,55 @@ static void answer_later(struct exchange *x, uint16_t status, const char *decisi
 
 /* ---- to the world ---- */
 
-/* Of every secret that the request carries. */
-static void add_needles(struct exchange *x)
+/* Of every secret that the request carries. Negative: not all could be. */
+static int add_needles(struct exchange *x)
 {
     static const char *const members[] = {"value", "password", "secretAccessKey", "sessionToken"};
     char name[SECRET_NAME_MAX + 1];
+    int r = 0;
     for (const char *at = buf_str(&x->secrets); *at; at += strspn(at, ",")) {
         size_t n = strcspn(at, ",");
         snprintf(name, sizeof name, "%.*s", (int)n, at);
         at += n;
         const struct secret *s = secrets_find(x->box->egress->secrets, name);
-        for (size_t k = 0; s && k < sizeof members / sizeof *members; k++) {
+        for (size_t k = 0; s && r == 0 && k < sizeof members / sizeof *members; k++) {
             const char *value = secret_get(s, members[k]);
             if (value)
-                redact_add(&x->redact, value, strlen(value));
+                r = redact_add_value(&x->redact, value, strlen(value));
         }
     }
     /* The header itself as it goes out: basic authentication is base64 of the value. */
     const struct head_field *f = head_find(&x->head, "authorization");
     if (f) {
         const char *text = head_at(&x->head, f->value), *space = memchr(text, ' ', f->value.len);
-        if (space && f->value.len > 6)
-            redact_add(&x->redact, space + 1, f->value.len - (size_t)(space + 1 - text));
+        if (space && r == 0)
+            r = redact_add(&x->redact, space + 1, f->value.len - (size_t)(space + 1 - text));
     }
     x->redacting = x->redact.n > 0;
+    return r;
+}
+
+/* An echo can only be found in what is not compressed. */
+static int ask_uncompressed(struct exchange *x)
+{
+    int r = head_set(&x->head, "accept-encoding", "identity", 8);
+    if (r == 0 && head_find(&x->head, "grpc-accept-encoding"))
+        r = head_set(&x->head, "grpc-accept-encoding", "identity", 8);
+    head_remove(&x->head, "sec-websocket-extensions"); /* permessage-deflate */
+    return r;
+}
+
+static bool is_compressed(const struct http_head *h)
+{
+    static const char *const names[] = {"content-encoding", "grpc-encoding"};
+    for (uint16_t i = 0; i < h->nfields; i++) {
+        const struct head_field *f = &h->fields[i];
+        bool coding = head_slice_is(h, f->name, names[0]) || head_slice_is(h, f->name, names[1]);
+        if (coding && f->value.len &&
+            (f->value.len != 8 || strncasecmp(head_at(h, f->value), "identity", 8)))
+            return true;
+    }
+    return false;
 }
 
 static int use_unchunk(struct exchange *x)
@@ -325,10 +352,10 @@ static int inject(struct exchange *x)
         answer_later(x, BLOCKED, "deny", "TRACE would send the credential back");
         return 1;
     }
-    /* Echoes can only be found in what is not compressed. */
-    if (credentials && head_find(&x->head, "accept-encoding"))
-        head_set(&x->head, "accept-encoding", "identity", 8);
-    int r = fill_apply(&x->head, x->fills, x->nfills, &ctx, &x->secrets, reason);
+    int r = credentials ? ask_uncompressed(x) : 0;
+    if (r == 0)
+        r = fill_apply(&x->head, x->fills, x->nfills, &ctx, &x->secrets, reason);
+    x->sensitive = x->secrets.len > 0;
     if (r == 0)
         r = inject_apply(&x->head, list, n, &ctx, &x->secrets, &aws_chunked, reason);
     if (r != 0) {
@@ -336,8 +363,12 @@ static int inject(struct exchange *x)
                      *reason ? reason : "out of memory");
         return 1;
     }
-    if (credentials)
-        add_needles(x);
+    for (size_t i = 0; i < n; i++) /* a signature alone gives no key away */
+        x->sensitive |= list[i].secret && list[i].kind != INJECT_SIGV4;
+    if (credentials && add_needles(x) < 0) {
+        answer_later(x, 502, "error", "its answer could not be searched for the credential");
+        return 1;
+    }
     if (aws_chunked && use_unchunk(x) < 0) {
         answer_later(x, 502, "error", "out of memory");
         return 1;
@@ -593,8 +624,12 @@ static const char *check_answer(struct exchange *x, struct http_head *h, bool en
         head_remove(h, "content-length");
     if (body_length_read(&x->answer_length, h) < 0)
         return "the length of its answer cannot be understood";
-    if (!strcmp(x->method, "HEAD") || h->status == 204 || h->status == 304)
+    bool bare = !strcmp(x->method, "HEAD") || h->status == 204 || h->status == 304;
+    if (bare)
         x->answer_length.left = 0;
+    if (x->sensitive && !bare && !end && is_compressed(h))
+        return "its answer is compressed, although it was asked not to, and cannot be searched for "
+               "the credential";
     return end && !body_length_over(&x->answer_length)
                ? "its answer has no body, but says that it has one"
                : NULL;

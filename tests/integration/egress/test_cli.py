@@ -62,6 +62,8 @@ def test_secrets_and_handlers(proxy: Server, sandbox: str) -> None:
     assert cli(proxy, "handler", "show", "cli") == HANDLER
     assert "loaded" in cli(proxy, "handler", "ls")
     cli(proxy, "egress", "set", sandbox, "-", stdin='{"outbound": {"name": "cli", "params": "p"}}')
+    assert sh(proxy, sandbox, "curl -sS https://one.test/") == "43 p", "a placeholder"
+    cli(proxy, "secret", "set", "cli", "-", "--host", "*", "--handler", "cli", stdin="0123456789\n")
     assert sh(proxy, sandbox, "curl -sS https://one.test/") == "10 p"
     cli(proxy, "handler", "rm", "cli")
     cli(proxy, "secret", "rm", "cli")
