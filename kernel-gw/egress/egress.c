@@ -29,7 +29,7 @@ struct egress {
     struct map *own;  /* sandbox -> char *text */
     struct map *told; /* sandbox -> struct told: whose box E knows */
     struct list calls;
-    char *(*extra)(struct gateway *gw, const char *sandbox);
+    egress_extra_fn *extras[EGRESS_EXTRAS];
 };
 
 struct told {
@@ -153,23 +153,47 @@ static void forget_told(struct egress *e, const char *name)
     free(map_remove(e->told, name));
 }
 
-void egress_set_extra(struct gateway *gw, char *(*rules)(struct gateway *gw, const char *sandbox))
+int egress_add_extra(struct gateway *gw, egress_extra_fn *rules)
 {
-    gw->egress->extra = rules;
+    for (int i = 0; i < EGRESS_EXTRAS; i++) {
+        if (!gw->egress->extras[i]) {
+            gw->egress->extras[i] = rules;
+            return 0;
+        }
+    }
+    return -ENOSPC;
 }
 
-static char *extra_of(struct egress *e, const char *sandbox)
+/* 0: none; 1: *ret is a list of them; -ENOMEM. */
+static int extra_of(struct egress *e, const char *sandbox, json_t **ret)
 {
-    return e->extra ? e->extra(e->gw, sandbox) : NULL;
+    json_t *all = NULL;
+    for (int i = 0; i < EGRESS_EXTRAS && e->extras[i]; i++) {
+        CLEANUP_FREE char *text = e->extras[i](e->gw, sandbox);
+        json_t *list = text ? json_loads(text, 0, NULL) : NULL;
+        if (!text)
+            continue;
+        if (!all)
+            all = json_array();
+        int r = json_array_extend(all, list);
+        json_decref(list);
+        if (r < 0) {
+            json_decref(all);
+            return -ENOMEM;
+        }
+    }
+    *ret = all;
+    return all != NULL;
 }
 
 /* That policy, behind the rules of the server's own. malloc'ed. */
 static char *with_extra(struct egress *e, const char *sandbox, const char *own)
 {
-    CLEANUP_FREE char *extra = extra_of(e, sandbox);
-    if (!extra)
-        return strdup(own);
-    json_t *policy = json_loads(own, 0, NULL), *rules = json_loads(extra, 0, NULL);
+    json_t *rules = NULL;
+    int r = extra_of(e, sandbox, &rules);
+    if (r <= 0)
+        return r < 0 ? NULL : strdup(own);
+    json_t *policy = json_loads(own, 0, NULL);
     json_array_extend(rules, json_object_get(policy, "rules"));
     char *text = policy && rules && json_object_set(policy, "rules", rules) == 0
                      ? json_dumps(policy, JSON_COMPACT)
@@ -400,9 +424,10 @@ void egress_set_policy(struct gateway *gw, const char *sandbox, const char *text
     s->reply = reply;
     s->user = user;
     snprintf(s->sandbox, sizeof s->sandbox, "%s", sandbox);
-    CLEANUP_FREE char *extra = extra_of(gw->egress, sandbox);
-    s->extra = extra != NULL;
-    if (extra) /* it is read as it was written, and then with what stands before it */
+    json_t *extra = NULL;
+    s->extra = extra_of(gw->egress, sandbox, &extra) != 0;
+    json_decref(extra);
+    if (s->extra) /* it is read as it was written, and then with what stands before it */
         i.box = s->box = 0;
     struct wire_egress_call m = {.h = {.box = i.box},
                                  .op = i.box ? EGRESS_BOX_SET : EGRESS_POLICY_CHECK};

@@ -176,7 +176,7 @@ class Web(http.server.BaseHTTPRequestHandler):
             self.answer(301, b"", Location="https://git.test" + self.path.removeprefix("/moved"))
         elif parts[0] == "status":
             self.answer(int(parts[1]), b"")
-        elif parts[0] == "events":
+        elif parts[0] == "events" or url.path == "/hang/info/refs":
             self.send_response(200)
             self.send_header("Content-Type", "text/event-stream")
             self.send_header("Connection", "close")
