@@ -34,6 +34,7 @@ struct gateway {
     bool (*preview_streams)(struct gateway *gw, const struct http_request *r);
     struct egress *egress;     /* kernel-gw/egress */
     struct buckets *buckets;   /* kernel-gw/api/bucket */
+    struct git_grants *git_grants; /* kernel-gw/api/git */
     struct ports *ports;       /* kernel-gw/api/ports.c */
     struct previews *previews; /* kernel-gw/preview */
     void *jupyter;             /* struct door of kernel-gw/jupyter */

@@ -77,11 +77,18 @@ static void make_store(struct gateway *gw, const json_t *config)
     store_follow(gw->store, gw->manager);
 }
 
-static void make_egress(struct gateway *gw, const json_t *config)
+/* The default policy is the last descriptor, where there is one. */
+static void make_egress(struct gateway *gw, const json_t *config, const struct wire_message *m)
 {
-    const char *policy = json_string_value(json_object_get(config, "egress"));
-    if (egress_attach(gw, policy ? policy : "") < 0)
-        fatal("start", "out of memory");
+    bool given = json_is_true(json_object_get(config, "egress"));
+    struct err e = {0};
+    CLEANUP_FD int fd = -1;
+    if (given && m->nfds < 2)
+        fatal("hello", "the egress policy is missing");
+    if (given)
+        fd = STEAL_FD(m->fds[m->nfds - 1]);
+    if (egress_attach(gw, fd, &e) < 0)
+        fatal(e.step, e.text);
 }
 
 static void on_store_written(void *user, uint64_t number, int status)
@@ -110,7 +117,7 @@ static void make_server(struct gateway *gw, const struct wire_message *m)
         fatal("start", "the Jupyter door failed");
     if (notebook_attach(gw) < 0 || preview_attach(gw) < 0)
         fatal("start", "out of memory");
-    for (size_t i = 0; i < m->nfds; i++) {
+    for (size_t i = 0; i < m->nfds && m->fds[i] >= 0; i++) {
         int r = http_server_listen(gw->server, STEAL_FD(m->fds[i]));
         if (r < 0)
             fatal("listen", strerror(-r));
@@ -152,7 +159,7 @@ static void on_hello(struct gateway *gw, const struct wire_message *m)
     gw->auth.failures = failures_new();
     if (!gw->auth.sessions || !gw->auth.failures)
         fatal("start", "out of memory");
-    make_egress(gw, config);
+    make_egress(gw, config, m);
     make_server(gw, m);
     json_decref(config);
 }

@@ -25,7 +25,7 @@ static int remove_one(const struct server *s, const char *pattern, const char *n
 
 struct secret_options {
     bool json;
-    struct opt_list hosts, sandboxes;
+    struct opt_list hosts, sandboxes, handlers;
     const char *username, *key_id;
 };
 
@@ -61,6 +61,8 @@ static int set_secret(const struct server *s, const char *name, const char *file
     json_object_set_new(body, "hosts", texts(&o->hosts));
     if (o->sandboxes.n)
         json_object_set_new(body, "sandboxes", texts(&o->sandboxes));
+    if (o->handlers.n)
+        json_object_set_new(body, "handlers", texts(&o->handlers));
     CLEANUP_FREE char *path = http_path("/v1/secrets/%s", name);
     return http_do(s, "PUT", path, body, &r);
 }
@@ -122,6 +124,8 @@ int command_secret(int argc, char **argv)
     const struct opt opts[] = {
         {"host", OPT_LIST, &o.hosts, "PATTERN", "set: a host that it may be sent to"},
         {"sandbox", OPT_LIST, &o.sandboxes, "PATTERN", "set: a sandbox that may use it"},
+        {"handler", OPT_LIST, &o.handlers, "NAME",
+         "set: a handler that gets it in clear text; the others get a placeholder"},
         {"username", OPT_TEXT, &o.username, "NAME",
          "set: the file holds the password of this user"},
         {"access-key-id", OPT_TEXT, &o.key_id, "ID",
@@ -229,7 +233,7 @@ int command_handler(int argc, char **argv)
 {
     struct handler_options o = {0};
     const struct opt opts[] = {
-        {"env", OPT_LIST, &o.env, "NAME=SECRET", "set: a secret's value in the handler's env"},
+        {"env", OPT_LIST, &o.env, "NAME=SECRET", "set: a secret in the handler's env"},
         {"json", OPT_FLAG, &o.json, NULL, "ls: print what the server says as JSON"},
     };
     struct args a = {

@@ -5,6 +5,7 @@
 #include "kernel-gw/api/api.h"
 #include "kernel-gw/api/box/box.h"
 #include "kernel-gw/api/files_call.h"
+#include "kernel-gw/api/git/grant.h"
 #include "kernel-gw/api/ports.h"
 
 /* What a route without a token may be sent. */
@@ -131,6 +132,7 @@ int api_attach(struct gateway *gw)
     r = r ? r : api_ports_init(gw);
     r = r ? r : api_life_init(gw);
     r = r ? r : api_buckets_init(gw);
+    r = r ? r : git_grants_init(gw);
     r = r ? r : router_add(gw->router, api_sandbox_routes, api_sandbox_nroutes);
     r = r ? r : router_add(gw->router, api_context_routes, api_context_nroutes);
     r = r ? r : router_add(gw->router, api_run_routes, api_run_nroutes);

@@ -146,9 +146,12 @@ static void merge(json_t *into, const json_t *patch)
     json_t *v;
     json_object_foreach ((json_t *)(uintptr_t)patch, key, v) {
         json_t *old = json_object_get(into, key);
+        if (json_is_object(v) && !json_is_object(old) &&
+            json_object_set_new(into, key, json_object()) == 0)
+            old = json_object_get(into, key); /* nulls inside of it remove, too */
         if (json_is_null(v))
             json_object_del(into, key);
-        else if (json_is_object(v) && json_is_object(old))
+        else if (json_is_object(v))
             merge(old, v);
         else
             json_object_set(into, key, v);

@@ -29,7 +29,7 @@ struct egress {
     struct map *own;  /* sandbox -> char *text */
     struct map *told; /* sandbox -> struct told: whose box E knows */
     struct list calls;
-    char *(*extra)(struct gateway *gw, const char *sandbox);
+    egress_extra_fn *extras[EGRESS_EXTRAS];
 };
 
 struct told {
@@ -134,40 +134,66 @@ const char *egress_policy(struct gateway *gw, const char *sandbox)
     return own ? own : gw->egress->policy;
 }
 
-static void on_told(void *user, const struct err *err, const struct wire_egress_reply *r,
-                    const char *data)
-{
-    (void)user;
-    (void)r;
-    (void)data;
-    if (err->code)
-        log_error("egress", "policy_not_set", "step=%s reason=%s", log_quote(err->step),
-                  log_quote(err->text));
-}
+/* For a sandbox whose own policy E does not take: it answers, and lets nothing through. */
+static const char closed_policy[] =
+    "{\"rules\":[{\"name\":\"policy-unreadable\",\"action\":\"deny\"}]}";
+
+/* A BOX_SET that nobody waits for, or a change of the server's own rules that somebody does. */
+struct telling {
+    struct egress *egress;
+    char sandbox[WIRE_NAME];
+    uint64_t box;
+    bool closed; /* it was the policy above */
+    egress_reply_fn *reply;
+    void *user;
+};
 
 static void forget_told(struct egress *e, const char *name)
 {
     free(map_remove(e->told, name));
 }
 
-void egress_set_extra(struct gateway *gw, char *(*rules)(struct gateway *gw, const char *sandbox))
+int egress_add_extra(struct gateway *gw, egress_extra_fn *rules)
 {
-    gw->egress->extra = rules;
+    for (int i = 0; i < EGRESS_EXTRAS; i++) {
+        if (!gw->egress->extras[i]) {
+            gw->egress->extras[i] = rules;
+            return 0;
+        }
+    }
+    return -ENOSPC;
 }
 
-static char *extra_of(struct egress *e, const char *sandbox)
+/* 0: none; 1: *ret is a list of them; -ENOMEM. */
+static int extra_of(struct egress *e, const char *sandbox, json_t **ret)
 {
-    return e->extra ? e->extra(e->gw, sandbox) : NULL;
+    json_t *all = NULL;
+    for (int i = 0; i < EGRESS_EXTRAS && e->extras[i]; i++) {
+        CLEANUP_FREE char *text = e->extras[i](e->gw, sandbox);
+        json_t *list = text ? json_loads(text, 0, NULL) : NULL;
+        if (!text)
+            continue;
+        if (!all)
+            all = json_array();
+        int r = json_array_extend(all, list);
+        json_decref(list);
+        if (r < 0) {
+            json_decref(all);
+            return -ENOMEM;
+        }
+    }
+    *ret = all;
+    return all != NULL;
 }
 
-/* The sandbox's policy, behind the rules of the server's own. malloc'ed. */
-static char *whole_policy(struct egress *e, const char *sandbox)
+/* That policy, behind the rules of the server's own. malloc'ed. */
+static char *with_extra(struct egress *e, const char *sandbox, const char *own)
 {
-    const char *own = egress_policy(e->gw, sandbox);
-    CLEANUP_FREE char *extra = extra_of(e, sandbox);
-    if (!extra)
-        return strdup(own);
-    json_t *policy = json_loads(own, 0, NULL), *rules = json_loads(extra, 0, NULL);
+    json_t *rules = NULL;
+    int r = extra_of(e, sandbox, &rules);
+    if (r <= 0)
+        return r < 0 ? NULL : strdup(own);
+    json_t *policy = json_loads(own, 0, NULL);
     json_array_extend(rules, json_object_get(policy, "rules"));
     char *text = policy && rules && json_object_set(policy, "rules", rules) == 0
                      ? json_dumps(policy, JSON_COMPACT)
@@ -177,25 +203,89 @@ static char *whole_policy(struct egress *e, const char *sandbox)
     return text;
 }
 
-/* The box is that sandbox: until E hears of it, connections of the box wait. */
-static void tell(struct egress *e, const struct sandbox_info *i)
+static char *whole_policy(struct egress *e, const char *sandbox)
 {
-    struct wire_egress_call m = {.h = {.box = i->box}, .op = EGRESS_BOX_SET};
-    CLEANUP_FREE char *text = whole_policy(e, i->name);
-    struct told *t = map_get(e->told, i->name);
-    if (!e->link || !text)
-        return;
-    if (!t) {
-        t = calloc(1, sizeof *t);
-        if (!t || map_add(e->told, i->name, t) < 0) {
-            free(t);
+    return with_extra(e, sandbox, egress_policy(e->gw, sandbox));
+}
+
+static int note_told(struct egress *e, const char *sandbox, uint64_t box)
+{
+    struct told *t = map_get(e->told, sandbox);
+    if (!t && (!(t = calloc(1, sizeof *t)) || map_add(e->told, sandbox, t) < 0)) {
+        free(t);
+        return -ENOMEM;
+    }
+    t->box = box;
+    return 0;
+}
+
+static void send_box_set(struct egress *e, const struct sandbox_info *i, const char *text,
+                         struct telling *take_t);
+
+/* What does not hold is closed, or told again at the next occasion; it never falls back to more. */
+static void on_told(void *user, const struct err *err, const struct wire_egress_reply *r,
+                    const char *data)
+{
+    struct telling *t = user;
+    struct sandbox *sb = sandbox_get(t->egress->gw->manager, t->sandbox);
+    struct sandbox_info i = {0};
+    if (sb)
+        sandbox_get_info(sb, &i);
+    bool current = i.box && i.box == t->box;
+    if (err->code && err->code != EGRESS_E_NOT_FOUND)
+        log_error("egress", "policy_not_set", "box=%s step=%s reason=%s", log_quote(t->sandbox),
+                  log_quote(err->step), log_quote(err->text));
+    if (t->reply)
+        t->reply(t->user, err, r, data);
+    if (err->code && current && t->egress->link) {
+        free(map_remove(t->egress->told, t->sandbox));
+        if (err->code == EGRESS_E_INVALID && !t->closed && !t->reply) {
+            t->closed = true;
+            send_box_set(t->egress, &i, closed_policy, t);
             return;
         }
     }
-    t->box = i->box;
+    free(t);
+}
+
+static void send_box_set(struct egress *e, const struct sandbox_info *i, const char *text,
+                         struct telling *take_t)
+{
+    struct wire_egress_call m = {.h = {.box = i->box}, .op = EGRESS_BOX_SET};
+    take_t->box = i->box;
     snprintf(m.name, sizeof m.name, "%s", i->name);
     snprintf(m.disk, sizeof m.disk, "%s", i->disk);
-    egress_call(e->gw, &m, text, strlen(text), on_told, NULL);
+    egress_call(e->gw, &m, text, strlen(text), on_told, take_t);
+}
+
+/* The box is that sandbox: until E hears of it, connections of the box wait. reply (may be NULL):
+ * its policy holds, or why not. */
+static void tell_and(struct egress *e, const struct sandbox_info *i, egress_reply_fn *reply,
+                     void *user)
+{
+    CLEANUP_FREE char *text = whole_policy(e, i->name);
+    struct telling *t = calloc(1, sizeof *t);
+    struct err err = {0};
+    if (!text || !t || note_told(e, i->name, i->box) < 0) {
+        err_set(&err, -ENOMEM, "set policy", NULL);
+        log_error("egress", "policy_not_set", "box=%s reason=memory", log_quote(i->name));
+        forget_told(e, i->name);
+        if (reply)
+            reply(user, &err, NULL, "");
+        free(t);
+        return;
+    }
+    t->egress = e;
+    t->reply = reply;
+    t->user = user;
+    snprintf(t->sandbox, sizeof t->sandbox, "%s", i->name);
+    send_box_set(e, i, text, t);
+}
+
+static void tell(struct egress *e, const struct sandbox_info *i)
+{
+    if (e->link) /* else all are told when it is there */
+        tell_and(e, i, NULL, NULL);
 }
 
 static void on_changed(void *user, struct sandbox *sb)
@@ -224,17 +314,21 @@ static void on_disk_gone(void *user, const char *disk)
     egress_call(e->gw, &m, NULL, 0, NULL, NULL);
 }
 
+/* On disk first: what is only in memory would be another policy after a restart. */
 static int keep(struct egress *e, const char *sandbox, const char *text, size_t len)
 {
     char *copy = text ? strndup(text, len) : NULL;
     if (text && !copy)
         return -ENOMEM;
-    free(map_remove(e->own, sandbox));
-    if (copy && map_add(e->own, sandbox, copy) < 0) {
+    int r = store_put_document(e->gw->store, "egress", sandbox, copy, STORE_NOW);
+    char *old = r == 0 ? map_remove(e->own, sandbox) : NULL;
+    if (r == 0 && copy && (r = map_add(e->own, sandbox, copy)) < 0 && old &&
+        map_add(e->own, sandbox, old) == 0)
+        old = NULL;
+    if (r < 0)
         free(copy);
-        return -ENOMEM;
-    }
-    return store_put_document(e->gw->store, "egress", sandbox, copy, STORE_NOW);
+    free(old);
+    return r;
 }
 
 void egress_refresh(struct gateway *gw, const char *sandbox, egress_reply_fn *reply, void *user)
@@ -244,9 +338,13 @@ void egress_refresh(struct gateway *gw, const char *sandbox, egress_reply_fn *re
     struct sandbox_info i = {0};
     if (sb)
         sandbox_get_info(sb, &i);
+    CLEANUP_FREE char *text = i.box ? NULL : whole_policy(gw->egress, sandbox);
     if (i.box)
-        tell(gw->egress, &i);
-    egress_call(gw, &check, "{}", 2, reply, user); /* calls are served in their order */
+        tell_and(gw->egress, &i, reply, user);
+    else if (text)
+        egress_call(gw, &check, text, strlen(text), reply, user);
+    else if (reply)
+        reply(user, &(struct err){-ENOMEM, "set policy", "out of memory"}, NULL, "");
 }
 
 struct setting {
@@ -256,14 +354,24 @@ struct setting {
     size_t len;
     uint64_t box;
     bool early; /* the sandbox is about to be made */
+    bool extra; /* the server's own rules stand before it: it is told in a second step */
     egress_reply_fn *reply;
     void *user;
 };
+
+static void setting_over(struct setting *s, const struct err *err,
+                         const struct wire_egress_reply *r, const char *data)
+{
+    s->reply(s->user, err, r, data);
+    free(s->text);
+    free(s);
+}
 
 static void on_set(void *user, const struct err *err, const struct wire_egress_reply *r,
                    const char *data)
 {
     struct setting *s = user;
+    struct egress *eg = s->gw->egress;
     struct sandbox *sb = sandbox_get(s->gw->manager, s->sandbox);
     struct sandbox_info i = {0};
     struct err e = *err;
@@ -271,13 +379,23 @@ static void on_set(void *user, const struct err *err, const struct wire_egress_r
         sandbox_get_info(sb, &i);
     if (e.code == EGRESS_E_NOT_FOUND) /* its box ended meanwhile: the text was read all the same */
         e = (struct err){0};
-    if (!e.code && (sb || s->early) && keep(s->gw->egress, s->sandbox, s->text, s->len) < 0)
-        err_set(&e, -ENOMEM, "keep policy", NULL);
-    else if (!e.code && sb && i.box && i.box != s->box) /* it got one meanwhile */
-        tell(s->gw->egress, &i);
-    s->reply(s->user, &e, r, data);
-    free(s->text);
-    free(s);
+    if (!e.code && s->extra) { /* as it was written it is fine: is it with what stands before it? */
+        struct wire_egress_call check = {.op = EGRESS_POLICY_CHECK};
+        CLEANUP_FREE char *whole = with_extra(eg, s->sandbox, s->text ? s->text : eg->policy);
+        s->extra = false;
+        s->box = 0;
+        if (whole) {
+            egress_call(s->gw, &check, whole, strlen(whole), on_set, s);
+            return;
+        }
+        err_set(&e, -ENOMEM, "set policy", NULL);
+    }
+    int kept = !e.code && (sb || s->early) ? keep(eg, s->sandbox, s->text, s->len) : 0;
+    if (kept < 0)
+        err_set(&e, kept, "keep policy", NULL);
+    if (sb && i.box && (kept < 0 || (!e.code && i.box != s->box)))
+        tell(eg, &i); /* the old one again; or it got a box meanwhile */
+    setting_over(s, &e, r, data);
 }
 
 void egress_set_policy(struct gateway *gw, const char *sandbox, const char *text, size_t len,
@@ -306,8 +424,10 @@ void egress_set_policy(struct gateway *gw, const char *sandbox, const char *text
     s->reply = reply;
     s->user = user;
     snprintf(s->sandbox, sizeof s->sandbox, "%s", sandbox);
-    CLEANUP_FREE char *extra = extra_of(gw->egress, sandbox);
-    if (extra) /* it is read as it was written, and then told with what stands before it */
+    json_t *extra = NULL;
+    s->extra = extra_of(gw->egress, sandbox, &extra) != 0;
+    json_decref(extra);
+    if (s->extra) /* it is read as it was written, and then with what stands before it */
         i.box = s->box = 0;
     struct wire_egress_call m = {.h = {.box = i.box},
                                  .op = i.box ? EGRESS_BOX_SET : EGRESS_POLICY_CHECK};
@@ -336,8 +456,6 @@ void egress_link(struct gateway *gw, int take_fd)
         log_error("egress", "link_failed", "reason=memory");
         return;
     }
-    struct wire_egress_call check = {.op = EGRESS_POLICY_CHECK};
-    egress_call(gw, &check, e->policy, strlen(e->policy), on_told, NULL);
     while ((sb = sandbox_next(gw->manager, &cursor))) {
         struct sandbox_info i;
         sandbox_get_info(sb, &i);
@@ -346,24 +464,54 @@ void egress_link(struct gateway *gw, int take_fd)
     }
 }
 
+struct loading {
+    struct egress *egress;
+    int result;
+};
+
+/* A policy that the registry does not give back whole is one that lets nothing through. */
 static void load(void *user, const char *id, const char *json)
 {
-    struct egress *e = user;
-    char *copy = strdup(json);
-    if (copy && map_add(e->own, id, copy) < 0)
+    struct loading *l = user;
+    json_t *read = json_loads(json, JSON_REJECT_DUPLICATES, NULL);
+    if (!json_is_object(read))
+        log_error("egress", "policy_unreadable", "box=%s", log_quote(id));
+    char *copy = strdup(json_is_object(read) ? json : closed_policy);
+    json_decref(read);
+    if (!copy || map_add(l->egress->own, id, copy) < 0) {
         free(copy);
+        l->result = -ENOMEM;
+    }
 }
 
-int egress_attach(struct gateway *gw, const char *policy)
+/* A memfd of B's. */
+static char *read_default(int fd)
+{
+    struct stat st;
+    if (fd < 0)
+        return strdup("{}");
+    char *text = fstat(fd, &st) == 0 ? calloc(1, (size_t)st.st_size + 1) : NULL;
+    if (text && pread(fd, text, (size_t)st.st_size, 0) != st.st_size) {
+        free(text);
+        return NULL;
+    }
+    return text;
+}
+
+int egress_attach(struct gateway *gw, int policy_fd, struct err *err)
 {
     struct egress *e = calloc(1, sizeof *e);
-    if (!e || !(e->own = map_new()) || !(e->told = map_new()) ||
-        !(e->policy = strdup(*policy ? policy : "{}")))
-        return -ENOMEM;
+    struct loading l = {.egress = e};
+    if (!e || !(e->own = map_new()) || !(e->told = map_new()))
+        return err_set(err, -ENOMEM, "start", NULL);
+    if (!(e->policy = read_default(policy_fd)))
+        return err_set(err, -EIO, "read egress policy", "what the server was started with is lost");
     e->gw = gw;
     list_init(&e->calls);
     gw->egress = e;
-    store_each_document(gw->store, "egress", load, e);
+    int r = store_each_document(gw->store, "egress", load, &l);
+    if (r < 0 || l.result < 0)
+        return err_set(err, r < 0 ? r : l.result, "read egress policies", NULL);
     struct manager_hooks hooks = {.sandbox_changed = on_changed,
                                   .sandbox_removed = on_removed,
                                   .disk_removed = on_disk_gone,

@@ -9,9 +9,9 @@
 
 struct egress;
 
-/* Loads what the registry holds; policy: JSON text for sandboxes without one of their own, copied.
- * -ENOMEM. */
-int egress_attach(struct gateway *gw, const char *policy);
+/* Loads what the registry holds; policy_fd: JSON text for sandboxes without one of their own, -1:
+ * there is none. What cannot be read is an error, never a policy that lets more through. */
+int egress_attach(struct gateway *gw, int policy_fd, struct err *err);
 /* E has (again) come up: the link to it. */
 void egress_link(struct gateway *gw, int take_fd);
 
@@ -19,9 +19,11 @@ void egress_link(struct gateway *gw, int take_fd);
 typedef void egress_reply_fn(void *user, const struct err *err, const struct wire_egress_reply *r,
                              const char *data);
 /* Rules of the server's own in front of a sandbox's: a JSON array, malloc'ed, NULL: none. They are
- * in no answer of egress_policy. */
-void egress_set_extra(struct gateway *gw, char *(*rules)(struct gateway *gw, const char *sandbox));
-/* They have changed; reply: the new ones hold. */
+ * in no answer of egress_policy. -ENOSPC: there are EGRESS_EXTRAS already. */
+enum { EGRESS_EXTRAS = 4 };
+typedef char *egress_extra_fn(struct gateway *gw, const char *sandbox);
+int egress_add_extra(struct gateway *gw, egress_extra_fn *rules);
+/* They have changed; reply: the new ones hold, or why not. */
 void egress_refresh(struct gateway *gw, const char *sandbox, egress_reply_fn *reply, void *user);
 /* Asks E; data may be NULL. While E is being started again the answer is an error, and comes later.
  */

@@ -127,6 +127,9 @@ static int set_option(struct config *c, const char *name, const char *value, str
             size_t cap = o->kind == TEXT16 ? 16 : o->kind == TEXT128 ? 128 : 256;
             if (strlen(value) >= cap)
                 return err_set(err, -EINVAL, "read options", "--%s is too long", name);
+            if (!*value && !strncmp(name, "egress-", 7)) /* it would mean: no bounds */
+                return err_set(err, -EINVAL, "read options",
+                               "--%s is empty; give it a value, or leave it out", name);
             snprintf(at, cap, "%s", value);
             return 0;
         }

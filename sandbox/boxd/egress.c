@@ -23,21 +23,22 @@ static void hello(struct server *s)
 {
     static uint8_t space[WIRE_MSG_MAX];
     struct wire_egress_hello h = {.h = {.type = WIRE_EGRESS_HELLO}};
-    CLEANUP_FD int ca = -1;
     json_t *j = json_pack("{s:s, s:s, s:s}", "state_dir", s->egress_state, "resolver",
                           s->config.egress_resolver, "handlers", s->handlers);
     char *text = j ? json_dumps(j, JSON_COMPACT) : NULL;
     json_decref(j);
-    if (!text)
+    if (!text) { /* without its configuration it may serve nobody */
+        server_give_up(s, "configure egress", "out of memory");
         return;
+    }
     memcpy(h.ca_key, s->egress_ca_key, sizeof h.ca_key);
     memcpy(h.secrets_key, s->egress_secrets_key, sizeof h.secrets_key);
     memcpy(space, &h, sizeof h);
     memcpy(space + sizeof h, text, strlen(text));
-    if (*s->config.egress_ca && (ca = open(s->config.egress_ca, O_RDONLY | O_CLOEXEC)) < 0)
-        log_error("egress", "ca_unreadable", "file=%s reason=%s", log_quote(s->config.egress_ca),
-                  log_quote(strerror(errno)));
-    child_send(s->egress, space, sizeof h + strlen(text), &ca, ca >= 0);
+    int r = child_send(s->egress, space, sizeof h + strlen(text), &s->egress_ca_fd,
+                       s->egress_ca_fd >= 0);
+    if (r < 0)
+        log_error("egress", "hello_failed", "reason=%s", log_quote(strerror(-r)));
     free(text);
 }
 
@@ -99,6 +100,8 @@ static void on_message(void *owner, const uint8_t *msg, size_t len, int *fds, si
     (void)nfds;
     if (len > sizeof *h && len - sizeof *h <= CERTIFICATE_MAX && h->type == WIRE_EGRESS_OPENED)
         on_opened(owner, h->box, msg + sizeof *h, len - sizeof *h);
+    else if (len == sizeof *h && h->type == WIRE_EGRESS_HELLO)
+        server_egress_ready(owner);
 }
 
 static void on_hopeless(void *owner)

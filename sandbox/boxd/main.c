@@ -60,10 +60,10 @@ static void print_token(const struct server *s)
         printf("  export TOKEN=$(cat %s/token)\n", c->state_dir);
 }
 
-void server_gateway_ready(struct server *s)
+/* Once both have come up, with all that they were told to do. */
+static void announce(struct server *s)
 {
-    log_info("gateway", "ready", "url=%s", s->listen_text);
-    if (s->announced)
+    if (s->announced || !s->gateway_up || !s->egress_up)
         return;
     s->announced = true;
     discovery_publish(s->config.state_dir, s->listen_text, s->token);
@@ -76,6 +76,19 @@ void server_gateway_ready(struct server *s)
            "  cellbox kernelspec install --user && jupyter console --kernel cellbox-python\n",
            s->listen_text);
     fflush(stdout);
+}
+
+void server_gateway_ready(struct server *s)
+{
+    log_info("gateway", "ready", "url=%s", s->listen_text);
+    s->gateway_up = true;
+    announce(s);
+}
+
+void server_egress_ready(struct server *s)
+{
+    s->egress_up = true;
+    announce(s);
 }
 
 static int make_dir(const char *path, mode_t mode, uid_t uid, struct err *err)
@@ -385,6 +398,8 @@ int main(int argc, char **argv)
         log_warn("server", "not_protected_from_lack_of_memory", "reason=%s",
                  log_quote("it needs CAP_SYS_RESOURCE"));
     list_init(&s.boxes);
+    if (r == 0)
+        r = egress_read_files(&s, &err);
     if (r == 0)
         r = prepare(&s, &err);
     if (r == 0)

@@ -362,18 +362,13 @@ void request_box_gone(void *owner, struct box *b, int status)
 static void hello(struct server *s, uint8_t *space)
 {
     const struct config *c = &s->config;
-    static char policy[32768];
-    ssize_t n =
-        *c->egress_policy ? fd_read_file_at(AT_FDCWD, c->egress_policy, policy, sizeof policy) : 0;
-    if (n < 0)
-        log_error("egress", "policy_unreadable", "file=%s reason=%s", log_quote(c->egress_policy),
-                  log_quote(strerror((int)-n)));
+    const int fds[] = {s->listen_fd, s->egress_policy_fd};
     char key[2 * sizeof s->registry_key + 1];
     for (size_t i = 0; i < sizeof s->registry_key; i++)
         snprintf(key + 2 * i, 3, "%02x", s->registry_key[i]);
     json_t *j = json_pack(
-        "{s:s, s:s, s:s, s:s, s:s, s:[s], s:{s:i, s:i}, s:{s:I, s:I, s:I}, s:{s:I, s:s}, s:s}",
-        "egress", n > 0 ? policy : "", "token", s->token, "preview_domain", c->preview_domain,
+        "{s:b, s:s, s:s, s:s, s:s, s:[s], s:{s:i, s:i}, s:{s:I, s:I, s:I}, s:{s:I, s:s}, s:s}",
+        "egress", s->egress_policy_fd >= 0, "token", s->token, "preview_domain", c->preview_domain,
         "registry_key", key, "state_dir", s->gateway_state, "listen", s->listen_text, "pool",
         "warm", (int)c->pool_warm, "node", (int)c->pool_node, "limits", "memory",
         (json_int_t)c->memory, "cpu", (json_int_t)c->cpu, "pids", (json_int_t)c->pids, "jupyter",
@@ -382,8 +377,8 @@ static void hello(struct server *s, uint8_t *space)
     char *text = j ? json_dumps(j, JSON_COMPACT) : NULL;
     struct wire_head h = {.type = WIRE_HELLO};
     if (text)
-        gateway_send(s, space, with_tail(space, &h, sizeof h, (uint8_t *)text, strlen(text)),
-                     &s->listen_fd, 1);
+        gateway_send(s, space, with_tail(space, &h, sizeof h, (uint8_t *)text, strlen(text)), fds,
+                     s->egress_policy_fd >= 0 ? 2 : 1);
     free(text);
     json_decref(j);
 }

@@ -47,7 +47,8 @@ struct server {
     struct jail gateway_jail, egress_jail;
     struct cgroup *gateway_group, *egress_group;
     uint8_t egress_ca_key[32], egress_secrets_key[32], registry_key[32];
-    bool stopping, announced;
+    int egress_policy_fd, egress_ca_fd; /* what the options' files held; -1: not given */
+    bool stopping, announced, gateway_up, egress_up;
     int exit_status;
 };
 
@@ -83,6 +84,9 @@ int gateway_send(struct server *s, const void *msg, size_t len, const int *fds, 
 void gateway_reply(struct server *s, const struct wire_head *to, const struct err *err,
                    int64_t value);
 
+/* egress_files.c: before anything starts; negative with file, place and reason: do not start */
+int egress_read_files(struct server *s, struct err *err);
+
 /* egress.c */
 int egress_start(struct server *s, struct err *err);
 /* A box's network exists: E gets its listeners, and gives a CA certificate for it. */
@@ -111,5 +115,6 @@ void request_hand_over(struct server *s); /* HELLO and everything that lives, to
 /* server.c */
 struct box *server_find_box(struct server *s, uint64_t number);
 void server_gateway_ready(struct server *s);
+void server_egress_ready(struct server *s); /* it can use its configuration */
 /* The server cannot go on: says so on stderr and ends the loop. */
 void server_give_up(struct server *s, const char *step, const char *text);

@@ -29,6 +29,13 @@ static void on_open(struct boxd_link *l, const uint8_t *msg, size_t len, int *fd
                   log_quote(strerror(-r)));
 }
 
+static void tell_ready(const struct boxd_link *l)
+{
+    const struct wire_head h = {.type = WIRE_EGRESS_HELLO};
+    if (fd_send_wait(l->fd, &h, sizeof h, NULL, 0, 1000) < 0)
+        log_error("egress", "ready_not_sent", NULL);
+}
+
 static void dispatch(struct boxd_link *l, const uint8_t *msg, size_t len, int *fds, size_t nfds)
 {
     const struct wire_head *h = (const void *)msg;
@@ -38,6 +45,7 @@ static void dispatch(struct boxd_link *l, const uint8_t *msg, size_t len, int *f
     switch (h->type) {
     case WIRE_EGRESS_HELLO:
         egress_configure(l->egress, msg, len, nfds ? fds[0] : -1);
+        tell_ready(l);
         break;
     case WIRE_EGRESS_OPEN:
         on_open(l, msg, len, fds, nfds);

@@ -14,7 +14,7 @@
 #include "sandbox/egress/handlers/handlers.h"
 #include "sandbox/egress/log/counters.h"
 #include "sandbox/egress/log/log.h"
-#include "sandbox/egress/net/resolver.h"
+#include "sandbox/egress/net/dial.h"
 #include "sandbox/egress/policy/policy.h"
 #include "sandbox/egress/secrets/secrets.h"
 #include "sandbox/egress/tls/authority.h"
@@ -31,7 +31,7 @@ enum {
 struct egress {
     uv_loop_t loop;
     struct list boxes;
-    struct resolver *resolver;
+    struct dialler dialler;
     SSL_CTX *client;
     struct secrets *secrets;
     struct handlers *handlers;

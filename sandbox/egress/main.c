@@ -20,6 +20,7 @@
 #include "sandbox/egress/boxd_link.h"
 #include "sandbox/egress/egress.h"
 #include "sandbox/egress/gateway_link.h"
+#include "sandbox/egress/net/own.h"
 #include "sandbox/egress/start.h"
 #include "sandbox/egress/tls/upstream.h"
 
@@ -60,7 +61,7 @@ void egress_configure(struct egress *e, const uint8_t *msg, size_t len, int ca_f
     const struct wire_egress_hello *m = (const void *)msg;
     struct err err = {0};
     const char *dir, *resolver, *handlers;
-    if (len < sizeof *m || e->resolver)
+    if (len < sizeof *m || e->dialler.resolver)
         die("read configuration", "malformed");
     json_t *j = json_loadb((const char *)msg + sizeof *m, len - sizeof *m, 0, NULL);
     if (!j || json_unpack(j, "{s:s, s:s, s:s}", "state_dir", &dir, "resolver", &resolver,
@@ -72,9 +73,12 @@ void egress_configure(struct egress *e, const uint8_t *msg, size_t len, int ca_f
         die("open state directory", strerror(errno));
     e->log_dir = open_dir(state, "log");
     e->usage_dir = open_dir(state, "usage");
-    int r = resolver_new(&e->loop, resolver, &e->resolver);
+    int r = resolver_new(&e->loop, resolver, &e->dialler.resolver);
     if (r < 0)
         die("use name servers", *resolver ? resolver : strerror(-r));
+    e->dialler.loop = &e->loop;
+    if ((r = own_open(&e->dialler.own)) < 0)
+        die("ask for the host's addresses", strerror(-r));
     if (upstream_context_new(ca_fd, &e->client, &err) < 0)
         die(err.step, err.text);
     r = secrets_open(open_dir(state, "secrets"), m->secrets_key, &e->secrets);

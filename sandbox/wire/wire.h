@@ -15,7 +15,8 @@ enum { WIRE_MSG_MAX = 65536, WIRE_NAME = 65, WIRE_DISK = 33 };
 enum wire_type {
     /* B -> G */
     WIRE_HELLO =
-        1, /* tail: configuration JSON; fds: one listening TCP socket per "listen" address */
+        1, /* tail: configuration JSON; fds: one listening TCP socket per "listen" address, then, if
+              "egress" is true, the default egress policy */
     WIRE_ADOPT_BOX,     /* after HELLO, for each live box: struct wire_box_created, tail: kept blob;
                            fds: init link */
     WIRE_ADOPT_CONTEXT, /* struct wire_context, tail: kept blob; fds: G's end of the frame socket */
@@ -25,7 +26,8 @@ enum wire_type {
     WIRE_EGRESS_LINK,   /* to G and to E: head only; fds: a fresh SEQPACKET link between the two */
 
     /* B -> E */
-    WIRE_EGRESS_HELLO = 16, /* struct wire_egress_hello, tail: configuration JSON */
+    WIRE_EGRESS_HELLO = 16, /* struct wire_egress_hello, tail: configuration JSON; answered with a
+                               head alone: it can be used */
     WIRE_EGRESS_OPEN,  /* struct wire_egress_open; fds: the listeners of that box's network, in the
                           order  of sandbox/netns/netns.h */
     WIRE_EGRESS_CLOSE, /* head only: the box is gone */

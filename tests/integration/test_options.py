@@ -14,7 +14,7 @@ def refused(*args: str) -> str:
     done = subprocess.run([BUILD / "bin" / "kernel-gw", *args], capture_output=True, text=True, timeout=60)
     assert done.returncode == 1, done
     assert "listening" not in done.stdout
-    assert done.stderr.startswith("kernel-gw: cannot start: "), done.stderr
+    assert "\nkernel-gw: cannot start: " in "\n" + done.stderr, done.stderr
     return done.stderr
 
 

@@ -26,7 +26,7 @@
 struct exchange {
     struct list due; /* of t: fetches whose request is whole */
     struct http_head head, answer;
-    struct buf body;
+    struct buf body, secrets;
     const struct exchange_up_ops *up_ops;
     void *up;
     const struct exchange_down_ops *down_ops;
@@ -64,6 +64,11 @@ const struct http_head *exchange_request_head(const struct exchange *x)
     return &x->head;
 }
 
+void exchange_note_secrets(struct exchange *x, const char *names)
+{
+    buf_printf(&x->secrets, "%s%s", x->secrets.len ? "," : "", names);
+}
+
 struct egress_box *exchange_box(const struct exchange *x)
 {
     (void)x;
@@ -99,6 +104,7 @@ static void drop(struct exchange *x)
     head_deinit(&x->head);
     head_deinit(&x->answer);
     buf_deinit(&x->body);
+    buf_deinit(&x->secrets);
     free(x);
 }
 
@@ -334,7 +340,7 @@ static void start(struct handlers **ret, const char *worker, uint32_t deadline_m
 {
     static const uint8_t key[SECRETS_KEY] = {1};
     static struct secrets *secrets;
-    char reason[208] = "", text[] = "{\"value\":\"twelve chars\",\"hosts\":[\"*\"]}";
+    char reason[208] = "", text[] = "{\"value\":\"twelve chars\",\"hosts\":[\"*\"],\"handlers\":[\"m\"]}";
     if (!secrets) {
         int dir = mkdirat(t.dir, "secrets", 0700) < 0 ? -1 : openat(t.dir, "secrets", O_DIRECTORY);
         assert_int_equal(secrets_open(dir, key, &secrets), 0);
@@ -370,6 +376,7 @@ static void test_request_and_response(void **state)
     RUN_UNTIL(x->done);
     assert_string_equal(x->reason, "");
     assert_int_equal(x->answer.status, 207);
+    assert_string_equal(buf_str(&x->secrets), "key"); /* it had it in clear text */
     assert_string_equal(buf_str(&x->body),
                         "[\"POST\",\"https://one.test/p%C3%A9?q=%20\",\"hello\",12,"
                         "{\"name\":\"a-box\",\"id\":\"disk\"},\"disk\",{\"a\":[1]},\"*/*\"]");

@@ -510,6 +510,15 @@ static void test_takeover(void **state)
     print(0, "two \xc3", 5); /* in the socket when the first manager is no more */
     world = world_new();
     assert_int_equal(fd_seqpacket_pair(init), 0);
+    /* One that the registry does not know was never told of: it is not taken over. */
+    int unknown[2];
+    assert_int_equal(fd_seqpacket_pair(unknown), 0);
+    adopt(world, WIRE_ADOPT_BOX, &created, sizeof created, box_blob, unknown[1]);
+    assert_null(sandbox_get(world->manager, "s"));
+    close(unknown[0]);
+    struct sandbox_spec known = {.name = "s"};
+    struct sandbox *defined;
+    assert_int_equal(sandbox_define(world->manager, &known, &defined), 0);
     adopt(world, WIRE_ADOPT_BOX, &created, sizeof created, box_blob, init[1]);
     context.context = context_number;
     frames[0] = 0;

@@ -144,6 +144,8 @@ export interface Secret {
   hosts: string[];
   /** Patterns of the sandboxes that may use it; absent: all. */
   sandboxes?: string[];
+  /** Handler modules whose env gets it in clear text; all others get a placeholder that fetch fills in. */
+  handlers?: string[];
 }
 
 export interface SecretInfo {
@@ -151,6 +153,7 @@ export interface SecretInfo {
   kind: "value" | "basic" | "aws";
   hosts: string[];
   sandboxes?: string[];
+  handlers?: string[];
   /** Milliseconds since 1970. */
   createdAt: number;
   updatedAt: number;

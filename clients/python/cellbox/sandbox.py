@@ -796,7 +796,11 @@ def put_secret(
     token: str | None = None,
     retry: Retry | None = None,
 ) -> None:
-    """Adds or replaces a secret, which can never be read again: docs/egress.md. Raises InvalidRequestError."""
+    """Adds or replaces a secret, which can never be read again: docs/egress.md. Raises InvalidRequestError.
+
+    ``secret``: ``value``, or ``username`` and ``password``, or ``accessKeyId`` and ``secretAccessKey``; ``hosts``, the
+    only ones it is sent to; perhaps ``sandboxes`` that may use it and ``handlers`` that get it in clear text.
+    """
     driver = Driver(Settings(url, token, retry))
     try:
         driver.run(calls.put_secret(name, secret))

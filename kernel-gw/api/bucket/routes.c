@@ -541,7 +541,8 @@ int api_buckets_init(struct gateway *gw)
     list_init(&s->all);
     gw->buckets = s;
     store_each_document(gw->store, "buckets", load, gw);
-    egress_set_extra(gw, rules);
+    if (egress_add_extra(gw, rules) < 0)
+        return -ENOMEM;
     struct manager_hooks hooks = {.sandbox_changed = on_changed,
                                   .sandbox_removed = on_removed,
                                   .box_attached = on_box,

@@ -1,34 +1,31 @@
 /*
  * POST .../git:checkout: clones a repository into a directory of the box, by the git of the box.
- * It belongs to its request: whoever closes the request ends it. What is secret travels on git's
- * standard input alone, to a credential helper that answers for that one host.
+ * It belongs to its request: whoever closes the request ends it. Credentials never come into the
+ * box: egress adds them to what git reads of that repository (grant.h).
  */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "kernel-gw/api/box/box.h"
+#include "kernel-gw/api/git/grant.h"
 #include "kernel-gw/api/git/text.h"
 #include "sandbox/base/fd.h"
 #include "sandbox/base/json.h"
 
-enum { TIMEOUT_MS = 600000, SAID_MAX = 16 << 10, LINE_MAX_BYTES = 1024, ANSWERS = 16 };
+enum { TIMEOUT_MS = 600000, SAID_MAX = 16 << 10, LINE_MAX_BYTES = 1024 };
 
 /*
- * Arguments: address, directory, origin that credentials are for ("" = there are none), then
- * options of git clone. A directory that it made itself goes when it fails.
+ * Arguments: address, directory, "1" if credentials are added on the way (no helper of the box is
+ * asked then), then options of git clone. A directory that it made itself goes when it fails.
  */
 static const char script[] =
-    "url=$1 dir=$2 origin=$3; shift 3\n"
-    "exec 3<&0 </dev/null\n"
+    "url=$1 dir=$2 given=$3; shift 3\n"
     "had=; [ -e \"$dir\" ] || [ -L \"$dir\" ] && had=1\n"
-    "helper='!f() { [ \"$1\" = get ] || return 0; read -r u <&3 && read -r p <&3 &&"
-    " printf \"username=%s\\npassword=%s\\n\" \"$u\" \"$p\"; }; f'\n"
-    "if [ -n \"$origin\" ]; then set -- -c credential.helper="
-    " -c \"credential.$origin.helper=$helper\" clone \"$@\"; else set -- clone \"$@\"; fi\n"
+    "set -- clone \"$@\"; [ -z \"$given\" ] || set -- -c credential.helper= \"$@\"\n"
     "clean() { [ -n \"$had\" ] || rm -rf -- \"$dir\"; }\n"
     "trap 'kill $! 2>/dev/null; wait; clean; exit 143' TERM INT HUP\n"
-    "git \"$@\" -- \"$url\" \"$dir\" 3<&3 &\n"
+    "git \"$@\" -- \"$url\" \"$dir\" &\n"
     "wait $!; code=$?\n"
     "if [ $code != 0 ]; then clean; exit $code; fi\n"
     "cd -- \"$dir\" || exit 1\n"
@@ -44,6 +41,8 @@ struct checkout {
     bool wants_events, answered, started, over;
     struct box_command command;
     struct sandbox_hold hold;
+    struct git_grant *grant; /* NULL: no credentials */
+    char sandbox[WIRE_NAME];
     struct process_stream *stream;
     struct box_events events;
     struct buf out, said, line;
@@ -53,6 +52,7 @@ struct checkout {
 
 static void checkout_free(struct checkout *c)
 {
+    git_grant_end(c->grant);
     sandbox_release(&c->hold);
     process_stream_free(c->stream);
     box_events_forget(&c->events);
@@ -71,6 +71,7 @@ static void let_go(struct checkout *c)
 {
     c->over = true;
     process_stream_free(STEAL_PTR(c->stream));
+    git_grant_end(STEAL_PTR(c->grant));
     if (c->answered)
         checkout_free(c);
 }
@@ -281,20 +282,6 @@ static const struct process_stream_ops stream_ops = {
 
 /* ---- its beginning ---- */
 
-/* git asks once for every connection that is refused without; each answer is two lines. */
-static void give_credentials(struct checkout *c)
-{
-    CLEANUP_BUF struct buf b = {0};
-    const char *user = buf_str(&c->url.user);
-    for (int i = 0; i < ANSWERS && secret_of(c)->len; i++)
-        buf_printf(&b, "%s\n%s\n", *user ? user : "git", buf_str(&c->url.password));
-    if (b.len)
-        process_stream_input(c->stream, b.data, b.len);
-    if (b.data)
-        explicit_bzero(b.data, b.len);
-    process_stream_input_end(c->stream);
-}
-
 static void on_started(void *user, const struct err *error, const struct wire_message *m)
 {
     struct checkout *c = user;
@@ -315,27 +302,17 @@ static void on_started(void *user, const struct err *error, const struct wire_me
         return;
     }
     c->started = true;
-    give_credentials(c);
+    process_stream_input_end(c->stream);
     process_stream_resume(c->stream);
-}
-
-/* "https://host:port" of an address without user. */
-static void put_origin(struct buf *out, const char *clean)
-{
-    size_t scheme = (size_t)(strstr(clean, "://") - clean) + 3;
-    buf_put(out, clean, scheme + strcspn(clean + scheme, "/?#"));
 }
 
 static json_t *make_command(const struct checkout *c)
 {
-    CLEANUP_BUF struct buf origin = {0};
     const char *branch = api_string(c->body, "branch");
     json_int_t depth = api_integer(c->body, "depth", 0);
     char number[24];
-    if (secret_of(c)->len)
-        put_origin(&origin, buf_str(&c->url.clean));
     json_t *argv = json_pack("[s, s, s, s, s, s, s, s]", "bash", "-c", script, "git-checkout",
-                             buf_str(&c->url.clean), c->target, buf_str(&origin), "--progress");
+                             buf_str(&c->url.clean), c->target, c->grant ? "1" : "", "--progress");
     if (argv && branch) {
         json_array_append_new(argv, json_string("--branch"));
         json_array_append_new(argv, json_string(branch));
@@ -370,14 +347,11 @@ static int send_command(struct checkout *c, struct sandbox *sb, int theirs)
     return r;
 }
 
-static void go(void *user, struct sandbox *sb)
+static void start(struct checkout *c, struct sandbox *sb)
 {
-    struct checkout *c = user;
     struct err err = {0};
     int theirs = -1;
-    exchange_set_ops(c->x, &checkout_ops, c);
-    sandbox_hold(sb, &c->hold);
-    c->begun_ns = uv_hrtime();
+    c->answered = false;
     c->stream = process_stream_new(c->gw->loop, &stream_ops, c, &theirs);
     int r = c->stream ? 0 : -EMFILE;
     if (r == 0) {
@@ -390,6 +364,40 @@ static void go(void *user, struct sandbox *sb)
     c->answered = true;
     err_set(&err, r, "execute", NULL);
     fail_err(c, &err);
+}
+
+static void on_granted(void *user, const struct err *error)
+{
+    struct checkout *c = user;
+    struct sandbox *sb = sandbox_get(c->gw->manager, c->sandbox);
+    struct err err = *error;
+    if (!err.code && (!sb || !sandbox_box(sb)))
+        err_set(&err, -ECONNRESET, "git", "the sandbox ended");
+    if (!err.code) {
+        start(c, sb);
+        return;
+    }
+    if (error->code)
+        fail(c, 503, "EGRESS_UNAVAILABLE", err.text);
+    else
+        fail_err(c, &err);
+}
+
+static void go(void *user, struct sandbox *sb)
+{
+    struct checkout *c = user;
+    struct sandbox_info i;
+    exchange_set_ops(c->x, &checkout_ops, c);
+    sandbox_hold(sb, &c->hold);
+    c->begun_ns = uv_hrtime();
+    if (!c->url.remote || !secret_of(c)->len) {
+        start(c, sb);
+        return;
+    }
+    sandbox_get_info(sb, &i);
+    snprintf(c->sandbox, sizeof c->sandbox, "%s", i.name);
+    c->answered = true; /* nothing but the grant is under way, and that can be let go of */
+    git_grant_begin(c->gw, c->sandbox, &c->url, on_granted, c, &c->grant);
 }
 
 static void drop(void *user)

@@ -1,5 +1,4 @@
 /* Requests to handlers, and the requests that handlers make. */
-#include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -36,7 +35,7 @@ static struct handler_stream *stream_make(struct handlers *h, uint32_t id, bool 
         return NULL;
     s->box = b->number;
     s->egress = b->egress;
-    s->left = -1;
+    s->length.left = -1;
     s->h = h;
     s->id = id;
     s->is_call = is_call;
@@ -59,35 +58,6 @@ static void send_error(struct handlers *h, uint32_t id, const char *message)
 }
 
 /* ---- bodies, the same both ways ---- */
-
-/* A body that is not as long as its head says would make its rest the next message. -EINVAL: what
- * it says is no length. */
-static int expect_length(struct handler_stream *s, const struct http_head *h)
-{
-    const struct head_field *f = head_find(h, "content-length");
-    if (!f)
-        return 0;
-    const char *p = head_at(h, f->value);
-    if (f->value.len == 0 || f->value.len > 18)
-        return -EINVAL;
-    s->left = 0;
-    for (uint32_t i = 0; i < f->value.len; i++) {
-        if (!isdigit((unsigned char)p[i]))
-            return -EINVAL;
-        s->left = s->left * 10 + (p[i] - '0');
-    }
-    return 0;
-}
-
-static bool fits_length(struct handler_stream *s, size_t len, bool end)
-{
-    if (s->left < 0)
-        return true;
-    if ((int64_t)len > s->left)
-        return false;
-    s->left -= (int64_t)len;
-    return !end || s->left == 0;
-}
 
 static int send_body(struct handler_stream *s, const uint8_t *data, size_t len)
 {
@@ -184,6 +154,9 @@ int handlers_start(struct handlers *h, struct exchange *x, const char *name, con
         snprintf(ret_reason, 208, "the handler's worker is being started again");
         return -EAGAIN;
     }
+    int r = environment_admit(h, name, x, ret_reason);
+    if (r < 0)
+        return r;
     h->next_call += 2;
     struct handler_stream *s = stream_make(h, h->next_call, true, b);
     if (!s) {
@@ -255,8 +228,7 @@ static const char *begin_fetch(struct handlers *h, uint32_t id, const json_t *o)
     const char *url = json_string_value(json_object_get(o, "url"));
     const char *method = json_string_value(json_object_get(o, "method"));
     bool body = json_is_true(json_object_get(o, "body"));
-    char host[256];
-    union socket_address addr;
+    struct authority_text space;
     struct egress_box *b = call && call->is_call && (call->x || call->lingers)
                                ? box_find(call->egress, call->box)
                                : NULL;
@@ -268,20 +240,22 @@ static const char *begin_fetch(struct handlers *h, uint32_t id, const json_t *o)
     const char *wrong = NULL;
     if (!url || !method || !is_token(method, strlen(method)) ||
         head_put(&head, method, strlen(method), &head.method) < 0 ||
-        url_split(url, &head, &origin, host, &addr) < 0)
+        url_split(url, &head, &origin, &space) < 0 || head_request_fault(&head))
         wrong = "that URL cannot be fetched";
     else if (fields_from_json(json_object_get(o, "headers"), &head) < 0)
         wrong = "its headers cannot be sent";
     struct handler_stream *s = wrong ? NULL : stream_make(h, id, false, b);
     if (!wrong && !s)
         wrong = "too many requests are under way";
-    if (s && body && expect_length(s, &head) < 0)
+    if (s && body && body_length_read(&s->length, &head) < 0)
         wrong = "its Content-Length is none";
     if (!body)
         head_remove(&head, "content-length");
     if (s && !wrong) {
+        CLEANUP_FREE struct fill *fills = environment_fills(h, call->handler, &origin.nfills);
         s->call = call->id;
-        s->x = exchange_new(&origin, &head, !body, &fetch_ops, s);
+        origin.fills = fills;
+        s->x = fills ? exchange_new(&origin, &head, !body, &fetch_ops, s) : NULL;
         if (!s->x)
             wrong = "out of memory";
     }
@@ -302,7 +276,7 @@ static void on_head(struct handler_stream *s, const json_t *o)
     bool end = json_is_true(json_object_get(o, "end"));
     if (status < 200 || status > 599 ||
         fields_from_json(json_object_get(o, "headers"), &head) < 0 ||
-        (!end && expect_length(s, &head) < 0)) {
+        (!end && body_length_read(&s->length, &head) < 0)) {
         head_deinit(&head);
         worker_send(s->h, HANDLER_CANCEL, s->id, NULL, 0);
         call_fail(s, 502, "the handler's response cannot be sent");
@@ -334,7 +308,7 @@ static void on_body(struct handler_stream *s, const uint8_t *data, size_t len)
 {
     struct handlers *h = s->h;
     uint32_t id = s->id;
-    if (!fits_length(s, len, false)) {
+    if (!body_length_take(&s->length, len)) {
         break_off(s, "the body is longer than its Content-Length");
         return;
     }
@@ -354,7 +328,7 @@ static void on_end(struct handler_stream *s, bool lingers)
     struct handlers *h = s->h;
     uint32_t id = s->id;
     struct exchange *x = s->x;
-    if (!fits_length(s, 0, true)) {
+    if (!body_length_over(&s->length)) {
         break_off(s, "the body is shorter than its Content-Length");
         return;
     }

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "sandbox/base/id.h"
 #include "sandbox/base/log.h"
 #include "sandbox/egress/handlers/private.h"
 #include "sandbox/egress/secrets/secrets.h"
@@ -19,30 +20,13 @@ static void module_free(struct module *m)
     free(m);
 }
 
-/* The values of the secrets that the module's options name. */
-static json_t *environment(const struct handlers *h, const char *options)
-{
-    json_t *o = json_loads(options, 0, NULL), *env = json_object();
-    const char *key;
-    json_t *v;
-    json_object_foreach (json_object_get(o, "env"), key, v) {
-        const struct secret *s =
-            json_is_string(v) ? secrets_find(h->config.secrets, json_string_value(v)) : NULL;
-        const char *value = s ? secret_get(s, "value") : NULL;
-        if (value)
-            json_object_set_new(env, key, json_string(value));
-    }
-    json_decref(o);
-    return env;
-}
-
 static int send_load(struct handlers *h, const char *name, uint32_t version, const char *source,
                      const char *options)
 {
     return worker_send_json(h, HANDLER_LOAD, 0,
                             json_pack("{s:s, s:I, s:s, s:o}", "name", name, "version",
                                       (json_int_t)version, "source", source, "env",
-                                      environment(h, options)));
+                                      environment_of(h, name, options)));
 }
 
 static void answer_put(struct handlers *h, struct module *m, int result, const char *text)
@@ -142,10 +126,13 @@ void handlers_put(struct handlers *h, const char *name, const char *source, size
                   const char *options, void (*done)(void *arg, int result, const char *text),
                   void *arg)
 {
+    char space[208];
     const char *wrong = !name_fits(name)           ? "a name has 1 to 64 letters, digits, - and _"
                         : len == 0                 ? "there is no source"
                         : len > HANDLER_SOURCE_MAX ? "the source is larger than 1 MiB"
                                                    : check_options(*options ? options : "{}");
+    if (!wrong)
+        wrong = environment_check(h, *options ? options : "{}", space);
     struct module *m = wrong ? NULL : map_get(h->modules, name);
     if (wrong) {
         done(arg, HANDLERS_E_INVALID, wrong);
@@ -220,6 +207,11 @@ int handlers_source(const struct handlers *h, const char *name, struct buf *out)
     return m && m->source ? buf_puts(out, m->source) : HANDLERS_E_NOT_FOUND;
 }
 
+const struct module *module_find(const struct handlers *h, const char *name)
+{
+    return map_get(h->modules, name);
+}
+
 bool handlers_has(const struct handlers *h, const char *name)
 {
     char module[HANDLER_NAME_MAX + 1];
@@ -265,6 +257,7 @@ int handlers_new(uv_loop_t *loop, const struct handlers_config *c, struct handle
     h->node = strdup(c->node);
     h->worker = strdup(c->worker);
     h->pid = -1;
+    id_random(h->fill_key, sizeof h->fill_key);
     list_init(&h->streams);
     buf_init(&h->in, 2 * HANDLER_PAYLOAD_MAX + STREAM_READ);
     uv_timer_init(loop, &h->timer);

@@ -1,12 +1,10 @@
 /* Heads of messages as the JSON of frames, and back. What comes back is checked as what a box sends
  * is: it becomes a message on a connection that others share. */
-#include <arpa/inet.h>
 #include <ctype.h>
 #include <errno.h>
 #include <string.h>
 
 #include "sandbox/egress/handlers/private.h"
-#include "sandbox/egress/http/authority.h"
 
 /* A field's bytes are the characters that JavaScript sees (a ByteString). */
 static json_t *to_json(const char *p, size_t n)
@@ -110,8 +108,8 @@ json_t *url_to_json(const struct http_head *h)
     return json_stringn(buf_str(&url), url.len);
 }
 
-int url_split(const char *url, struct http_head *head, struct exchange_origin *o, char host[256],
-              union socket_address *addr)
+int url_split(const char *url, struct http_head *head, struct exchange_origin *o,
+              struct authority_text *space)
 {
     size_t scheme = !strncmp(url, "https://", 8) ? 8 : !strncmp(url, "http://", 7) ? 7 : 0;
     if (!scheme || !is_graphic(url))
@@ -119,17 +117,14 @@ int url_split(const char *url, struct http_head *head, struct exchange_origin *o
     const char *authority = url + scheme, *path = authority + strcspn(authority, "/?#");
     size_t len = strcspn(path, "#");
     head->https = o->https = scheme == 8;
-    if (authority_split(authority, (size_t)(path - authority), o->https, host, &o->port) < 0 ||
-        head_put(head, authority, (size_t)(path - authority), &head->authority) < 0)
+    if (authority_split(authority, (size_t)(path - authority), space) < 0)
         return -EINVAL;
-    o->host = host;
-    memset(addr, 0, sizeof *addr);
-    if (inet_pton(AF_INET, host, &addr->v4.sin_addr) == 1)
-        addr->sa.sa_family = AF_INET;
-    else if (inet_pton(AF_INET6, host, &addr->v6.sin6_addr) == 1)
-        addr->sa.sa_family = AF_INET6;
-    o->by_address = addr->sa.sa_family != 0;
-    o->addr = o->by_address ? &addr->sa : NULL;
+    o->port = space->port ? space->port : o->https ? 443 : 80;
+    if (authority_put(head, space, o->port, o->https) < 0)
+        return -EINVAL;
+    o->host = space->host;
+    o->by_address = space->is_address;
+    o->addr = o->by_address ? &space->addr.sa : NULL;
     if (*path != '/') {
         CLEANUP_BUF struct buf b = {0};
         buf_putc(&b, '/');

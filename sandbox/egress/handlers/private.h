@@ -8,7 +8,9 @@
 #include "sandbox/egress/egress.h"
 #include "sandbox/egress/handlers/codec.h"
 #include "sandbox/egress/handlers/handlers.h"
+#include "sandbox/egress/http/authority.h"
 #include "sandbox/egress/net/stream.h"
+#include "sandbox/egress/secrets/fill.h"
 
 enum {
     STREAMS_MAX = 1024,
@@ -42,8 +44,8 @@ struct handler_stream {
     uint32_t call;      /* fetch: of which call */
     uint64_t box;       /* its number: a call may outlive its exchange (waitUntil) */
     struct egress *egress;
-    int64_t left;   /* bytes of its body that Content-Length still promises; -1: not said */
-    int64_t credit; /* bytes that may still be sent */
+    struct body_length length; /* of its body, as it comes in */
+    int64_t credit;            /* bytes that may still be sent */
     uint32_t owed;  /* bytes that came while the other side was full */
     bool paused, full, answered, lingers;
     uint64_t deadline; /* call: until its head, then of waitUntil; 0: none */
@@ -54,6 +56,7 @@ struct handlers {
     uv_loop_t *loop;
     struct handlers_config config;
     char *node, *worker;
+    uint8_t fill_key[32]; /* placeholders are made with */
     struct map *modules;
     struct list streams;
     unsigned nstreams;
@@ -88,10 +91,22 @@ bool is_token(const char *p, size_t n);
 json_t *fields_to_json(const struct http_head *h);
 int fields_from_json(const json_t *list, struct http_head *h);
 json_t *url_to_json(const struct http_head *h);
-/* "https://host:port/path?query" into head and origin, which points to host and addr. */
-int url_split(const char *url, struct http_head *head, struct exchange_origin *o, char host[256],
-              union socket_address *addr);
+/* "https://host:port/path?query" into head and origin, which points into space. */
+int url_split(const char *url, struct http_head *head, struct exchange_origin *o,
+              struct authority_text *space);
+/* environment.c: what modules get to know of secrets */
+json_t *environment_of(const struct handlers *h, const char *module, const char *options);
+/* The placeholders of a module ("module" or "module.handler"); malloc'ed, with what they point to.
+ * NULL: out of memory. */
+struct fill *environment_fills(const struct handlers *h, const char *module, size_t *ret_n);
+/* NULL: they can be used; or what is wrong with one of them. */
+const char *environment_check(const struct handlers *h, const char *options, char space[208]);
+/* 0: the exchange notes which secrets the module has in clear text. Else *reason says which of them
+ * is not for that sandbox, or that the request holds a placeholder. */
+int environment_admit(const struct handlers *h, const char *module, struct exchange *x,
+                      char reason[208]);
 /* handlers.c */
+const struct module *module_find(const struct handlers *h, const char *name);
 void modules_load(struct handlers *h);
 void modules_loaded(struct handlers *h, const json_t *o);
 void modules_failed(struct handlers *h, const char *reason); /* puts that wait */

@@ -5,14 +5,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "sandbox/base/json.h"
 #include "sandbox/egress/egress.h"
 #include "sandbox/egress/http/redact.h"
 #include "sandbox/egress/http/upstream.h"
+#include "sandbox/egress/secrets/fill.h"
 #include "sandbox/egress/secrets/inject.h"
 
-enum { BLOCKED = 520, TOO_MANY = 429, INJECTS_MAX = 64 };
+enum { BLOCKED = 520, TOO_MANY = 429, INJECTS_MAX = 64, INTERIMS_MAX = 16 };
 
 struct exchange {
     struct list link, later; /* of the box; of egress.postponed */
@@ -27,6 +29,8 @@ struct exchange {
     struct policy *policy; /* that decided it */
     struct policy_verdict verdict;
     struct buf secrets;
+    const struct fill *fills; /* while it is made */
+    size_t nfills;
     const struct exchange_down_ops *down_ops;
     void *down;
     const struct exchange_up_ops *up_ops;
@@ -35,7 +39,10 @@ struct exchange {
     char reason[256], upstream[64];
     struct redact redact;
     bool redacting, unchunking;
+    bool sensitive; /* what was injected is worth something to whoever sees it in the answer */
     struct inject_unchunk unchunk;
+    struct body_length request_length, answer_length; /* what is still to come of the bodies */
+    unsigned interims;                                /* 1xx heads that came */
     uint16_t local_status; /* an answer of our own waits for its turn */
 };
 
@@ -47,6 +54,11 @@ const struct http_head *exchange_request_head(const struct exchange *x)
 struct egress_box *exchange_box(const struct exchange *x)
 {
     return x->box;
+}
+
+void exchange_note_secrets(struct exchange *x, const char *names)
+{
+    buf_printf(&x->secrets, "%s%s", x->secrets.len ? "," : "", names);
 }
 
 uint64_t exchange_id(const struct exchange *x)
@@ -246,26 +258,55 @@ static void answer_later(struct exchange *x, uint16_t status, const char *decisi
 
 /* ---- to the world ---- */
 
-static void add_needles(struct exchange *x, const struct policy_inject *injects, size_t n)
+/* Of every secret that the request carries. Negative: not all could be. */
+static int add_needles(struct exchange *x)
 {
     static const char *const members[] = {"value", "password", "secretAccessKey", "sessionToken"};
-    for (size_t i = 0; i < n; i++) {
-        const struct secret *s =
-            injects[i].secret ? secrets_find(x->box->egress->secrets, injects[i].secret) : NULL;
-        for (size_t k = 0; s && k < sizeof members / sizeof *members; k++) {
+    char name[SECRET_NAME_MAX + 1];
+    int r = 0;
+    for (const char *at = buf_str(&x->secrets); *at; at += strspn(at, ",")) {
+        size_t n = strcspn(at, ",");
+        snprintf(name, sizeof name, "%.*s", (int)n, at);
+        at += n;
+        const struct secret *s = secrets_find(x->box->egress->secrets, name);
+        for (size_t k = 0; s && r == 0 && k < sizeof members / sizeof *members; k++) {
             const char *value = secret_get(s, members[k]);
             if (value)
-                redact_add(&x->redact, value, strlen(value));
+                r = redact_add_value(&x->redact, value, strlen(value));
         }
     }
     /* The header itself as it goes out: basic authentication is base64 of the value. */
     const struct head_field *f = head_find(&x->head, "authorization");
     if (f) {
         const char *text = head_at(&x->head, f->value), *space = memchr(text, ' ', f->value.len);
-        if (space && f->value.len > 6)
-            redact_add(&x->redact, space + 1, f->value.len - (size_t)(space + 1 - text));
+        if (space && r == 0)
+            r = redact_add(&x->redact, space + 1, f->value.len - (size_t)(space + 1 - text));
     }
     x->redacting = x->redact.n > 0;
+    return r;
+}
+
+/* An echo can only be found in what is not compressed. */
+static int ask_uncompressed(struct exchange *x)
+{
+    int r = head_set(&x->head, "accept-encoding", "identity", 8);
+    if (r == 0 && head_find(&x->head, "grpc-accept-encoding"))
+        r = head_set(&x->head, "grpc-accept-encoding", "identity", 8);
+    head_remove(&x->head, "sec-websocket-extensions"); /* permessage-deflate */
+    return r;
+}
+
+static bool is_compressed(const struct http_head *h)
+{
+    static const char *const names[] = {"content-encoding", "grpc-encoding"};
+    for (uint16_t i = 0; i < h->nfields; i++) {
+        const struct head_field *f = &h->fields[i];
+        bool coding = head_slice_is(h, f->name, names[0]) || head_slice_is(h, f->name, names[1]);
+        if (coding && f->value.len &&
+            (f->value.len != 8 || strncasecmp(head_at(h, f->value), "identity", 8)))
+            return true;
+    }
+    return false;
 }
 
 static int use_unchunk(struct exchange *x)
@@ -288,10 +329,11 @@ static int inject(struct exchange *x)
     const struct policy_inject *found[INJECTS_MAX];
     struct policy_inject list[INJECTS_MAX];
     struct policy_target t = target_of(x);
-    bool aws_chunked = false, credentials = false;
+    bool aws_chunked = false;
     char reason[208] = "";
     size_t n = policy_injects(x->policy, &t, &x->head, found, INJECTS_MAX);
-    if (!n)
+    bool credentials = fill_occurs(&x->head, x->fills, x->nfills);
+    if (!n && !credentials)
         return 0;
     if (n > INJECTS_MAX) {
         answer_later(x, BLOCKED, "deny", "too many rules want to change this request");
@@ -310,17 +352,23 @@ static int inject(struct exchange *x)
         answer_later(x, BLOCKED, "deny", "TRACE would send the credential back");
         return 1;
     }
-    /* Echoes can only be found in what is not compressed. */
-    if (credentials && head_find(&x->head, "accept-encoding"))
-        head_set(&x->head, "accept-encoding", "identity", 8);
-    int r = inject_apply(&x->head, list, n, &ctx, &x->secrets, &aws_chunked, reason);
+    int r = credentials ? ask_uncompressed(x) : 0;
+    if (r == 0)
+        r = fill_apply(&x->head, x->fills, x->nfills, &ctx, &x->secrets, reason);
+    x->sensitive = x->secrets.len > 0;
+    if (r == 0)
+        r = inject_apply(&x->head, list, n, &ctx, &x->secrets, &aws_chunked, reason);
     if (r != 0) {
         answer_later(x, r > 0 ? BLOCKED : 502, r > 0 ? "deny" : "error",
                      *reason ? reason : "out of memory");
         return 1;
     }
-    if (credentials)
-        add_needles(x, list, n);
+    for (size_t i = 0; i < n; i++) /* a signature alone gives no key away */
+        x->sensitive |= list[i].secret && list[i].kind != INJECT_SIGV4;
+    if (credentials && add_needles(x) < 0) {
+        answer_later(x, 502, "error", "its answer could not be searched for the credential");
+        return 1;
+    }
     if (aws_chunked && use_unchunk(x) < 0) {
         answer_later(x, 502, "error", "out of memory");
         return 1;
@@ -333,6 +381,10 @@ static void pass_on(struct exchange *x, bool end)
     struct policy_target t = target_of(x);
     if (inject(x))
         return;
+    if (!head_fields_fit(&x->head)) {
+        answer_later(x, 400, "deny", "one of its fields cannot be sent");
+        return;
+    }
     x->decision = "allow";
     struct upstream_wish wish = {.target = &t,
                                  .https = x->https,
@@ -436,6 +488,8 @@ struct exchange *exchange_new(const struct exchange_origin *o, const struct http
     x->start_ns = uv_hrtime();
     x->port = o->port;
     x->https = o->https;
+    x->fills = o->fills;
+    x->nfills = o->nfills;
     x->from_handler = o->from_handler;
     x->protocol = o->protocol;
     x->decision = "error";
@@ -462,8 +516,15 @@ struct exchange *exchange_new(const struct exchange_origin *o, const struct http
     x->upgrade = ops->upgrade && head_find(&x->head, "upgrade") != NULL;
     if (o->box->nexchanges > BOX_EXCHANGES_MAX)
         answer_later(x, TOO_MANY, "deny", "too many requests of this sandbox are under way");
+    else if (body_length_read(&x->request_length, &x->head) < 0 ||
+             (end && !body_length_over(&x->request_length)))
+        answer_later(x, 400, "deny", "its body is not what its Content-Length says");
+    else if (x->upgrade && !end)
+        answer_later(x, 400, "deny", "a request that asks for another protocol can have no body");
     else
         decide(x, end);
+    x->fills = NULL;
+    x->nfills = 0;
     return x;
 }
 
@@ -476,11 +537,16 @@ static bool count(struct exchange *x, size_t len)
                               uv_now(&x->box->egress->loop));
 }
 
+static void break_off(struct exchange *x, const char *decision, const char *reason)
+{
+    snprintf(x->reason, sizeof x->reason, "%s", reason);
+    x->decision = decision;
+    abort_both(x);
+}
+
 static void over_quota(struct exchange *x)
 {
-    snprintf(x->reason, sizeof x->reason, "the byte quota is used up");
-    x->decision = "deny";
-    abort_both(x);
+    break_off(x, "deny", "the byte quota is used up");
 }
 
 int exchange_request_body(struct exchange *x, const uint8_t *data, size_t len)
@@ -492,12 +558,15 @@ int exchange_request_body(struct exchange *x, const uint8_t *data, size_t len)
         over_quota(x);
         return EXCHANGE_OK;
     }
+    if (!x->tunnel && !body_length_take(&x->request_length, len)) {
+        break_off(x, "error", "the request's body is longer than it was declared");
+        return EXCHANGE_OK;
+    }
     if (!x->unchunking)
         return x->up_ops->body(x->up, data, len);
     CLEANUP_BUF struct buf plain = {0};
     if (inject_unchunk_feed(&x->unchunk, data, len, &plain) < 0) {
-        snprintf(x->reason, sizeof x->reason, "its aws-chunked body is malformed");
-        abort_both(x);
+        break_off(x, "error", "its aws-chunked body is malformed");
         return EXCHANGE_OK;
     }
     return plain.len ? x->up_ops->body(x->up, plain.data, plain.len) : EXCHANGE_OK;
@@ -505,7 +574,13 @@ int exchange_request_body(struct exchange *x, const uint8_t *data, size_t len)
 
 void exchange_request_end(struct exchange *x, const struct http_head *trailers)
 {
-    if (x->up_ops)
+    if (!x->up_ops)
+        return;
+    if (!x->tunnel && !body_length_over(&x->request_length))
+        break_off(x, "error", "the request's body is shorter than it was declared");
+    else if (x->unchunking && !inject_unchunk_done(&x->unchunk))
+        break_off(x, "error", "its aws-chunked body is cut off");
+    else
         x->up_ops->end(x->up, x->unchunking ? NULL : trailers);
 }
 
@@ -531,10 +606,54 @@ static void redact_head(struct exchange *x, struct http_head *h)
                     h->fields[i].value.len);
 }
 
+/*
+ * What the body of the answer is must be beyond doubt for the program, too, and for the next answer
+ * on its connection. NULL: it is.
+ */
+static const char *check_answer(struct exchange *x, struct http_head *h, bool end)
+{
+    if (h->status == 101)
+        return x->upgrade ? NULL : "it switches to a protocol that nobody has asked for";
+    if (!head_fields_fit(h))
+        return "one of the fields of its answer cannot be sent";
+    if (h->status < 200) {
+        head_remove(h, "content-length");
+        return ++x->interims > INTERIMS_MAX ? "it sends interim answers without end" : NULL;
+    }
+    if (h->status == 204) /* RFC 9110 8.6 */
+        head_remove(h, "content-length");
+    if (body_length_read(&x->answer_length, h) < 0)
+        return "the length of its answer cannot be understood";
+    bool bare = !strcmp(x->method, "HEAD") || h->status == 204 || h->status == 304;
+    if (bare)
+        x->answer_length.left = 0;
+    if (x->sensitive && !bare && !end && is_compressed(h))
+        return "its answer is compressed, although it was asked not to, and cannot be searched for "
+               "the credential";
+    return end && !body_length_over(&x->answer_length)
+               ? "its answer has no body, but says that it has one"
+               : NULL;
+}
+
+static void refuse_answer(struct exchange *x, const char *reason)
+{
+    x->box->egress->counters.upstream_errors++;
+    if (x->answered)
+        break_off(x, "error", reason);
+    else
+        answer_later(x, 502, "error", reason);
+}
+
 void exchange_up_head(struct exchange *x, const struct http_head *head, bool end)
 {
     struct http_head *h =
         (struct http_head *)(uintptr_t)head; /* the codec's own, good for this call */
+    const char *wrong = check_answer(x, h, end);
+    if (wrong) {
+        drop_up(x);
+        refuse_answer(x, wrong);
+        return;
+    }
     head_remove(h, "alt-svc");
     redact_head(x, h);
     if (h->status == 101 && x->upgrade && x->down_ops->upgrade) {
@@ -565,12 +684,15 @@ int exchange_up_body(struct exchange *x, const uint8_t *data, size_t len)
         over_quota(x);
         return EXCHANGE_OK;
     }
+    if (!x->tunnel && !body_length_take(&x->answer_length, len)) {
+        break_off(x, "error", "its answer is longer than it was declared");
+        return EXCHANGE_OK;
+    }
     if (!x->redacting)
         return to_down(x, data, len);
     CLEANUP_BUF struct buf clean = {0};
     if (redact_feed(&x->redact, data, len, false, &clean) < 0) {
-        snprintf(x->reason, sizeof x->reason, "out of memory");
-        abort_both(x);
+        break_off(x, "error", "out of memory");
         return EXCHANGE_OK;
     }
     return clean.len ? to_down(x, clean.data, clean.len) : EXCHANGE_OK;
@@ -580,9 +702,17 @@ void exchange_up_end(struct exchange *x, const struct http_head *trailers)
 {
     const struct exchange_down_ops *ops = x->down_ops;
     x->up_ops = NULL;
+    if (!x->tunnel && !body_length_over(&x->answer_length)) {
+        break_off(x, "error", "its answer is shorter than it was declared");
+        return;
+    }
     if (x->redacting) {
         CLEANUP_BUF struct buf clean = {0};
-        if (redact_feed(&x->redact, NULL, 0, true, &clean) == 0 && clean.len)
+        if (redact_feed(&x->redact, NULL, 0, true, &clean) < 0) {
+            break_off(x, "error", "out of memory");
+            return;
+        }
+        if (clean.len)
             to_down(x, clean.data, clean.len);
         if (trailers)
             redact_head(x, (struct http_head *)(uintptr_t)trailers);

@@ -20,6 +20,7 @@
 
 struct exchange;
 struct egress_box;
+struct fill;
 
 enum { EXCHANGE_OK = 0, EXCHANGE_FULL = 1 };
 
@@ -57,6 +58,8 @@ struct exchange_origin {
     bool https, by_address; /* by_address: the box dialled an address, no name is known */
     const char *protocol;   /* "HTTP/1.1", "HTTP/2": for the log */
     bool from_handler;
+    const struct fill *fills; /* from_handler: placeholders of its module; for the call */
+    size_t nfills;
     /* Original destination when by_address. */
     const struct sockaddr *addr;
 };
@@ -88,4 +91,6 @@ void exchange_set_up(struct exchange *x, const struct exchange_up_ops *ops, void
 
 const struct http_head *exchange_request_head(const struct exchange *x);
 struct egress_box *exchange_box(const struct exchange *x);
+/* Its record names these secrets, too: comma-separated. */
+void exchange_note_secrets(struct exchange *x, const char *names);
 uint64_t exchange_id(const struct exchange *x);

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 void h1_collect_init(struct h1_collect *c, struct http_head *into)
 {
@@ -91,6 +92,19 @@ void h1_strip_hop_by_hop(struct http_head *h, bool keep_upgrade)
     head_remove(h, "te");
     if (trailers)
         head_add(h, "te", 2, "trailers", 8);
+}
+
+bool h1_coding_fits(const struct http_head *h, bool chunked)
+{
+    unsigned n = 0;
+    for (uint16_t i = 0; i < h->nfields; i++) {
+        const struct head_field *f = &h->fields[i];
+        if (!head_slice_is(h, f->name, "transfer-encoding"))
+            continue;
+        if (n++ || f->value.len != 7 || strncasecmp(head_at(h, f->value), "chunked", 7))
+            return false;
+    }
+    return chunked == (n == 1);
 }
 
 int h1_put_fields(struct buf *out, const struct http_head *h)

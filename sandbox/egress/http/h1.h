@@ -22,6 +22,9 @@ void h1_collect_done(struct h1_collect *c); /* the last field is complete */
 /* Drops what is meant for one connection alone (RFC 9110 7.6.1), naming "connection" last. Upgrade
  * stays if keep_upgrade. */
 void h1_strip_hop_by_hop(struct http_head *h, bool keep_upgrade);
+/* Is there no transfer coding, or "chunked" alone, as llhttp has understood it? What is taken off
+ * without a word would be lost on the way. */
+bool h1_coding_fits(const struct http_head *h, bool chunked);
 int h1_put_fields(struct buf *out, const struct http_head *h);
 int h1_put_chunk(struct buf *out, size_t len);       /* its head */
 int h1_put_status(struct buf *out, uint16_t status); /* the status line */

@@ -18,7 +18,9 @@ struct h1_client {
     struct h1_collect collect;
     bool chunked, request_done, response_done, answered, tunnel, upgrade, keep_alive, head_request,
         in_trailers, dead;
-    bool in_parse, has_length;
+    const char *wrong; /* with an answer that is valid otherwise */
+    bool in_parse;
+    struct body_length length; /* of what is sent */
 };
 
 static int on_header_field(llhttp_t *p, const char *at, size_t n)
@@ -47,7 +49,19 @@ static int on_message_begin(llhttp_t *p)
 
 static bool no_body(const struct h1_client *c, uint16_t status)
 {
-    return c->head_request || status == 204 || status == 304;
+    return c->head_request || status < 200 || status == 204 || status == 304;
+}
+
+static int on_switched(struct h1_client *c)
+{
+    if (!c->upgrade || !head_has_token(&c->head, "upgrade", "websocket")) {
+        c->wrong = "it switches to a protocol that nobody has asked for";
+        return -1;
+    }
+    c->tunnel = true;
+    h1_strip_hop_by_hop(&c->head, true);
+    exchange_up_head(c->x, &c->head, false);
+    return c->x ? 2 : -1;
 }
 
 /* 1: the message has no body whatever its fields say. */
@@ -61,13 +75,11 @@ static int on_headers_complete(llhttp_t *p)
     c->head.status = status;
     c->collect.into = &c->trailers;
     c->in_trailers = true;
-    if (status == 101) {
-        if (!c->upgrade)
-            return -1;
-        c->tunnel = true;
-        h1_strip_hop_by_hop(&c->head, true);
-        exchange_up_head(c->x, &c->head, false);
-        return c->x ? 2 : -1;
+    if (status == 101)
+        return on_switched(c);
+    if (status >= 200 && !h1_coding_fits(&c->head, p->flags & F_CHUNKED)) {
+        c->wrong = "chunked is the only Transfer-Encoding that is understood";
+        return -1;
     }
     bool final = status >= 200;
     h1_strip_hop_by_hop(&c->head, false);
@@ -128,8 +140,9 @@ static void die(struct h1_client *c, const char *reason)
 static void complete(struct h1_client *c)
 {
     struct exchange *x = c->x;
-    bool reusable = c->keep_alive && c->request_done;
+    bool reusable = c->keep_alive && c->request_done && !c->upgrade;
     c->x = NULL;
+    head_clean_trailers(&c->trailers);
     exchange_up_end(x, c->trailers.nfields ? &c->trailers : NULL);
     if (!reusable) {
         c->dead = true;
@@ -169,7 +182,9 @@ static void on_data(void *user, const uint8_t *data, size_t len)
     } else if (e != HPE_OK) {
         char text[200];
         snprintf(text, sizeof text, "its answer is not valid HTTP/1.1: %s",
-                 c->collect.err ? "the head is too large" : llhttp_get_error_reason(&c->parser));
+                 c->collect.err ? "the head is too large"
+                 : c->wrong     ? c->wrong
+                                : llhttp_get_error_reason(&c->parser));
         die(c, text);
     }
 }
@@ -250,8 +265,10 @@ static int put_request(struct h1_client *c, const struct http_head *h, bool end,
     buf_put(out, head_at(h, h->authority), h->authority.len);
     buf_puts(out, "\r\n");
     h1_put_fields(out, h);
-    c->has_length = head_find(h, "content-length") != NULL;
-    c->chunked = !end && !c->has_length && !c->upgrade;
+    if (body_length_read(&c->length, h) < 0 || head_request_fault(h) || !head_fields_fit(h) ||
+        (end ? !body_length_over(&c->length) : c->upgrade))
+        return -EINVAL;
+    c->chunked = !end && c->length.left < 0;
     if (c->chunked)
         buf_puts(out, "transfer-encoding: chunked\r\n");
     if (c->upgrade)
@@ -266,9 +283,13 @@ int h1_client_send(struct h1_client *c, struct exchange *x, bool end, bool upgra
     buf_init(&out, 2 * HEAD_TEXT_MAX);
     c->upgrade = upgrade;
     c->head_request = head_slice_is(h, h->method, "HEAD");
-    if (put_request(c, h, end, &out) < 0)
-        return -ENOMEM;
+    int r = put_request(c, h, end, &out);
+    if (r < 0)
+        return r;
+    if (end)
+        c->length.left = 0;
     c->x = x;
+    c->wrong = NULL;
     c->request_done = end;
     c->response_done = c->answered = c->tunnel = false;
     llhttp_init(&c->parser, HTTP_RESPONSE, &settings);
@@ -280,12 +301,26 @@ int h1_client_send(struct h1_client *c, struct exchange *x, bool end, bool upgra
 
 /* ---- up ops ---- */
 
+/* What has been sent is no whole request, and nothing can be sent that would end it. */
+static void violate(struct h1_client *c, const char *reason)
+{
+    struct exchange *x = STEAL_PTR(c->x);
+    if (x)
+        exchange_up_failed(x, 502, reason);
+    if (!c->in_parse)
+        die(c, reason);
+}
+
 static int up_body(void *up, const uint8_t *data, size_t len)
 {
     struct h1_client *c = up;
     char size[24];
     if (!len)
         return EXCHANGE_OK;
+    if (!c->tunnel && (c->request_done || !body_length_take(&c->length, len))) {
+        violate(c, "the request's body is longer than it was declared");
+        return EXCHANGE_OK;
+    }
     if (c->chunked) {
         int n = snprintf(size, sizeof size, "%zx\r\n", len);
         stream_write(c->stream, size, (size_t)n);
@@ -299,11 +334,15 @@ static int up_body(void *up, const uint8_t *data, size_t len)
 static void up_end(void *up, const struct http_head *trailers)
 {
     struct h1_client *c = up;
-    c->request_done = true;
     if (c->tunnel) {
         stream_shutdown(c->stream);
         return;
     }
+    if (!body_length_over(&c->length) && !c->chunked) {
+        violate(c, "the request's body is shorter than it was declared");
+        return;
+    }
+    c->request_done = true;
     if (!c->chunked)
         return;
     CLEANUP_BUF struct buf out = {0};

@@ -23,7 +23,7 @@ struct h1_server {
     struct buf target, behind; /* behind: bytes after a request that is still being answered */
     struct exchange *x;
     bool request_done, keep_alive, http10, head_request, chunked, close_delimited, responded,
-        tunnel, draining;
+        tunnel, draining, upgrade;
     bool paused, eof, in_parse, broken;
     const char
         *wrong; /* with the request that is being read; NULL: nothing but its syntax may be */
@@ -169,7 +169,7 @@ static void pause_request(void *down, bool paused)
 {
     struct h1_server *s = down;
     s->paused = paused;
-    stream_pause(s->stream, paused);
+    stream_pause(s->stream, paused || s->behind.len > BEHIND_MAX);
 }
 
 static int upgrade(void *down, const struct http_head *h)
@@ -262,7 +262,7 @@ static int on_value(llhttp_t *p, const char *at, size_t n)
 /* "http://host/path" is what a program sends that believes in an HTTP proxy; it gets origin form.
  */
 static int set_target(struct http_head *h, const char *url, size_t len,
-                      const struct head_field *host)
+                      struct head_slice host)
 {
     const char *rest = url, *end = url + len;
     size_t scheme = len > 7 && !strncasecmp(url, "http://", 7)    ? 7
@@ -271,7 +271,7 @@ static int set_target(struct http_head *h, const char *url, size_t len,
     if (!scheme) {
         if (*url != '/' && !(len == 1 && *url == '*'))
             return -EINVAL;
-        h->authority = host->value;
+        h->authority = host;
         return head_put(h, url, len, &h->target);
     }
     rest = url + scheme;
@@ -293,6 +293,46 @@ static int set_target(struct http_head *h, const char *url, size_t len,
     return r;
 }
 
+/*
+ * Where the body ends must be beyond doubt: what one reader takes for a body is a request to
+ * another. NULL: it is.
+ */
+static const char *check_framing(struct h1_server *s)
+{
+    const struct http_head *h = &s->head;
+    bool chunked = s->parser.flags & F_CHUNKED;
+    struct body_length length;
+    if (s->parser.http_major != 1 || s->parser.http_minor > 1)
+        return "it is neither HTTP/1.0 nor HTTP/1.1";
+    if (chunked && s->http10)
+        return "HTTP/1.0 knows no Transfer-Encoding";
+    if (!h1_coding_fits(h, chunked))
+        return "chunked is the only Transfer-Encoding that is understood";
+    if (body_length_read(&length, h) < 0)
+        return "its Content-Length is no length";
+    if (s->parser.upgrade && (chunked || length.left > 0))
+        return "a request that asks for another protocol can have no body";
+    return NULL;
+}
+
+/*
+ * Any other protocol than WebSocket would pass unseen once it is switched to, h2c above all: then
+ * the wish is dropped and an ordinary answer comes. NULL: fine.
+ */
+static const char *take_upgrade(struct h1_server *s)
+{
+    struct http_head *h = &s->head;
+    s->upgrade = s->parser.upgrade && !s->http10 && head_slice_is(h, h->method, "GET") &&
+                 head_has_token(h, "upgrade", "websocket");
+    s->parser.upgrade = s->upgrade;
+    h1_strip_hop_by_hop(h, false);
+    if (!s->upgrade)
+        return NULL;
+    s->keep_alive = false; /* what follows it belongs to the one protocol or the other */
+    head_remove(h, "content-length");
+    return head_set(h, "upgrade", "websocket", 9) < 0 ? "it has too many fields" : NULL;
+}
+
 /* NULL: fine. */
 static const char *complete_head(struct h1_server *s)
 {
@@ -308,15 +348,18 @@ static const char *complete_head(struct h1_server *s)
     }
     if (!host)
         return "it has no Host field";
-    if (!strcmp(method, "CONNECT"))
-        return "CONNECT is not needed: connect to the host itself";
-    if (!s->target.len || set_target(h, buf_str(&s->target), s->target.len, host) < 0 ||
-        head_put(h, method, strlen(method), &h->method) < 0)
+    const struct head_slice named = host->value;
+    if (head_put(h, method, strlen(method), &h->method) < 0 || !s->target.len ||
+        (!head_slice_is(h, h->method, "CONNECT") &&
+         set_target(h, buf_str(&s->target), s->target.len, named) < 0))
         return "its target cannot be understood";
+    const char *why = head_request_fault(h);
+    if (!why)
+        why = check_framing(s);
+    if (why)
+        return why;
     head_remove(h, "host");
-    /* Any other protocol would pass unseen once it is switched to: h2c above all. */
-    h1_strip_hop_by_hop(h, s->parser.upgrade && head_has_token(h, "upgrade", "websocket"));
-    return NULL;
+    return take_upgrade(s);
 }
 
 static int on_headers_complete(llhttp_t *p)
@@ -346,7 +389,7 @@ static int on_headers_complete(llhttp_t *p)
     s->x = exchange_new(&origin, &s->head, no_body, &down_ops, s);
     if (!s->x)
         return -1;
-    return p->upgrade ? 2 : 0;
+    return s->upgrade ? 2 : 0;
 }
 
 static int on_body(llhttp_t *p, const char *at, size_t n)
@@ -363,6 +406,7 @@ static int on_complete(llhttp_t *p)
     h1_collect_done(&s->collect);
     if (!s->request_done) {
         s->request_done = true;
+        head_clean_trailers(&s->trailers);
         if (s->x)
             exchange_request_end(s->x, s->trailers.nfields ? &s->trailers : NULL);
     }
@@ -386,7 +430,10 @@ static void keep_behind(struct h1_server *s, const uint8_t *data, size_t len)
             stream_pause(s->stream, true);
         return;
     }
-    buf_put(&s->behind, data, len);
+    if (buf_put(&s->behind, data, len) < 0) { /* the rest would be read as something else */
+        end(s);
+        return;
+    }
     if (s->behind.len > BEHIND_MAX)
         stream_pause(s->stream, true);
 }

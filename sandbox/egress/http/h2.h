@@ -45,6 +45,7 @@ struct h2_stream {
     bool out_ended, out_full, waiting; /* waiting: nghttp2 is told when there is more */
     struct http_head out_trailers;
     bool has_trailers;
+    struct body_length length; /* client: of what is sent */
     size_t owed; /* bytes that came in while the exchange was full: not yet credited */
     bool paused;
 };

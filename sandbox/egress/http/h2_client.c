@@ -96,6 +96,7 @@ static void on_last(struct h2_stream *s)
 {
     struct exchange *x = STEAL_PTR(s->x);
     s->in_ended = true;
+    head_clean_trailers(&s->trailers);
     if (x)
         exchange_up_end(x, s->trailers.nfields ? &s->trailers : NULL);
     if (!s->out_ended) /* the answer is complete: the rest of the request is not wanted */
@@ -231,6 +232,10 @@ int h2_client_send(struct h2_client *c, struct exchange *x, bool end, void **ret
 {
     const struct http_head *h = exchange_request_head(x);
     nghttp2_nv nv[HEAD_FIELDS_MAX + 8];
+    struct body_length length;
+    if (body_length_read(&length, h) < 0 || head_request_fault(h) || !head_fields_fit(h) ||
+        (end && !body_length_over(&length)))
+        return -EINVAL;
     if (c->h.dead || !nghttp2_session_check_request_allowed(c->h.session))
         return -ECONNRESET;
     if (c->h.nstreams >=
@@ -247,6 +252,7 @@ int h2_client_send(struct h2_client *c, struct exchange *x, bool end, void **ret
     size_t n = h2_fields(h, nv, 4);
     nghttp2_data_provider p = h2_provider(s);
     s->out_ended = end;
+    s->length = length;
     s->id = nghttp2_submit_request(c->h.session, NULL, nv, n, end ? NULL : &p, s);
     if (s->id < 0) {
         h2_stream_free(s);
@@ -260,14 +266,31 @@ int h2_client_send(struct h2_client *c, struct exchange *x, bool end, void **ret
 
 /* ---- up ops ---- */
 
+/* The stream ends broken, or its peer would take it for a whole request. */
+static void violate(struct h2_stream *s, const char *reason)
+{
+    struct exchange *x = STEAL_PTR(s->x);
+    h2_reset(s, NGHTTP2_INTERNAL_ERROR);
+    if (x)
+        exchange_up_failed(x, 502, reason);
+}
+
 static int up_body(void *up, const uint8_t *data, size_t len)
 {
-    return h2_write(up, data, len);
+    struct h2_stream *s = up;
+    if (body_length_take(&s->length, len))
+        return h2_write(s, data, len);
+    violate(s, "the request's body is longer than it was declared");
+    return EXCHANGE_OK;
 }
 
 static void up_end(void *up, const struct http_head *trailers)
 {
-    h2_end(up, trailers);
+    struct h2_stream *s = up;
+    if (body_length_over(&s->length))
+        h2_end(s, trailers);
+    else
+        violate(s, "the request's body is shorter than it was declared");
 }
 
 static void up_cancel(void *up)

@@ -182,8 +182,8 @@ static void begin(struct h2_server *v, struct h2_stream *s, bool last)
         refuse(v, s, 431, "the head is too large");
         return;
     }
-    if (head_slice_is(h, h->method, "CONNECT")) {
-        refuse(v, s, 405, "CONNECT is not needed: connect to the host itself");
+    if ((why = head_request_fault(h))) {
+        refuse(v, s, 400, why);
         return;
     }
     if (!h->authority.len && host)
@@ -214,6 +214,7 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *
         s->got_head = true;
         begin(v, s, last);
     } else if (last && s->x) {
+        head_clean_trailers(&s->trailers);
         exchange_request_end(s->x, s->trailers.nfields ? &s->trailers : NULL);
     }
     return 0;

@@ -122,3 +122,94 @@ bool head_slice_is(const struct http_head *h, struct head_slice s, const char *t
 {
     return s.len == strlen(text) && !memcmp(head_at(h, s), text, s.len);
 }
+
+static bool head_token_char(unsigned char c)
+{
+    return isalnum(c) || (c && strchr("!#$%&'*+-.^_`|~", c));
+}
+
+static bool head_token(const char *p, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (!head_token_char((unsigned char)p[i]))
+            return false;
+    return n > 0;
+}
+
+const char *head_request_fault(const struct http_head *h)
+{
+    const char *target = head_at(h, h->target), *method = head_at(h, h->method);
+    for (uint32_t i = 0; i < h->method.len; i++) /* a spelling that servers read differently */
+        if (!isupper((unsigned char)method[i]) && method[i] != '-')
+            return "its method is none: methods are capital letters";
+    if (!h->method.len)
+        return "it has no method";
+    if (head_slice_is(h, h->method, "CONNECT"))
+        return "CONNECT is not needed: connect to the host itself";
+    if (head_slice_is(h, h->method, "PRI"))
+        return "PRI is no method of a request";
+    if (!h->target.len || (*target != '/' && !head_slice_is(h, h->target, "*")))
+        return "its target cannot be understood";
+    for (uint32_t i = 0; i < h->target.len; i++)
+        if ((unsigned char)target[i] <= 0x20 || (unsigned char)target[i] >= 0x7f)
+            return "its target holds a byte that has to be percent-encoded";
+    return NULL;
+}
+
+bool head_fields_fit(const struct http_head *h)
+{
+    for (uint16_t i = 0; i < h->nfields; i++) {
+        const char *value = head_at(h, h->fields[i].value);
+        if (!head_token(head_at(h, h->fields[i].name), h->fields[i].name.len))
+            return false;
+        for (uint32_t k = 0; k < h->fields[i].value.len; k++)
+            if (((unsigned char)value[k] < 0x20 && value[k] != '\t') || value[k] == 0x7f)
+                return false;
+    }
+    return true;
+}
+
+void head_clean_trailers(struct http_head *trailers)
+{
+    static const char *const names[] = {
+        "transfer-encoding", "content-length",   "host",          "te",
+        "trailer",           "upgrade",          "connection",    "keep-alive",
+        "content-encoding",  "content-type",     "content-range", "expect",
+        "authorization",     "proxy-connection", "cookie",        "set-cookie",
+        "max-forwards",      "cache-control",    "range",         "location",
+        "proxy-authorization"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        head_remove(trailers, names[i]);
+}
+
+int body_length_read(struct body_length *b, const struct http_head *h)
+{
+    bool found = false;
+    b->left = -1;
+    for (uint16_t i = 0; i < h->nfields; i++) {
+        const char *p = head_at(h, h->fields[i].value);
+        uint32_t n = h->fields[i].value.len;
+        if (!head_slice_is(h, h->fields[i].name, "content-length"))
+            continue;
+        if (found || n == 0 || n > 18)
+            return -EINVAL;
+        found = true;
+        b->left = 0;
+        for (uint32_t k = 0; k < n; k++) {
+            if (!isdigit((unsigned char)p[k]))
+                return -EINVAL;
+            b->left = b->left * 10 + (p[k] - '0');
+        }
+    }
+    return 0;
+}
+
+bool body_length_take(struct body_length *b, size_t n)
+{
+    if (b->left < 0)
+        return true;
+    if (n > (uint64_t)b->left)
+        return false;
+    b->left -= (int64_t)n;
+    return true;
+}

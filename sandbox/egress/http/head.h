@@ -55,3 +55,29 @@ const struct head_field *head_find(const struct http_head *h, const char *name);
 /* Is value, ignoring case, one of the comma-separated tokens of all fields of that name? */
 bool head_has_token(const struct http_head *h, const char *name, const char *token);
 bool head_slice_is(const struct http_head *h, struct head_slice s, const char *text);
+
+/*
+ * Why no request line or pseudo field may be made of it: method and target must be what they look
+ * like to every parser. NULL: it is fine. CONNECT and PRI (RFC 9113 3.4) are no requests here.
+ */
+const char *head_request_fault(const struct http_head *h);
+/* Could every field stand on a line of its own, a token and a value without control characters? */
+bool head_fields_fit(const struct http_head *h);
+/* Drops from trailers what would frame, route or authenticate a message that merges them into its
+ * head (RFC 9110 6.5.1). */
+void head_clean_trailers(struct http_head *trailers);
+
+/*
+ * What is left of the body that a head declares: whoever sends a message counts, because the peer
+ * takes what is too much for the next message and what is missing from it.
+ */
+struct body_length {
+    int64_t left; /* -1: no length is declared */
+};
+/* -EINVAL: its Content-Length is no number, or is there twice. */
+int body_length_read(struct body_length *b, const struct http_head *h);
+bool body_length_take(struct body_length *b, size_t n); /* false: more than was declared */
+static inline bool body_length_over(const struct body_length *b)
+{
+    return b->left <= 0; /* nothing is missing */
+}

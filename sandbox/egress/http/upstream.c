@@ -158,9 +158,11 @@ static void serve_waiting(struct upstream *u)
     while (!list_empty(&u->waiting)) {
         struct request *q = LIST_ENTRY(u->waiting.next, struct request, link);
         list_remove(&q->link);
-        if ((u->h2 || !u->busy) && !u->closing && give(u, q) == 0)
-            continue;
-        list_append(&rest, &q->link);
+        int r = (u->h2 || !u->busy) && !u->closing ? give(u, q) : -EAGAIN;
+        if (r == -EAGAIN || r == -ECONNRESET)
+            list_append(&rest, &q->link);
+        else if (r < 0) /* no other connection would take it */
+            request_fail(q, 502, "the request cannot be sent");
     }
     while (!list_empty(&rest)) {
         struct request *q = LIST_ENTRY(rest.next, struct request, link);
@@ -326,8 +328,7 @@ static struct upstream *make_upstream(struct request *q, const char *key)
     list_init(&u->waiting);
     list_append(&q->box->upstreams, &u->link);
     q->box->nupstreams++;
-    u->dial = dial_start(&q->box->egress->loop, q->box->egress->resolver, q->box->policy, &t,
-                         on_dialled, u);
+    u->dial = dial_start(&q->box->egress->dialler, q->box->policy, &t, on_dialled, u);
     if (!u->dial) {
         upstream_free(u);
         return NULL;
@@ -358,8 +359,9 @@ static int find_connection(struct request *q)
             list_append(&u->waiting, &q->link);
             return 0;
         }
-        if (give(u, q) == 0)
-            return 0;
+        int r = give(u, q);
+        if (r != -EAGAIN && r != -ECONNRESET)
+            return r;
     }
     if (q->box->nupstreams >= BOX_UPSTREAMS_MAX)
         return -ENOBUFS;

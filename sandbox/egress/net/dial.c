@@ -9,11 +9,13 @@
 #include <unistd.h>
 
 #include "sandbox/base/fd.h"
+#include "sandbox/egress/net/own.h"
 
 enum { WHOLE_MS = 15000, ONE_MS = 5000 };
 
 struct dial {
     uv_loop_t *loop;
+    struct own *own;
     struct policy *policy;
     char host[256];
     uint16_t port;
@@ -179,6 +181,14 @@ static void try_next(struct dial *d)
                 set_reason(d, 520, reason);
             continue;
         }
+        int own = policy_names_network(d->policy, &t, &a->sa) ? 0 : own_holds(d->own, &a->sa);
+        if (own) {
+            set_reason(d, own > 0 ? 520 : 502,
+                       own > 0 ? "its address is the host's own, and no rule names a network that "
+                                 "holds it"
+                               : "it is not known whether its address is the host's own");
+            continue;
+        }
         int r = connect_to(d, a);
         if (r == 0) {
             uv_timer_start(&d->timer, on_timer, ONE_MS, 0);
@@ -205,13 +215,15 @@ static void on_begin(uv_timer_t *t)
     try_next(t->data);
 }
 
-struct dial *dial_start(uv_loop_t *loop, struct resolver *r, struct policy *policy,
+struct dial *dial_start(const struct dialler *with, struct policy *policy,
                         const struct policy_target *target, dialled_fn *done, void *user)
 {
+    uv_loop_t *loop = with->loop;
     struct dial *d = calloc(1, sizeof *d);
     if (!d)
         return NULL;
     d->loop = loop;
+    d->own = with->own;
     d->policy = policy_ref(policy);
     snprintf(d->host, sizeof d->host, "%s", target->host);
     d->port = target->port;
@@ -225,7 +237,7 @@ struct dial *dial_start(uv_loop_t *loop, struct resolver *r, struct policy *poli
     d->handles = 1;
     if (*d->host) {
         uv_timer_start(&d->timer, on_timer, WHOLE_MS, 0);
-        d->resolution = resolver_ask(r, d->host, d->port, on_resolved, d);
+        d->resolution = resolver_ask(with->resolver, d->host, d->port, on_resolved, d);
         if (!d->resolution) {
             end(d);
             return NULL;

@@ -178,7 +178,7 @@ int relay_start(struct conn *c, const char *kind, const char *rule)
         return 0;
     }
     r->dial =
-        dial_start(&c->box->egress->loop, c->box->egress->resolver, r->policy, &t, on_dialled, r);
+        dial_start(&c->box->egress->dialler, r->policy, &t, on_dialled, r);
     return r->dial ? 0 : -ENOMEM;
 }
 

@@ -168,23 +168,42 @@ static const char *special6(const uint8_t *bytes)
     return look_up(list, sizeof list / sizeof *list, bytes);
 }
 
-const char *address_special(const struct address *a)
+static struct address inner_address(const uint8_t bytes[4])
+{
+    struct address a = {.v4 = true};
+    memcpy(a.bytes, bytes, 4);
+    return a;
+}
+
+size_t address_inner(const struct address *a, struct address ret[ADDRESS_INNER_MAX])
 {
     static const uint8_t nat64[12] = {0x00, 0x64, 0xff, 0x9b}, translated[12] = {[8] = 0xff, 0xff};
     const uint8_t *b = a->bytes;
     if (a->v4)
-        return special4(b);
-    const char *what = special6(b);
-    if (what)
-        return what;
-    if (!memcmp(b, nat64, sizeof nat64) || !memcmp(b, translated, sizeof translated))
-        return special4(b + 12);
-    if (b[0] == 0x20 && b[1] == 0x02)
-        return special4(b + 2);
+        return 0;
+    if (!memcmp(b, nat64, sizeof nat64) || !memcmp(b, translated, sizeof translated)) {
+        ret[0] = inner_address(b + 12);
+        return 1;
+    }
+    if (b[0] == 0x20 && b[1] == 0x02) {
+        ret[0] = inner_address(b + 2);
+        return 1;
+    }
     if (b[0] == 0x20 && b[1] == 0x01 && !b[2] && !b[3]) { /* Teredo: server, inverted client */
         const uint8_t client[4] = {b[12] ^ 0xff, b[13] ^ 0xff, b[14] ^ 0xff, b[15] ^ 0xff};
-        what = special4(b + 4);
-        return what ? what : special4(client);
+        ret[0] = inner_address(b + 4);
+        ret[1] = inner_address(client);
+        return 2;
     }
-    return NULL;
+    return 0;
+}
+
+const char *address_special(const struct address *a)
+{
+    struct address inner[ADDRESS_INNER_MAX];
+    const char *what = a->v4 ? special4(a->bytes) : special6(a->bytes);
+    size_t n = what ? 0 : address_inner(a, inner);
+    for (size_t i = 0; i < n && !what; i++)
+        what = special4(inner[i].bytes);
+    return what;
 }

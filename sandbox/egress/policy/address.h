@@ -30,3 +30,6 @@ bool network_holds(const struct network *n, const struct address *a);
  * when it is embedded in a NAT64, 6to4 or Teredo address; NULL: it is public.
  */
 const char *address_special(const struct address *a);
+/* The IPv4 addresses that it carries inside (NAT64, 6to4, Teredo); how many. */
+enum { ADDRESS_INNER_MAX = 2 };
+size_t address_inner(const struct address *a, struct address ret[ADDRESS_INNER_MAX]);

@@ -163,6 +163,14 @@ static void read_match(struct reader *r, const char *path, const json_t *o,
                                         "paths", "schemes", NULL};
     if (!read_only_members(r, path, o, names))
         return;
+    for (const char *const *n = names; *n; n++) {
+        const json_t *list = json_object_get(o, *n);
+        if (json_is_array(list) && !json_array_size(list)) { /* nothing fits, or anything? */
+            char at[PATH_TEXT];
+            read_join(at, path, *n);
+            read_fail(r, at, "it is empty; leave it out for any");
+        }
+    }
     read_hosts(r, path, o, "hosts", &rule->hosts);
     read_networks(r, path, o, rule);
     read_ports(r, path, o, rule);
@@ -309,6 +317,11 @@ static void read_action(struct reader *r, const char *path, const json_t *o,
         else
             read_fail(r, at, "it is missing");
     }
+    if (rule->action != POLICY_RESPOND && answer)
+        read_fail(r, path, "respond needs \"action\": \"respond\"");
+    if (rule->action != POLICY_HANDLER &&
+        (json_object_get(o, "handler") || json_object_get(o, "params")))
+        read_fail(r, path, "handler and params need \"action\": \"handler\"");
     rule->params = "null";
     if (rule->action == POLICY_HANDLER) {
         rule->handler = read_string(r, path, o, "handler", true);
@@ -331,10 +344,16 @@ static void read_rule(struct reader *r, const char *path, const json_t *o, size_
     static const char *const names[] = {
         "name",       "match",         "action",   "respond", "handler", "params", "inject",
         "setHeaders", "removeHeaders", "insecure", "rate",    "quota",   NULL};
+    static const char *const decisive[] = {"match", "action"};
     char at[PATH_TEXT], number[32];
     const json_t *v;
     if (!read_only_members(r, path, o, names))
         return;
+    for (size_t i = 0; i < sizeof decisive / sizeof *decisive; i++) {
+        read_join(at, path, decisive[i]);
+        if (json_is_null(json_object_get(o, decisive[i]))) /* it would be for all, or do nothing */
+            read_fail(r, at, "it is null; leave it out, or say what it is");
+    }
     rule->name = read_string(r, path, o, "name", false);
     if (!rule->name) {
         snprintf(number, sizeof number, "rules[%zu]", index);

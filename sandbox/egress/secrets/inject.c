@@ -3,11 +3,11 @@
 #include <ctype.h>
 #include <errno.h>
 #include <openssl/crypto.h>
-#include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "sandbox/egress/secrets/encode.h"
 #include "sandbox/egress/secrets/sigv4.h"
 
 static const char unsigned_payload[] = "UNSIGNED-PAYLOAD";
@@ -43,16 +43,6 @@ static int put_formatted(struct buf *out, const char *format, const char *value)
     return buf_puts(out, format ? format : value);
 }
 
-static int put_base64(struct buf *out, const char *text, size_t len)
-{
-    size_t room = 4 * ((len + 2) / 3) + 1;
-    int r = buf_reserve(out, room);
-    if (r < 0)
-        return r;
-    out->len += (size_t)EVP_EncodeBlock(out->data + out->len, (const uint8_t *)text, (int)len);
-    return 0;
-}
-
 static int basic(struct http_head *h, const struct policy_inject *i, const struct secret *s)
 {
     CLEANUP_BUF struct buf pair = {0}, header = {0};
@@ -60,7 +50,7 @@ static int basic(struct http_head *h, const struct policy_inject *i, const struc
     const char *password = secret_get(s, "password");
     buf_printf(&pair, "%s:%s", user ? user : "", password ? password : secret_get(s, "value"));
     buf_puts(&header, "Basic ");
-    int r = pair.err ? pair.err : put_base64(&header, buf_str(&pair), pair.len);
+    int r = pair.err ? pair.err : encode_base64(&header, buf_str(&pair), pair.len);
     if (pair.data)
         OPENSSL_cleanse(pair.data, pair.cap);
     if (r == 0)
@@ -68,17 +58,6 @@ static int basic(struct http_head *h, const struct policy_inject *i, const struc
     if (header.data)
         OPENSSL_cleanse(header.data, header.cap);
     return r;
-}
-
-static void put_percent(struct buf *out, const char *p)
-{
-    for (; *p; p++) {
-        unsigned char c = (unsigned char)*p;
-        if (isalnum(c) || strchr("-._~", c))
-            buf_putc(out, (char)c);
-        else
-            buf_printf(out, "%%%02X", c);
-    }
 }
 
 static int hex_digit(char c)
@@ -109,7 +88,7 @@ static int query(struct http_head *h, const char *name, const char *value)
     const char *target = head_at(h, h->target), *end = target + h->target.len;
     const char *mark = memchr(target, '?', h->target.len);
     char sep = '?';
-    put_percent(&want, name);
+    encode_percent(&want, name, strlen(name));
     buf_put(&out, target, mark ? (size_t)(mark - target) : h->target.len);
     for (const char *p = mark ? mark + 1 : end; p < end;) {
         const char *amp = memchr(p, '&', (size_t)(end - p)), *stop = amp ? amp : end;
@@ -125,7 +104,7 @@ static int query(struct http_head *h, const char *name, const char *value)
     buf_putc(&out, sep);
     buf_put(&out, want.data, want.len);
     buf_putc(&out, '=');
-    put_percent(&out, value);
+    encode_percent(&out, value, strlen(value));
     int r = want.err ? want.err : out.err;
     return r < 0 ? r : head_put(h, buf_str(&out), out.len, &h->target);
 }

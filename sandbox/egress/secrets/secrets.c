@@ -114,6 +114,8 @@ static const char *check_member(const char *key, const json_t *v)
         return check_value(v);
     if (!strcmp(key, "hosts") || !strcmp(key, "sandboxes"))
         return is_list_of_globs(v) ? NULL : "must be a list of patterns that is not empty";
+    if (!strcmp(key, "handlers"))
+        return is_list_of_globs(v) ? NULL : "must be a list of handlers' names that is not empty";
     return "is no member of a secret";
 }
 
@@ -297,13 +299,12 @@ int secrets_put(struct secrets *s, const char *name, const char *json, size_t le
 int secrets_remove(struct secrets *s, const char *name)
 {
     char file[100];
-    struct secret *old = map_remove(s->all, name);
-    if (!old)
+    if (!map_get(s->all, name))
         return SECRETS_E_NOT_FOUND;
-    secret_free(old);
     snprintf(file, sizeof file, "%s%s", name, suffix);
     if (unlinkat(s->dir_fd, file, 0) < 0 && errno != ENOENT)
         return -errno;
+    secret_free(map_remove(s->all, name));
     return fsync(s->dir_fd) < 0 ? -errno : 0; /* gone for good, not until the next power cut */
 }
 
@@ -324,9 +325,23 @@ static bool any_glob(const json_t *list, const char *text)
 
 bool secret_allows(const struct secret *s, const char *box_name, const char *host)
 {
+    return any_glob(json_object_get(s->body, "hosts"), host) && secret_is_for(s, box_name);
+}
+
+bool secret_shown_to(const struct secret *s, const char *module)
+{
+    size_t i;
+    json_t *v;
+    json_array_foreach (json_object_get(s->body, "handlers"), i, v)
+        if (!strcmp(json_string_value(v), module))
+            return true;
+    return false;
+}
+
+bool secret_is_for(const struct secret *s, const char *box_name)
+{
     const json_t *boxes = json_object_get(s->body, "sandboxes");
-    return any_glob(json_object_get(s->body, "hosts"), host) &&
-           (!boxes || any_glob(boxes, box_name));
+    return !boxes || any_glob(boxes, box_name);
 }
 
 const char *secret_get(const struct secret *s, const char *member)
@@ -337,6 +352,7 @@ const char *secret_get(const struct secret *s, const char *member)
 int secrets_list(const struct secrets *s, struct buf *out)
 {
     size_t cursor = 0;
+    static const char *const bounds[] = {"sandboxes", "handlers"};
     const char *name, *sep = "";
     buf_putc(out, '[');
     for (const struct secret *x; (x = map_next(s->all, &cursor, &name)); sep = ",") {
@@ -344,8 +360,9 @@ int secrets_list(const struct secrets *s, struct buf *out)
                               "hosts", json_object_get(x->body, "hosts"), "createdAt",
                               json_object_get(x->body, "createdAt"), "updatedAt",
                               json_object_get(x->body, "updatedAt"));
-        if (o && json_object_get(x->body, "sandboxes"))
-            json_object_set(o, "sandboxes", json_object_get(x->body, "sandboxes"));
+        for (size_t i = 0; o && i < sizeof bounds / sizeof *bounds; i++)
+            if (json_object_get(x->body, bounds[i]))
+                json_object_set(o, bounds[i], json_object_get(x->body, bounds[i]));
         char *text = o ? json_dumps(o, JSON_COMPACT) : NULL;
         if (!text)
             out->err = -ENOMEM;

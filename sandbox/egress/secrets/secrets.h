@@ -6,7 +6,7 @@
  * or
  * {"accessKeyId","secretAccessKey","sessionToken"?}; with "hosts": [globs], the only hosts it may
  * ever be injected for, whatever a policy says (required, "*" allowed), optional "sandboxes":
- * [globs of box names].
+ * [globs of box names], "handlers": [modules that get it in clear text].
  */
 #pragma once
 
@@ -34,8 +34,12 @@ int secrets_remove(struct secrets *s, const char *name);
 const struct secret *secrets_find(const struct secrets *s, const char *name);
 /* May it be injected into a request of that box to that host? */
 bool secret_allows(const struct secret *s, const char *box_name, const char *host);
+/* The sandboxes' part of it alone. */
+bool secret_is_for(const struct secret *s, const char *box_name);
+/* Does that handler module get its clear text? */
+bool secret_shown_to(const struct secret *s, const char *module);
 /* Member of the secret ("value", "username"...), NULL if absent. */
 const char *secret_get(const struct secret *s, const char *member);
-/* Appends a JSON array [{"name","hosts","sandboxes","kind","createdAt","updatedAt"}]: never a
+/* Appends a JSON array [{"name","hosts","sandboxes","handlers","kind","createdAt","updatedAt"}]: never a
  * value. */
 int secrets_list(const struct secrets *s, struct buf *out);

@@ -17,15 +17,19 @@ static int add_extra(SSL_CTX *ctx, int fd, struct err *err)
     if (!f)
         return err_set(err, -errno, "read additional authorities", NULL);
     rewind(f);
-    for (X509 *x; (x = PEM_read_X509(f, NULL, NULL, NULL)); n++) {
-        X509_STORE_add_cert(store, x);
+    bool added = true;
+    ERR_clear_error();
+    for (X509 *x; added && (x = PEM_read_X509(f, NULL, NULL, NULL)); n++) {
+        added = X509_STORE_add_cert(store, x) == 1;
         X509_free(x);
     }
+    bool at_end = ERR_GET_REASON(ERR_peek_last_error()) == PEM_R_NO_START_LINE;
     fclose(f);
     ERR_clear_error();
-    return n ? 0
-             : err_set(err, -EINVAL, "read additional authorities",
-                       "the file holds no PEM certificate");
+    if (added && at_end && n)
+        return 0;
+    return err_set(err, -EINVAL, "read --egress-ca", "certificate %d of the file cannot be used",
+                   n + added);
 }
 
 int upstream_context_new(int extra_fd, SSL_CTX **ret, struct err *err)

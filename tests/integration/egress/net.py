@@ -10,10 +10,12 @@ import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).parent
-HOST, ADDRESS = "10.66.0.1", "10.66.0.2"
+# runs on one machine at the same time need networks of their own
+PREFIX = os.environ.get("CELLBOX_WORLD", "10.66.0")
+HOST, ADDRESS, NETWORK = f"{PREFIX}.1", f"{PREFIX}.2", f"{PREFIX}.0/24"
 # no certificate may be for every name of a top-level domain
 NAMES = "echo git pypi npm apt s3 h2 ws rebind splice other one two three handled denied store".split()
-ALLOW = {"name": "world", "match": {"cidrs": ["10.66.0.0/24"]}, "action": "allow"}
+ALLOW = {"name": "world", "match": {"cidrs": [NETWORK]}, "action": "allow"}
 
 
 def run(*command: str, **kw: object) -> None:
@@ -24,7 +26,7 @@ class World:
     """Servers for every name under .test at ADDRESS; `ca` is the authority that signed for them."""
 
     def __init__(self) -> None:
-        self.lock = os.open("/run/lock/cellbox-world", os.O_RDWR | os.O_CREAT)  # one at a time: they share addresses
+        self.lock = os.open(f"/run/lock/cellbox-world-{PREFIX}", os.O_RDWR | os.O_CREAT)  # one at a time
         fcntl.flock(self.lock, fcntl.LOCK_EX)
         self.folder = Path(tempfile.mkdtemp(prefix="cellbox-world-"))
         self.name = f"cbw{os.getpid()}"

@@ -10,6 +10,7 @@ from pathlib import Path
 from conftest import BUILD, Server
 
 from egress.conftest import sh
+from egress.net import ALLOW
 
 HANDLER = "export default { outbound: (request, env, ctx) => new Response(`${env.K.length} ${ctx.params}`) };\n"
 
@@ -27,7 +28,7 @@ def test_commands(proxy: Server, sandbox: str, tmp_path: Path) -> None:
     file = tmp_path / "policy.json"
     file.write_text('{\n  "rules": [\n    {"match": {"ports": [0]}}\n  ]\n}')
     assert f"{file}:3:" in cli(proxy, "egress", "set", sandbox, str(file), status=1)
-    file.write_text('{"rules": [{"name": "world", "match": {"cidrs": ["10.66.0.0/24"]}, "action": "allow"}]}')
+    file.write_text(json.dumps({"rules": [ALLOW]}))
     cli(proxy, "egress", "set", sandbox, str(file))
     assert json.loads(cli(proxy, "egress", "deny", sandbox, "two.test"))["deniedHosts"] == ["two.test"]
     sh(proxy, sandbox, "curl -sS https://one.test/seen https://two.test/blocked")
@@ -61,6 +62,8 @@ def test_secrets_and_handlers(proxy: Server, sandbox: str) -> None:
     assert cli(proxy, "handler", "show", "cli") == HANDLER
     assert "loaded" in cli(proxy, "handler", "ls")
     cli(proxy, "egress", "set", sandbox, "-", stdin='{"outbound": {"name": "cli", "params": "p"}}')
+    assert sh(proxy, sandbox, "curl -sS https://one.test/") == "43 p", "a placeholder"
+    cli(proxy, "secret", "set", "cli", "-", "--host", "*", "--handler", "cli", stdin="0123456789\n")
     assert sh(proxy, sandbox, "curl -sS https://one.test/") == "10 p"
     cli(proxy, "handler", "rm", "cli")
     cli(proxy, "secret", "rm", "cli")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import psutil
@@ -18,6 +19,24 @@ from egress.conftest import log, sh
 URL = "https://git.test/repo.git"
 GIT_PASSWORD = "git-password-0815"  # the one of world.py
 LOGIN = {"username": "robot", "password": GIT_PASSWORD}
+
+
+@pytest.fixture(autouse=True)
+def the_world_is_open(proxy: Server, sandbox: str) -> Iterator[None]:
+    """And nothing of a checkout is left in egress when it is over."""
+    yield
+    end = time.monotonic() + 10
+    while rule_names(proxy, sandbox) != ["world"] or stored_secrets(proxy):
+        assert time.monotonic() < end, "the credentials of a checkout outlive it"
+        time.sleep(0.05)
+
+
+def rule_names(server: Server, box: str) -> list[str]:
+    return [r["name"] for r in server.call("GET", f"/v1/sandboxes/{box}/egress").json()["rules"]]
+
+
+def stored_secrets(server: Server) -> list[str]:
+    return [f.name for f in (server.state / "egress" / "secrets").glob("_git-*")]
 
 
 def checkout(server: Server, box: str, url: str = URL, **body: Any) -> Any:
@@ -37,7 +56,7 @@ def test_clones_with_credentials(proxy: Server, sandbox: str) -> None:
     assert (got["success"], got["repoUrl"], got["branch"], got["targetDir"]) == (True, URL, "main", "/workspace/repo")
     assert got["commit"] == sh(proxy, sandbox, "git -C repo rev-parse HEAD").strip()
     assert sh(proxy, sandbox, "git -C repo remote get-url origin").strip() == URL
-    assert log(proxy, sandbox)[-1].get("secrets") is None
+    assert all(s.startswith("_git-") for e in log(proxy, sandbox) for s in e["secrets"])
     again = failure(proxy, sandbox, credentials=LOGIN)
     assert again[:2] == (409, "FILE_EXISTS")
     assert sh(proxy, sandbox, "cat repo/README"), "a second checkout leaves the first alone"
@@ -89,6 +108,53 @@ def test_secrets_are_nowhere(proxy: Server, sandbox: str) -> None:
     ours = psutil.Process(proxy.process.pid)
     for p in [ours, *ours.children(recursive=True)]:
         assert GIT_PASSWORD not in " ".join(p.cmdline())
+
+
+def test_nothing_of_a_box_ever_holds_the_credentials(proxy: Server, sandbox: str) -> None:
+    """Not even the memory of git: programs of the box look for them as long as it waits for the server."""
+    hunt = (
+        "import glob, os, time\n"
+        "needle, hits, seen = b'git-pass' + b'word', [], 0\n"
+        "end = time.time() + 20\n"
+        "while time.time() < end and not os.path.exists('/tmp/over'):\n"
+        "    for p in glob.glob('/proc/[0-9]*/maps'):\n"
+        "        pid = p.split('/')[2]\n"
+        "        try:\n"
+        "            if b'git' not in open(f'/proc/{pid}/cmdline', 'rb').read(): continue\n"
+        "            memory = open(f'/proc/{pid}/mem', 'rb', 0)\n"
+        "            for line in open(p):\n"
+        "                a, b = (int(n, 16) for n in line.split()[0].split('-'))\n"
+        "                if 'r' not in line.split()[1] or '[v' in line: continue\n"
+        "                memory.seek(a); seen += 1\n"
+        "                if needle in memory.read(min(b - a, 1 << 26)): hits.append(line)\n"
+        "        except (OSError, OverflowError, ValueError): pass\n"
+        "print(len(hits), seen > 0)"
+    )
+    found: list[str] = []
+    sh(proxy, sandbox, "cat > /tmp/hunt.py", stdin=hunt)
+    watcher = threading.Thread(target=lambda: found.append(sh(proxy, sandbox, "python3 /tmp/hunt.py")))
+    watcher.start()
+    slow = f"https://robot:{GIT_PASSWORD}@one.test/events"
+    assert failure(proxy, sandbox, slow, timeout=4000, targetDir="slow")[:2] == (408, "TIMEOUT")
+    assert checkout(proxy, sandbox, credentials=LOGIN).status_code == 200
+    sh(proxy, sandbox, "touch /tmp/over")
+    watcher.join()
+    assert found == ["0 True\n"]
+
+
+def test_the_grant_is_for_reading_that_repository(proxy: Server, sandbox: str) -> None:
+    """While a checkout runs others in the box may use it, for no more than that."""
+    ask = threading.Thread(
+        target=lambda: failure(proxy, sandbox, "https://one.test/hang", credentials=LOGIN, timeout=6000, targetDir="slow")
+    )
+    ask.start()
+    end = time.monotonic() + 5
+    while "***" not in sh(proxy, sandbox, "curl -sS https://one.test/hang/info/lfs/objects"):
+        assert time.monotonic() < end, "the grant does not come"
+    for url in ("one.test/hang/git-receive-pack", "one.test/other/info/refs", "two.test/hang/HEAD", "one.test/"):
+        assert "***" not in sh(proxy, sandbox, f"curl -sS https://{url}"), url
+    assert "***" not in sh(proxy, sandbox, "curl -sS http://one.test/hang/info/lfs/objects")
+    ask.join()
 
 
 def test_a_token_goes_to_its_host_alone(proxy: Server, sandbox: str) -> None:

@@ -51,7 +51,7 @@ export default {
 
 @pytest.fixture
 def module(proxy: Server, sandbox: str) -> str:
-    secret(proxy, "key", value="a-key-of-20-letters.")
+    secret(proxy, "key", value="a-key-of-20-letters.", handlers=["m"])
     handler(proxy, "m", MODULE, env={"KEY": "key"})
     return sandbox
 

@@ -11,6 +11,7 @@ import pytest
 from conftest import Server
 
 from egress.conftest import log, policy, secret, sh
+from egress.net import NETWORK
 
 STATUS = "curl -sS -o /dev/null -w '%{http_code}' "
 
@@ -121,7 +122,7 @@ def test_tcp_only_by_a_rule(proxy: Server, sandbox: str) -> None:
     talk = "import socket; s = socket.create_connection(('mail.test', 2525), 10); print(s.recv(100)); s.sendall(b'hi'); print(s.recv(10))"
     rule = {
         "name": "mail",
-        "match": {"hosts": ["mail.test"], "cidrs": ["10.66.0.0/24"], "ports": [2525]},
+        "match": {"hosts": ["mail.test"], "cidrs": [NETWORK], "ports": [2525]},
         "action": "tcp",
     }
     policy(proxy, sandbox, {"rules": [rule]})
@@ -267,6 +268,20 @@ def test_injection_kinds(proxy: Server, sandbox: str) -> None:
     assert two["headers"]["authorization"] == "Token " + "*" * len("secret-of-kinds-123")
     plain = json.loads(sh(proxy, sandbox, "curl -sS http://two.test/"))
     assert "authorization" not in plain["headers"], "credentials go over TLS alone"
+
+
+def test_no_spelling_of_a_credential_comes_back(proxy: Server, sandbox: str) -> None:
+    key = 'k/ey+with "all" kinds~of?characters&in=it'
+    secret(proxy, "spelled", value=key, hosts=["one.test"])
+    policy(proxy, sandbox, {"rules": [{"name": "k", "inject": [{"header": "x-key", "secret": "spelled"}], "match": {"hosts": ["one.test"]}}]})
+    for version in ("--http1.1", "--http2"):
+        lines = sh(proxy, sandbox, f"curl -sS {version} https://one.test/spell").split("\n")
+        assert len(lines) == 13
+        for line in lines:
+            assert line.count("*") >= len(line) - 12, line
+    out = sh(proxy, sandbox, "curl -sSi https://one.test/gzip")
+    assert " 502" in out and "cannot be searched for the credential" in out
+    assert "200" in sh(proxy, sandbox, "curl -sSI https://one.test/gzip").split("\n")[0], "a head alone has nothing to search"
 
 
 def test_the_log_follows_and_exports(proxy: Server, sandbox: str) -> None:

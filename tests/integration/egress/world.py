@@ -107,6 +107,16 @@ def signature_of(method: str, target: str, headers: Any, key: str) -> str:
     return hmac.new(k, text.encode(), hashlib.sha256).hexdigest()
 
 
+def spellings(key: str) -> bytes:
+    """A credential as services repeat it."""
+    raw = key.encode()
+    said = [key, urllib.parse.quote(key, safe=""), urllib.parse.quote_plus(key), json.dumps(key), raw.hex()]
+    said += ["".join(f"\\u{ord(c):04x}" for c in key), "".join(f"%{b:02x}" for b in raw)]
+    said += [base64.b64encode(b"x" * n + raw + b"yz").decode() for n in range(3)]
+    said += [base64.urlsafe_b64encode(b"x" * n + raw).decode() for n in range(3)]
+    return "\n".join(said).encode()
+
+
 class Web(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     wbufsize = -1
@@ -166,7 +176,7 @@ class Web(http.server.BaseHTTPRequestHandler):
             self.answer(301, b"", Location="https://git.test" + self.path.removeprefix("/moved"))
         elif parts[0] == "status":
             self.answer(int(parts[1]), b"")
-        elif parts[0] == "events":
+        elif parts[0] == "events" or url.path == "/hang/info/refs":
             self.send_response(200)
             self.send_header("Content-Type", "text/event-stream")
             self.send_header("Connection", "close")
@@ -174,6 +184,8 @@ class Web(http.server.BaseHTTPRequestHandler):
             self.wfile.write(b"data: one\n\n")
             self.wfile.flush()
             self.rfile.read(1)  # until the client goes
+        elif parts[0] == "spell":
+            self.answer(200, spellings(self.headers.get("X-Key", "")))
         elif parts[0] == "gzip":
             self.answer(200, gzip.compress(b"packed\n" * 100, mtime=0), Content_Encoding="gzip")
         elif parts[0] == "once":
