@@ -31,7 +31,9 @@ def test_a_stopped_child_holds_init_up_for_a_while_only(server: Any, box: str) -
     answers: list[int] = []
 
     def ask() -> None:
-        r = server.call("POST", f"/v1/sandboxes/{box}/exec", json={"command": "true", "timeout": 2000, "grace": 0}, timeout=120)
+        r = server.call(
+            "POST", f"/v1/sandboxes/{box}/exec", json={"command": "true", "timeout": 2000, "grace": 0}, timeout=120
+        )
         answers.append(r.status_code)
 
     askers = [threading.Thread(target=ask) for _ in range(4)]

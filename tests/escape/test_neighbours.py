@@ -75,7 +75,9 @@ def test_nobody_else_notices(server: Any, taker: str, bystander: str, counter: s
     command = ["/workspace/take", counter, str(ENOUGH.get(counter, 1 << 40))]
     post(server, taker, "processes", 201, command=command, processId=name)
     try:
-        held = eventually(lambda: re.search(r"HELD (-?\d+)", get(server, taker, f"processes/{name}/logs")["stdout"]), 120)
+        held = eventually(
+            lambda: re.search(r"HELD (-?\d+)", get(server, taker, f"processes/{name}/logs")["stdout"]), 120
+        )
         assert int(held[1]) <= MOST.get(counter, 1 << 60), held
         asked = server.run(bystander, "main()", timeout=60_000)
         assert asked["status"] == "ok", asked

@@ -10,7 +10,19 @@ import psutil
 import pytest
 
 SERVICES = ["cbx-gateway", "cbx-egress"]
-NEVER = ["/home", "/root", "/var", "/opt", "/work", "/boot", "/sys", "/mnt", "/etc/passwd", "/etc/shadow", "/usr/bin/sh"]
+NEVER = [
+    "/home",
+    "/root",
+    "/var",
+    "/opt",
+    "/work",
+    "/boot",
+    "/sys",
+    "/mnt",
+    "/etc/passwd",
+    "/etc/shadow",
+    "/usr/bin/sh",
+]
 NEVER += ["/bin/sh", "/usr/sbin", "/etc/ssl/private", "/run/lock", "/dev/sda", "/dev/fuse", "/dev/mem", "/proc/meminfo"]
 
 

@@ -31,7 +31,9 @@ def kill_gateway(server: Any) -> None:
 
 def check_spec(server: Any, name: str) -> None:
     kept = server.call("GET", f"/v1/sandboxes/{name}").json()
-    assert {k: kept[k] for k in ("env", "labels", "sleepAfter")} == {k: SPEC[k] for k in ("env", "labels", "sleepAfter")}
+    assert {k: kept[k] for k in ("env", "labels", "sleepAfter")} == {
+        k: SPEC[k] for k in ("env", "labels", "sleepAfter")
+    }
     assert {k: kept["limits"][k] for k in SPEC["limits"]} == SPEC["limits"]
     assert server.call("GET", f"/v1/sandboxes/{name}/egress").json()["enableInternet"] is False
 

@@ -135,6 +135,11 @@ def test_the_hosts_own_addresses(proxy: Server, sandbox: str, own_address: int) 
 def test_secrets_and_networks(proxy: Server, sandbox: str) -> None:
     """A credential for a whole network is asked for by its cidr in the rule and * in the secret."""
     secret(proxy, "net", value=KEY, hosts=["*"])
-    rule = {"name": "net", "match": {"cidrs": [NETWORK]}, "insecure": True, "inject": [{"bearer": True, "secret": "net"}]}
+    rule = {
+        "name": "net",
+        "match": {"cidrs": [NETWORK]},
+        "insecure": True,
+        "inject": [{"bearer": True, "secret": "net"}],
+    }
     policy(proxy, sandbox, {"rules": [rule]})
     assert b"Bearer ***" in talk(proxy, sandbox, ask("any.name"), ADDRESS, 80, tls=False)

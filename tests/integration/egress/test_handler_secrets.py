@@ -109,7 +109,11 @@ def test_clear_text_for_modules_that_the_secret_names(proxy: Server, module: str
 
 @pytest.mark.parametrize(
     ("env", "said"),
-    [({"KEY": "nowhere"}, "there is no secret"), ({"KEY": "aws-one"}, "neither value nor password"), ({"KEY": ""}, "there is no secret")],
+    [
+        ({"KEY": "nowhere"}, "there is no secret"),
+        ({"KEY": "aws-one"}, "neither value nor password"),
+        ({"KEY": ""}, "there is no secret"),
+    ],
 )
 def test_an_env_that_cannot_be_given(proxy: Server, env: dict[str, Any], said: str) -> None:
     secret(proxy, "aws-one", accessKeyId="AKIA", secretAccessKey="x")

@@ -273,7 +273,15 @@ def test_injection_kinds(proxy: Server, sandbox: str) -> None:
 def test_no_spelling_of_a_credential_comes_back(proxy: Server, sandbox: str) -> None:
     key = 'k/ey+with "all" kinds~of?characters&in=it'
     secret(proxy, "spelled", value=key, hosts=["one.test"])
-    policy(proxy, sandbox, {"rules": [{"name": "k", "inject": [{"header": "x-key", "secret": "spelled"}], "match": {"hosts": ["one.test"]}}]})
+    policy(
+        proxy,
+        sandbox,
+        {
+            "rules": [
+                {"name": "k", "inject": [{"header": "x-key", "secret": "spelled"}], "match": {"hosts": ["one.test"]}}
+            ]
+        },
+    )
     for version in ("--http1.1", "--http2"):
         lines = sh(proxy, sandbox, f"curl -sS {version} https://one.test/spell").split("\n")
         assert len(lines) == 13
@@ -281,7 +289,9 @@ def test_no_spelling_of_a_credential_comes_back(proxy: Server, sandbox: str) -> 
             assert line.count("*") >= len(line) - 12, line
     out = sh(proxy, sandbox, "curl -sSi https://one.test/gzip")
     assert " 502" in out and "cannot be searched for the credential" in out
-    assert "200" in sh(proxy, sandbox, "curl -sSI https://one.test/gzip").split("\n")[0], "a head alone has nothing to search"
+    assert "200" in sh(proxy, sandbox, "curl -sSI https://one.test/gzip").split("\n")[0], (
+        "a head alone has nothing to search"
+    )
 
 
 def test_the_log_follows_and_exports(proxy: Server, sandbox: str) -> None:

@@ -50,7 +50,9 @@ def origins(world: World) -> Iterator[dict[str, Origin]]:
     made = {"nginx": Origin(8444, world.folder / "nginx.seen"), "node": Origin(8446, world.folder / "node.seen")}
     enter = ["ip", "netns", "exec", world.name]
     here = Path(__file__).parent / "origin.mjs"
-    nginx = subprocess.Popen([*enter, "/usr/sbin/nginx", "-c", str(world.folder / "nginx.conf")], stderr=subprocess.DEVNULL)
+    nginx = subprocess.Popen(
+        [*enter, "/usr/sbin/nginx", "-c", str(world.folder / "nginx.conf")], stderr=subprocess.DEVNULL
+    )
     node = subprocess.Popen(
         [*enter, "node", str(here), ADDRESS, str(world.folder), "8446", str(made["node"].file)],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)  # fmt: skip
@@ -118,9 +120,7 @@ def judged(server: Server, name: str) -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize("which", ["nginx", "node"])
 @pytest.mark.parametrize("attack", sorted(attacks(0)))
-def test_nothing_is_smuggled(
-    proxy: Server, sandbox: str, origins: dict[str, Origin], which: str, attack: str
-) -> None:
+def test_nothing_is_smuggled(proxy: Server, sandbox: str, origins: dict[str, Origin], which: str, attack: str) -> None:
     origin = origins[which]
     origin.clear()
     secret(proxy, "smuggling", value=KEY)

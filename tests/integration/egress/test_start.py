@@ -13,7 +13,9 @@ from conftest import BUILD, TOKEN
 def start(*options: str) -> tuple[int, str]:
     with tempfile.TemporaryDirectory(prefix="cellbox-test-") as state:
         command = [BUILD / "bin" / "kernel-gw", "--listen", "127.0.0.1:0", "--state-dir", state, "--token", TOKEN]
-        r = subprocess.run([*command, "--pool", "0", "--pool-node", "0", *options], capture_output=True, text=True, timeout=60)
+        r = subprocess.run(
+            [*command, "--pool", "0", "--pool-node", "0", *options], capture_output=True, text=True, timeout=60
+        )
     assert "listening on" not in r.stdout
     return r.returncode, r.stderr
 

@@ -193,7 +193,19 @@ def memfds():
         os.close(fd)
 
 
-PROBES = [inotify_instances, inotify_watches, timers, signals, terminals, queues, sysv, pipes, epoll_watches, locked, files]
+PROBES = [
+    inotify_instances,
+    inotify_watches,
+    timers,
+    signals,
+    terminals,
+    queues,
+    sysv,
+    pipes,
+    epoll_watches,
+    locked,
+    files,
+]
 PROBES += [processes, threads, tcp, udp, udp6, in_flight, shared_memory, memfds]
 
 
