@@ -233,8 +233,8 @@ def measure_neighbours(quick: bool) -> list[Row]:
     values, text = found
     return [
         (
-            f"`1+1` in {quiet} quiet sandboxes, p95, beside one with half a CPU that sends long messages of many values; "
-            "beside one that prints without an end",
+            f"`1+1` in {quiet} quiet sandboxes, p95, beside one with half a CPU that sends long messages of many "
+            "values; beside one that prints without an end",
             "1.2 times",
             f"{ms(values)} ({values / alone:.2f} times); {ms(text)} ({text / alone:.2f} times); alone {ms(alone)}",
             "",
