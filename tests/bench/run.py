@@ -40,6 +40,7 @@ PARTS = (
     "density",
     "websocket",
     "crowd",
+    "neighbours",
     "programs",
     "egress",
     "computer",
@@ -117,6 +118,7 @@ def main() -> int:
                 part("websocket", lambda: server_figures.measure_life(server, stock, args.quick))
                 part("websocket", lambda: server_figures.measure_output(server, stock))
             part("crowd", lambda: server_figures.measure_crowd(stock, 20 if args.quick else args.clients))
+    part("neighbours", lambda: server_figures.measure_neighbours(args.quick))
     part("density", lambda: python_figures.measure_density(60 if args.quick else args.boxes))
     part("programs", lambda: program_figures.measure(args.quick), "Programs")
     part("computer", lambda: computer_figures.measure(args.quick), "Files, previews, sleep")

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import http.client
 import json
+import threading
 import time
 import uuid
 from typing import Protocol
@@ -169,5 +172,71 @@ def measure_crowd(stock: StockServer, count: int) -> list[Row]:
             "p95 reported",
             f"{ours}; gateway {gateway:.0f} MiB",
             f"{few} clients: {shown(many(stock, few, 10))}",
+        )
+    ]
+
+
+# What a hostile interpreter has to say: long messages on the frame socket, refused or not, and text without an end.
+HOSTILE = """
+import os, socket, struct
+def frame_socket():
+    for fd in range(3, 1024):
+        try:
+            s = socket.socket(fileno=os.dup(fd))
+            if s.type == socket.SOCK_SEQPACKET:
+                return s
+            s.close()
+        except OSError:
+            pass
+s, part = frame_socket(), b'1,' * 30000
+while True:
+    n = 1000
+    s.send(struct.pack('<IHHIQIII', 1, 34, 3, 0, 0, 9 + len(part) * n, 2, 2) + b'{"a":[')
+    for _ in range(n):
+        s.send(bytes(4) + part)
+    s.send(struct.pack('<I', 2) + b'1]}{}{}')
+"""
+FLOOD = "while True: print('x' * 10000)"
+
+
+def hostile_run(server: Cellbox, name: str, code: str, over: threading.Event) -> None:
+    """Runs it again and again, as its context dies of it."""
+    while not over.is_set():
+        with contextlib.suppress(RuntimeError, OSError, http.client.HTTPException):
+            server.call("POST", f"/v1/sandboxes/{name}/run", {"code": code}, server.connect())
+
+
+def measure_neighbours(quick: bool) -> list[Row]:
+    quiet, rounds = (10, 5) if quick else (50, 20)
+    with Cellbox(pool=4) as server:
+        sockets = [connect(server, start(server)) for _ in range(quiet)]
+
+        def times() -> list[float]:
+            for socket in sockets:
+                socket.execute("1+1")
+            return [socket.execute("1+1")[0] for _ in range(rounds) for socket in sockets]
+
+        alone = p95(times())
+        found = []
+        for name, code in (("values", HOSTILE), ("text", FLOOD)):
+            server.call("PUT", f"/v1/sandboxes/{name}", {"limits": {"cpu": 0.5}})
+            over = threading.Event()
+            thread = threading.Thread(target=hostile_run, args=(server, name, code, over), daemon=True)
+            thread.start()
+            time.sleep(2)
+            found.append(p95(times()))
+            over.set()
+            server.call("DELETE", f"/v1/sandboxes/{name}")
+            thread.join(20)
+        for socket in sockets:
+            socket.close()
+    values, text = found
+    return [
+        (
+            f"`1+1` in {quiet} quiet sandboxes, p95, beside one with half a CPU that sends long messages of many "
+            "values; beside one that prints without an end",
+            "1.2 times",
+            f"{ms(values)} ({values / alone:.2f} times); {ms(text)} ({text / alone:.2f} times); alone {ms(alone)}",
+            "",
         )
     ]

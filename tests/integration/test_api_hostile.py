@@ -42,7 +42,8 @@ ATTACKS = {
     "long question": "s.send(b'\\1\\0\\0\\0' + struct.pack('<HHIQI', 39, 1, 0, 0, 2 << 20) + b'{' + b' ' * 60000)",
     "endless message": "p = b'x' * 60000\ns.send(b'\\1\\0\\0\\0' + struct.pack('<HHIQI', 41, 1, 0, 1, 64 << 20))\n"
     "while True: s.send(b'\\0\\0\\0\\0' + p)",
-    "endless white space": "p = b' ' * 60000\ns.send(b'\\1\\0\\0\\0' + struct.pack('<HHIQI', 41, 1, 0, 1, 60 << 20) + b'[')\n"
+    "endless white space": "p = b' ' * 60000\n"
+    "s.send(b'\\1\\0\\0\\0' + struct.pack('<HHIQI', 41, 1, 0, 1, 60 << 20) + b'[')\n"
     "while True: s.send(b'\\0\\0\\0\\0' + p)",
 }
 
