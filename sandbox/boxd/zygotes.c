@@ -121,13 +121,41 @@ static void retire_older(struct zygote *fresh)
     }
 }
 
+/* Those who wait get another, or the reason why there is none: what it said itself, or that it has
+ * died too often. Their next request tries again. */
+static void lose_zygote(struct zygote *z, const struct err *why)
+{
+    struct image *im = z->image;
+    struct server *s = im->all->server;
+    struct err err = {0};
+    if (z->closing)
+        return;
+    if (!z->warm)
+        im->failures++;
+    close_zygote(z);
+    if (why)
+        im->last_error = *why;
+    else
+        err_set(&im->last_error, -EIO, "warm interpreter",
+                "it dies while starting; see the server's log");
+    if (s->stopping)
+        return;
+    if (!why && im->failures < 3 && launch(im, &err) < 0)
+        log_error("zygote", "restart_failed", "step=%s reason=%s", log_quote(err.step),
+                  log_quote(err.text));
+    while (list_empty(&im->zygotes) && !list_empty(&im->waiting)) {
+        struct box_request *req = LIST_ENTRY(im->waiting.next, struct box_request, link);
+        list_remove(&req->link);
+        request_box_failed(s, req->seq, &im->last_error);
+        free(req);
+    }
+}
+
 static void first_message(struct zygote *z, const struct wire_reply *r)
 {
     struct image *im = z->image;
     if (r->err.code) {
-        im->last_error = r->err;
-        im->failures++;
-        close_zygote(z);
+        lose_zygote(z, &r->err);
         return;
     }
     log_info("zygote", "warm", "pid=%d image=%.12s", (int)z->pid, im->sha);
@@ -176,7 +204,7 @@ static void on_message(uv_poll_t *h, int status, int events)
         if (n == -EAGAIN)
             return;
         if (n != (ssize_t)sizeof r) {
-            close_zygote(z);
+            lose_zygote(z, NULL);
             return;
         }
         if (!z->warm)
@@ -209,7 +237,12 @@ static int ask(struct zygote *z, const void *msg, size_t len, uint64_t box, cons
 static int launch(struct image *im, struct err *err)
 {
     struct server *s = im->all->server;
-    struct zygote_launch l = {im->path, s->runtime_path, s->zygote_userns, im->all->mount_point};
+    struct zygote_launch l = {.image_dir = s->config.image_dir,
+                              .image = im->sha,
+                              .image_path = im->path,
+                              .runtime_path = s->runtime_path,
+                              .userns = s->zygote_userns,
+                              .mount_point = im->all->mount_point};
     struct zygote *z = calloc(1, sizeof *z);
     if (!z)
         return err_set(err, -ENOMEM, "start zygote", NULL);
@@ -446,24 +479,10 @@ void zygotes_reaped(struct server *s, pid_t pid, int status)
         struct image *im = LIST_ENTRY(it, struct image, link);
         LIST_FOREACH_SAFE (jt, &im->zygotes) {
             struct zygote *z = LIST_ENTRY(jt, struct zygote, link);
-            struct err err = {0};
             if (z->pid != pid)
                 continue;
             log_error("zygote", "died", "pid=%d status=%d warm=%d", (int)pid, status, z->warm);
-            if (!z->warm)
-                im->failures++;
-            close_zygote(z);
-            if (!s->stopping && im->failures < 3 && launch(im, &err) < 0)
-                log_error("zygote", "restart_failed", "step=%s reason=%s", log_quote(err.step),
-                          log_quote(err.text));
-            while (im->failures >= 3 && !list_empty(&im->waiting)) {
-                struct box_request *req = LIST_ENTRY(im->waiting.next, struct box_request, link);
-                list_remove(&req->link);
-                err_set(&err, -EIO, "warm interpreter",
-                        "it dies while starting; see the server's log");
-                request_box_failed(s, req->seq, &err);
-                free(req);
-            }
+            lose_zygote(z, NULL);
             return;
         }
     }

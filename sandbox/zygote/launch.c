@@ -17,6 +17,8 @@
 #include "sandbox/base/oom.h"
 #include "sandbox/fs/mount.h"
 #include "sandbox/fs/root.h"
+#include "sandbox/image/verify.h"
+#include "sandbox/wire/wire.h"
 #include "sandbox/zygote/zygote.h"
 
 static int mount_in(const char *type, const char *source, const char *root, const char *dir,
@@ -113,7 +115,13 @@ static void run(const struct zygote_launch *l, int link)
     oom_set_own(OOM_ZYGOTE);
     /* The namespace descriptor must be reachable after the root is gone; the link gets its fixed
      * number. */
-    int r = build_root(l, &err);
+    int r = image_verify(l->image_dir, l->image, &err);
+    if (r < 0) {
+        struct wire_reply reply = {.h = {.type = WIRE_REPLY}, .err = err};
+        (void)fd_send(link, &reply, sizeof reply, NULL, 0);
+    }
+    if (r == 0)
+        r = build_root(l, &err);
     if (r == 0)
         r = drop_to(l->userns, &err);
     if (r < 0) {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -111,3 +112,14 @@ def test_the_next_start_sweeps(own_server: Any) -> None:
     psutil.wait_procs(children, timeout=30)
     own_server("--pool", "1", "--pool-node", "0")
     assert not mine & leftovers()
+
+
+def test_an_image_that_is_not_what_its_name_says(own_server: Any, tmp_path: Path) -> None:
+    name = "12" * 32
+    (tmp_path / "refs").mkdir()
+    (tmp_path / "refs/default").write_text(name)
+    shutil.copy(BUILD / "libexec/cellbox/runtime.erofs", tmp_path / f"{name}.erofs")
+    server = own_server("--image-dir", str(tmp_path), "--pool", "0", "--pool-node", "0")
+    for _ in range(2):
+        r = server.call("POST", "/v1/sandboxes/a/run", json={"code": "1"})
+        assert "holds something else" in r.text, r.text
