@@ -32,12 +32,12 @@ struct gateway {
      * been taken. */
     bool (*preview)(struct gateway *gw, struct exchange *x, const struct http_request *r);
     bool (*preview_streams)(struct gateway *gw, const struct http_request *r);
-    struct egress *egress;     /* kernel-gw/egress */
-    struct buckets *buckets;   /* kernel-gw/api/bucket */
+    struct egress *egress;         /* kernel-gw/egress */
+    struct buckets *buckets;       /* kernel-gw/api/bucket */
     struct git_grants *git_grants; /* kernel-gw/api/git */
-    struct ports *ports;       /* kernel-gw/api/ports.c */
-    struct previews *previews; /* kernel-gw/preview */
-    void *jupyter;             /* struct door of kernel-gw/jupyter */
+    struct ports *ports;           /* kernel-gw/api/ports.c */
+    struct previews *previews;     /* kernel-gw/preview */
+    void *jupyter;                 /* struct door of kernel-gw/jupyter */
     void (*put_metrics)(struct gateway *gw,
                         struct buf *out); /* of the Jupyter door, for /metrics */
     struct watches *watches;              /* kernel-gw/api/watch.c */

@@ -14,11 +14,10 @@ enum { WIRE_MSG_MAX = 65536, WIRE_NAME = 65, WIRE_DISK = 33 };
 
 enum wire_type {
     /* B -> G */
-    WIRE_HELLO =
-        1, /* tail: configuration JSON; fds: one listening TCP socket per "listen" address, then, if
-              "egress" is true, the default egress policy */
-    WIRE_ADOPT_BOX,     /* after HELLO, for each live box: struct wire_box_created, tail: kept blob;
-                           fds: init link */
+    WIRE_HELLO = 1, /* tail: configuration JSON; fds: one listening TCP socket per "listen" address,
+                       then, if "egress" is true, the default egress policy */
+    WIRE_ADOPT_BOX, /* after HELLO, for each live box: struct wire_box_created, tail: kept blob;
+                       fds: init link */
     WIRE_ADOPT_CONTEXT, /* struct wire_context, tail: kept blob; fds: G's end of the frame socket */
     WIRE_ADOPT_END,     /* head only: nothing more to take over */
     WIRE_BOX_GONE,      /* struct wire_gone: init of that box has ended; its contexts are dropped */

@@ -250,7 +250,8 @@ static void answer(struct origin *o)
     s->answered = o->answer != ANSWER_SILENT && o->answer != ANSWER_NONE;
     switch (o->answer) {
     case ANSWER_CHUNKED:
-        say(o, "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nx-t: 1\r\n\r\n");
+        say(o,
+            "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nx-t: 1\r\n\r\n");
         break;
     case ANSWER_EMPTY:
         say(o, "HTTP/1.1 204 No Content\r\ncontent-length: 2\r\n\r\n");
@@ -259,7 +260,8 @@ static void answer(struct origin *o)
         say(o, "HTTP/1.1 400 Bad Request\r\ncontent-length: 2\r\n\r\nno");
         break;
     case ANSWER_SWITCH:
-        say(o, "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n");
+        say(o, "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: "
+               "websocket\r\n\r\n");
         o->tunnel = s->switched = true;
         break;
     case ANSWER_CLOSE:

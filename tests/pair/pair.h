@@ -47,7 +47,8 @@ struct origin *origin_new(bool h2, const uint8_t *control, const uint8_t *raw, s
                           unsigned *counter);
 void origin_free(struct origin *o);
 /* Bytes from our client. The text of what is wrong with them, or NULL. */
-const char *origin_feed(struct origin *o, const uint8_t *data, size_t len, struct origin_says *says);
+const char *origin_feed(struct origin *o, const uint8_t *data, size_t len,
+                        struct origin_says *says);
 const struct seen *origin_seen(const struct origin *o, size_t *ret_n);
 /* "/a?b=c&d" -> "/a?b=&d" */
 void pair_loggable(const char *target, size_t len, char out[1100]);

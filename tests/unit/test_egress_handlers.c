@@ -340,7 +340,8 @@ static void start(struct handlers **ret, const char *worker, uint32_t deadline_m
 {
     static const uint8_t key[SECRETS_KEY] = {1};
     static struct secrets *secrets;
-    char reason[208] = "", text[] = "{\"value\":\"twelve chars\",\"hosts\":[\"*\"],\"handlers\":[\"m\"]}";
+    char reason[208] = "",
+         text[] = "{\"value\":\"twelve chars\",\"hosts\":[\"*\"],\"handlers\":[\"m\"]}";
     if (!secrets) {
         int dir = mkdirat(t.dir, "secrets", 0700) < 0 ? -1 : openat(t.dir, "secrets", O_DIRECTORY);
         assert_int_equal(secrets_open(dir, key, &secrets), 0);

@@ -33,8 +33,8 @@ static void run(const char *name, const char *answers, unsigned pieces, const ch
 
 static void in_all_ways(const char *text)
 {
-    static const char *const answers[] = {"a", "b", "c", "d", "e", "f", "g", "h",
-                                          "j", "k", "l", "da", "ea", "ja"};
+    static const char *const answers[] = {"a", "b", "c", "d", "e",  "f",  "g",
+                                          "h", "j", "k", "l", "da", "ea", "ja"};
     for (size_t i = 0; i < sizeof answers / sizeof *answers; i++)
         for (unsigned pieces = 0; pieces < 4; pieces += pieces ? 2 : 1)
             run(text, answers[i], pieces, text, strlen(text), NULL);
@@ -45,21 +45,28 @@ static void test_requests(void **state)
     static const char *const requests[] = {
         LAST LAST,
         "POST /a HTTP/1.1\r\nHost: one.test\r\nContent-Length: 5\r\n\r\nhello" LAST,
-        "POST /a?k=v&w HTTP/1.1\r\nHost: one.test\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"
+        "POST /a?k=v&w HTTP/1.1\r\nHost: one.test\r\nTransfer-Encoding: "
+        "chunked\r\n\r\n5\r\nhello\r\n"
         "0\r\nX-T: a\r\nHost: b\r\n\r\n" LAST,
         "GET /a HTTP/1.1\r\nHost: one.test\r\n" WS "\r\n" LAST,
         "GET /a HTTP/1.1\r\nHost: one.test\r\n" WS "Content-Length: 40\r\n\r\n" LAST LAST,
         "GET /a HTTP/1.1\r\nHost: one.test\r\nContent-Length: 40\r\n" WS "\r\n" LAST LAST,
-        "GET /a HTTP/1.1\r\nHost: one.test\r\n" WS "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n" LAST,
+        "GET /a HTTP/1.1\r\nHost: one.test\r\n" WS
+        "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n" LAST,
         "POST /a HTTP/1.1\r\nHost: one.test\r\n" WS "Content-Length: 2\r\n\r\nhi" LAST,
-        "GET /a HTTP/1.1\r\nHost: one.test\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n"
+        "GET /a HTTP/1.1\r\nHost: one.test\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: "
+        "h2c\r\n"
         "HTTP2-Settings: AAMAAABkAAQAAP__\r\nContent-Length: 20\r\n\r\n" LAST,
-        "GET /a HTTP/1.1\r\nHost: one.test\r\nConnection: Upgrade\r\nUpgrade: h2c, websocket\r\n\r\n" LAST,
-        "POST /a HTTP/1.1\r\nHost: one.test\r\nConnection: content-length\r\nContent-Length: 38\r\n\r\n" LAST,
-        "POST /a HTTP/1.1\r\nHost: one.test\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n" LAST,
+        "GET /a HTTP/1.1\r\nHost: one.test\r\nConnection: Upgrade\r\nUpgrade: h2c, "
+        "websocket\r\n\r\n" LAST,
+        "POST /a HTTP/1.1\r\nHost: one.test\r\nConnection: content-length\r\nContent-Length: "
+        "38\r\n\r\n" LAST,
+        "POST /a HTTP/1.1\r\nHost: one.test\r\nTransfer-Encoding: gzip, "
+        "chunked\r\n\r\n0\r\n\r\n" LAST,
         "POST /a HTTP/1.0\r\nHost: one.test\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" LAST,
         "POST /a HTTP/1.1\r\nHost: one.test\r\nContent-Length: 100\r\n\r\nshort",
-        "POST /a HTTP/1.1\r\nHost: one.test\r\nContent-Length: 0\r\nExpect: 100-continue\r\n\r\n" LAST,
+        "POST /a HTTP/1.1\r\nHost: one.test\r\nContent-Length: 0\r\nExpect: "
+        "100-continue\r\n\r\n" LAST,
         "HEAD /a HTTP/1.1\r\nHost: one.test\r\n\r\n" LAST,
         "GET http://one.test?x HTTP/1.1\r\nHost: two.test\r\n\r\n" LAST,
         "GET /deny HTTP/1.1\r\nHost: one.test\r\n\r\n" LAST,
@@ -92,8 +99,10 @@ static void test_answers(void **state)
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n",
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\n",
-        "HTTP/1.1 100 Continue\r\nContent-Length: 38\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
-        "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+        "HTTP/1.1 100 Continue\r\nContent-Length: 38\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: "
+        "0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 200 OK\r\nContent-Length: "
+        "0\r\n\r\n",
         "HTTP/1.1 204 No Content\r\nContent-Length: 2\r\n\r\nok",
         "HTTP/1.1 304 Not Modified\r\nTransfer-Encoding: chunked\r\n\r\n",
         "HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\nshort",

@@ -529,8 +529,8 @@ CELLBOX_API int cellbox_egress_get(struct cellbox_client *client, const char *sa
                                    char **ret_policy, struct cellbox_error *error);
 CELLBOX_API int cellbox_egress_put(struct cellbox_client *client, const char *sandbox,
                                    const char *policy, struct cellbox_error *error);
-/* secret: JSON, {"value": "...", "hosts": [...]}, perhaps "sandboxes", and "handlers" that get it in
- * clear text. No call gives it back. */
+/* secret: JSON, {"value": "...", "hosts": [...]}, perhaps "sandboxes", and "handlers" that get it
+ * in clear text. No call gives it back. */
 CELLBOX_API int cellbox_secret_put(struct cellbox_client *client, const char *name,
                                    const char *secret, struct cellbox_error *error);
 CELLBOX_API int cellbox_secret_delete(struct cellbox_client *client, const char *name,

@@ -72,10 +72,9 @@ static json_t *make_rule(const struct git_grant *g, const struct git_url *url, c
                          long port, const char *path)
 {
     bool https = !strncmp(buf_str(&url->clean), "https://", 8);
-    json_t *inject = url->password.len
-                         ? json_pack("{s:s, s:b}", "secret", g->secret, "basic", 1)
-                         : json_pack("{s:s, s:s, s:s}", "secret", g->secret, "header",
-                                     "authorization", "format", "Basic {secret}");
+    json_t *inject = url->password.len ? json_pack("{s:s, s:b}", "secret", g->secret, "basic", 1)
+                                       : json_pack("{s:s, s:s, s:s}", "secret", g->secret, "header",
+                                                   "authorization", "format", "Basic {secret}");
     return json_pack("{s:s, s:{s:[s], s:[i], s:[s], s:o}, s:b, s:[o]}", "name", g->secret, "match",
                      "hosts", host, "ports", (int)port, "schemes", https ? "https" : "http",
                      "paths", paths_of(path), "insecure", !https, "inject", inject);
@@ -201,8 +200,8 @@ static char *secret_text(const struct git_grant *g, const struct git_url *url, c
                                               "password", password)
                                   : user_alone(user);
     if (o) {
-        json_object_set_new(
-            o, "hosts", json_pack("[s%]", host + brackets, n - 2 * (size_t)brackets));
+        json_object_set_new(o, "hosts",
+                            json_pack("[s%]", host + brackets, n - 2 * (size_t)brackets));
         json_object_set_new(o, "sandboxes", json_pack("[s]", g->sandbox));
     }
     char *text = o ? json_dumps(o, JSON_COMPACT) : NULL;

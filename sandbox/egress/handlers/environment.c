@@ -19,8 +19,8 @@ static void environment_placeholder(const struct handlers *h, const char *module
 {
     uint8_t mac[EVP_MAX_MD_SIZE];
     char text[HANDLER_NAME_MAX + SECRET_NAME_MAX + 4];
-    int len = snprintf(text, sizeof text, "%.*s/%.*s", HANDLER_NAME_MAX, module, SECRET_NAME_MAX,
-                       secret);
+    int len =
+        snprintf(text, sizeof text, "%.*s/%.*s", HANDLER_NAME_MAX, module, SECRET_NAME_MAX, secret);
     int n = snprintf(out, FILL_PLACEHOLDER, "cbx-secret-");
     if (!HMAC(EVP_sha256(), h->fill_key, sizeof h->fill_key, (const uint8_t *)text, (size_t)len,
               mac, NULL))

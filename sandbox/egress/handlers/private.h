@@ -46,7 +46,7 @@ struct handler_stream {
     struct egress *egress;
     struct body_length length; /* of its body, as it comes in */
     int64_t credit;            /* bytes that may still be sent */
-    uint32_t owed;  /* bytes that came while the other side was full */
+    uint32_t owed;             /* bytes that came while the other side was full */
     bool paused, full, answered, lingers;
     uint64_t deadline; /* call: until its head, then of waitUntil; 0: none */
     char handler[140];

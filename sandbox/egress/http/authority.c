@@ -91,8 +91,7 @@ int authority_split(const char *text, size_t len, struct authority_text *ret)
     return 0;
 }
 
-int authority_put(struct http_head *head, const struct authority_text *a, uint16_t port,
-                  bool https)
+int authority_put(struct http_head *head, const struct authority_text *a, uint16_t port, bool https)
 {
     char text[300];
     bool v6 = strchr(a->host, ':') != NULL, with_port = a->port || port != (https ? 443 : 80);
@@ -110,7 +109,8 @@ static const char *check_address(const struct conn *c, const struct authority_te
     if (!a->is_address)
         return policy_names_network(c->box->policy, &t, &c->dst.sa)
                    ? NULL
-                   : "the connection was opened for an address, and the request is for another host; "
+                   : "the connection was opened for an address, and the request is for another "
+                     "host; "
                      "connect to the name";
     return address_from(&a->addr.sa, &named) && address_from(&c->dst.sa, &dialled) &&
                    !memcmp(&named, &dialled, sizeof named)

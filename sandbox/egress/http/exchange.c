@@ -43,7 +43,7 @@ struct exchange {
     struct inject_unchunk unchunk;
     struct body_length request_length, answer_length; /* what is still to come of the bodies */
     unsigned interims;                                /* 1xx heads that came */
-    uint16_t local_status; /* an answer of our own waits for its turn */
+    uint16_t local_status;                            /* an answer of our own waits for its turn */
 };
 
 const struct http_head *exchange_request_head(const struct exchange *x)

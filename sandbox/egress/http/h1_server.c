@@ -261,8 +261,7 @@ static int on_value(llhttp_t *p, const char *at, size_t n)
 
 /* "http://host/path" is what a program sends that believes in an HTTP proxy; it gets origin form.
  */
-static int set_target(struct http_head *h, const char *url, size_t len,
-                      struct head_slice host)
+static int set_target(struct http_head *h, const char *url, size_t len, struct head_slice host)
 {
     const char *rest = url, *end = url + len;
     size_t scheme = len > 7 && !strncasecmp(url, "http://", 7)    ? 7

@@ -171,13 +171,27 @@ bool head_fields_fit(const struct http_head *h)
 
 void head_clean_trailers(struct http_head *trailers)
 {
-    static const char *const names[] = {
-        "transfer-encoding", "content-length",   "host",          "te",
-        "trailer",           "upgrade",          "connection",    "keep-alive",
-        "content-encoding",  "content-type",     "content-range", "expect",
-        "authorization",     "proxy-connection", "cookie",        "set-cookie",
-        "max-forwards",      "cache-control",    "range",         "location",
-        "proxy-authorization"};
+    static const char *const names[] = {"transfer-encoding",
+                                        "content-length",
+                                        "host",
+                                        "te",
+                                        "trailer",
+                                        "upgrade",
+                                        "connection",
+                                        "keep-alive",
+                                        "content-encoding",
+                                        "content-type",
+                                        "content-range",
+                                        "expect",
+                                        "authorization",
+                                        "proxy-connection",
+                                        "cookie",
+                                        "set-cookie",
+                                        "max-forwards",
+                                        "cache-control",
+                                        "range",
+                                        "location",
+                                        "proxy-authorization"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         head_remove(trailers, names[i]);
 }

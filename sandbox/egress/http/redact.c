@@ -159,8 +159,8 @@ static int redact_escape(const uint8_t *p, size_t n, uint8_t c)
     return (name ? (uint8_t)values[name - names] : p[1]) == c ? 2 : 0;
 }
 
-/* *ret_used: bytes of text that are the needle. False: not here; *ret_partial: characters of it that
- * stand at the end of the text, if it ends first. */
+/* *ret_used: bytes of text that are the needle. False: not here; *ret_partial: characters of it
+ * that stand at the end of the text, if it ends first. */
 static bool redact_match(const uint8_t *p, size_t n, const struct redact_needle *needle,
                          size_t *ret_used, size_t *ret_partial)
 {

@@ -10,12 +10,7 @@
 
 #include "sandbox/base/buf.h"
 
-enum {
-    REDACT_NEEDLES = 1024,
-    REDACT_NEEDLE_MIN = 6,
-    REDACT_NEEDLE_MAX = 65536,
-    REDACT_HOLD = 3
-};
+enum { REDACT_NEEDLES = 1024, REDACT_NEEDLE_MIN = 6, REDACT_NEEDLE_MAX = 65536, REDACT_HOLD = 3 };
 
 struct redact {
     struct redact_needle *needles;

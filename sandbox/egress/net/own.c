@@ -23,8 +23,8 @@ int own_open(struct own **ret)
         return -ENOMEM;
     o->nl = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC);
     if (!o->nl || mnl_socket_bind(o->nl, 0, MNL_SOCKET_AUTOPID) < 0 ||
-        setsockopt(mnl_socket_get_fd(o->nl), SOL_SOCKET, SO_RCVTIMEO, &patience,
-                   sizeof patience) < 0) {
+        setsockopt(mnl_socket_get_fd(o->nl), SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience) <
+            0) {
         int r = -errno;
         if (o->nl)
             mnl_socket_close(o->nl);

@@ -177,8 +177,7 @@ int relay_start(struct conn *c, const char *kind, const char *rule)
         end(r, reason, true);
         return 0;
     }
-    r->dial =
-        dial_start(&c->box->egress->dialler, r->policy, &t, on_dialled, r);
+    r->dial = dial_start(&c->box->egress->dialler, r->policy, &t, on_dialled, r);
     return r->dial ? 0 : -ENOMEM;
 }
 

@@ -40,6 +40,6 @@ bool secret_is_for(const struct secret *s, const char *box_name);
 bool secret_shown_to(const struct secret *s, const char *module);
 /* Member of the secret ("value", "username"...), NULL if absent. */
 const char *secret_get(const struct secret *s, const char *member);
-/* Appends a JSON array [{"name","hosts","sandboxes","handlers","kind","createdAt","updatedAt"}]: never a
- * value. */
+/* Appends a JSON array [{"name","hosts","sandboxes","handlers","kind","createdAt","updatedAt"}]:
+ * never a value. */
 int secrets_list(const struct secrets *s, struct buf *out);

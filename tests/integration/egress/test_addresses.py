@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 from conftest import Server
 
-from egress.conftest import log, policy, secret, sh
+from egress.conftest import log, policy, secret
 from egress.net import ADDRESS, NETWORK
 from egress.test_hostile import talk
 

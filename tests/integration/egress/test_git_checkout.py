@@ -145,7 +145,9 @@ def test_nothing_of_a_box_ever_holds_the_credentials(proxy: Server, sandbox: str
 def test_the_grant_is_for_reading_that_repository(proxy: Server, sandbox: str) -> None:
     """While a checkout runs others in the box may use it, for no more than that."""
     ask = threading.Thread(
-        target=lambda: failure(proxy, sandbox, "https://one.test/hang", credentials=LOGIN, timeout=6000, targetDir="slow")
+        target=lambda: failure(
+            proxy, sandbox, "https://one.test/hang", credentials=LOGIN, timeout=6000, targetDir="slow"
+        )
     )
     ask.start()
     end = time.monotonic() + 5
