@@ -36,7 +36,7 @@ def test_the_host_is_not_there(server: Any, name: str) -> None:
     assert (root / "dev/null").is_char_device()
     found = [p for p in NEVER if os.path.lexists(str(root) + p)]
     assert found == []
-    assert not os.path.exists(str(root) + str(server.state))
+    assert not Path(str(root) + str(server.state)).exists()
     assert {p.name for p in root.iterdir()} <= {"dev", "etc", "lib", "lib32", "lib64", "proc", "run", "tmp", "usr"}
     # its own state and nobody else's
     own = {p.name.split("-")[0] for p in (root / "run/cellbox").iterdir()}
@@ -62,8 +62,8 @@ def test_nothing_of_its_root_can_be_written(server: Any, name: str) -> None:
 def test_namespaces_and_limits_of_its_own(server: Any, name: str) -> None:
     pid = service(server, name).pid
     for kind in ("pid", "ipc", "mnt"):
-        assert os.readlink(f"/proc/{pid}/ns/{kind}") != os.readlink(f"/proc/{server.process.pid}/ns/{kind}"), kind
-    inside = [p for p in os.listdir(f"/proc/{pid}/root/proc") if p.isdigit()]
+        assert Path(f"/proc/{pid}/ns/{kind}").readlink() != Path(f"/proc/{server.process.pid}/ns/{kind}").readlink()
+    inside = [p.name for p in Path(f"/proc/{pid}/root/proc").iterdir() if p.name.isdigit()]
     assert "1" in inside and str(server.process.pid) not in inside
     groups = Path(f"/proc/{pid}/cgroup").read_text()
     assert f"/cellbox-{server.process.pid}/{name.removeprefix('cbx-')}" in groups
