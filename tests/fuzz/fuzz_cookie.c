@@ -1,6 +1,7 @@
 /* LINK: cbx_auth */
 /* PARSES: kernel-gw/auth/cookie.c */
-/* Requests of browsers: only a cookie with the known session's id names it, whatever else is there. */
+/* Requests of browsers: only a cookie with the known session's id names it, whatever else is there.
+ */
 #include <assert.h>
 #include <string.h>
 

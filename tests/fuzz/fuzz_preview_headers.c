@@ -1,6 +1,7 @@
 /* LINK: cbx_preview */
 /* PARSES: kernel-gw/preview/headers.c */
-/* Heads of a box's answers as browsers get them. The first byte chooses between by host and by path. */
+/* Heads of a box's answers as browsers get them. The first byte chooses between by host and by
+ * path. */
 #include <assert.h>
 #include <string.h>
 #include <strings.h>
@@ -11,8 +12,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void check_line(const char *line, size_t len, bool by_path)
 {
-    static const char *const never[] = {"clear-site-data:", "nel:", "report-to:", "alt-svc:",
-                                        "strict-transport-security:", "reporting-endpoints:"};
+    static const char *const never[] = {
+        "clear-site-data:",    "nel:", "report-to:", "alt-svc:", "strict-transport-security:",
+        "reporting-endpoints:"};
     for (size_t i = 0; i < sizeof never / sizeof *never; i++)
         assert(strncasecmp(line, never[i], strlen(never[i])) != 0);
     if (strncasecmp(line, "set-cookie: ", 12) != 0)

@@ -1,6 +1,6 @@
 /*
- * Takes all that it can get of one counter of the kernel, says how much, and holds it until it is killed:
- * take COUNTER [most].
+ * Takes all that it can get of one counter of the kernel, says how much, and holds it until it is
+ * killed: take COUNTER [most].
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -294,10 +294,8 @@ static long in_flight(void)
         for (int i = 0; i < 10; i++) {
             char room[CMSG_SPACE(200 * sizeof(int))] = {0}, c = 0;
             struct iovec v = {&c, 1};
-            struct msghdr m = {.msg_iov = &v,
-                               .msg_iovlen = 1,
-                               .msg_control = room,
-                               .msg_controllen = sizeof room};
+            struct msghdr m = {
+                .msg_iov = &v, .msg_iovlen = 1, .msg_control = room, .msg_controllen = sizeof room};
             struct cmsghdr *h = CMSG_FIRSTHDR(&m);
             h->cmsg_level = SOL_SOCKET;
             h->cmsg_type = SCM_RIGHTS;
@@ -416,7 +414,7 @@ int main(int argc, char **argv)
     l.rlim_cur = l.rlim_max;
     setrlimit(RLIMIT_NOFILE, &l);
     if (argc > 2)
-        most = atol(argv[2]);
+        most = strtol(argv[2], NULL, 10);
     for (size_t i = 0; argc > 1 && i < sizeof counters / sizeof *counters; i++) {
         if (strcmp(counters[i].name, argv[1]))
             continue;
