@@ -9,13 +9,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "contexts/manager/links/init_link.h"
 #include "contexts/manager/links/wire_link.h"
 #include "sandbox/base/fd.h"
 #include "sandbox/base/list.h"
 #include "sandbox/base/log.h"
 #include "sandbox/base/map.h"
 
-enum { INLINE_MAX = 32768, DATA_MAX = 64 << 20 };
+enum { INLINE_MAX = 32768, DATA_MAX = 64 << 20, RENEWAL_MS = 6 * 3600 * 1000 };
 
 /* One sandbox's, where it is not the default. */
 struct own_policy {
@@ -25,6 +26,7 @@ struct own_policy {
 struct egress {
     struct gateway *gw;
     struct wire_link *link;
+    uv_timer_t renewal;
     char *policy;     /* default */
     struct map *own;  /* sandbox -> char *text */
     struct map *told; /* sandbox -> struct told: whose box E knows */
@@ -34,6 +36,7 @@ struct egress {
 
 struct told {
     uint64_t box;
+    uint64_t ca_made; /* the certificate that the box trusts; 0: the first */
 };
 
 struct call {
@@ -215,6 +218,8 @@ static int note_told(struct egress *e, const char *sandbox, uint64_t box)
         free(t);
         return -ENOMEM;
     }
+    if (t->box != box)
+        t->ca_made = 0;
     t->box = box;
     return 0;
 }
@@ -435,6 +440,53 @@ void egress_set_policy(struct gateway *gw, const char *sandbox, const char *text
     egress_call(gw, &m, sent, text ? len : strlen(sent), on_set, s);
 }
 
+/* ---- what boxes trust ---- */
+
+struct asking {
+    struct egress *egress;
+    char sandbox[WIRE_NAME];
+    uint64_t box;
+};
+
+static void on_certificate(void *user, const struct err *err, const struct wire_egress_reply *r,
+                           const char *data)
+{
+    struct asking *a = user;
+    struct sandbox *sb = sandbox_get(a->egress->gw->manager, a->sandbox);
+    struct told *t = map_get(a->egress->told, a->sandbox);
+    struct sandbox_info i = {0};
+    if (sb)
+        sandbox_get_info(sb, &i);
+    if (!err->code && t && i.box == a->box && t->box == a->box && t->ca_made != r->value) {
+        t->ca_made = r->value;
+        init_trust_pem(sandbox_init(sb), data, r->data_len);
+    }
+    free(a);
+}
+
+/* E makes certificates anew long before they end, and when it was started again. */
+static void renew_trust(struct egress *e)
+{
+    size_t cursor = 0;
+    for (struct sandbox *sb; (sb = sandbox_next(e->gw->manager, &cursor));) {
+        struct sandbox_info i;
+        sandbox_get_info(sb, &i);
+        struct asking *a = i.box ? calloc(1, sizeof *a) : NULL;
+        if (!a)
+            continue;
+        struct wire_egress_call m = {.h = {.box = i.box}, .op = EGRESS_BOX_CA};
+        a->egress = e;
+        a->box = i.box;
+        snprintf(a->sandbox, sizeof a->sandbox, "%s", i.name);
+        egress_call(e->gw, &m, NULL, 0, on_certificate, a);
+    }
+}
+
+static void on_renewal(uv_timer_t *t)
+{
+    renew_trust(t->data);
+}
+
 /* ---- the link ---- */
 
 static void on_link_closed(void *user)
@@ -462,6 +514,7 @@ void egress_link(struct gateway *gw, int take_fd)
         if (i.box)
             tell(e, &i);
     }
+    renew_trust(e);
 }
 
 struct loading {
@@ -517,5 +570,9 @@ int egress_attach(struct gateway *gw, int policy_fd, struct err *err)
                                   .disk_removed = on_disk_gone,
                                   .user = e};
     manager_set_hooks(gw->manager, &hooks);
+    uv_timer_init(gw->loop, &e->renewal);
+    e->renewal.data = e;
+    uv_timer_start(&e->renewal, on_renewal, RENEWAL_MS, RENEWAL_MS);
+    uv_unref((uv_handle_t *)&e->renewal);
     return 0;
 }

@@ -334,6 +334,22 @@ static void on_usage(struct call *c)
     answer(c->l, c->m, &r, NULL, 0);
 }
 
+static void on_box_ca(struct call *c)
+{
+    struct egress_box *b = box_find(c->l->egress, c->m->h.box);
+    CLEANUP_BUF struct buf out = {0};
+    struct wire_egress_reply r = {0};
+    if (!b) {
+        answer_err(c, EGRESS_E_NOT_FOUND, "find box", "it is not running");
+        return;
+    }
+    int e = authority_pem(b->authority, &out);
+    if (e < 0)
+        err_set(&r.err, e, "write certificate", NULL);
+    r.value = authority_made(b->authority);
+    answer(c->l, c->m, &r, out.data, e < 0 ? 0 : out.len);
+}
+
 static void (*const table[])(struct call *c) = {
     [EGRESS_BOX_SET] = on_box_set,
     [EGRESS_POLICY_CHECK] = on_policy_check,
@@ -349,6 +365,7 @@ static void (*const table[])(struct call *c) = {
     [EGRESS_LOG_REMOVE] = on_log_remove,
     [EGRESS_METRICS] = on_metrics,
     [EGRESS_USAGE] = on_usage,
+    [EGRESS_BOX_CA] = on_box_ca,
 };
 
 /* ---- the link ---- */

@@ -13,6 +13,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "sandbox/base/fd.h"
@@ -113,6 +114,8 @@ static void on_sweep(uv_timer_t *t)
         conns_sweep(b, now);
         upstreams_sweep(b, now);
         box_save_usage(b);
+        if (authority_renew(b->authority, time(NULL)) > 0) /* B has it for those that it holds */
+            boxd_link_opened(e->boxd, b);
     }
 }
 

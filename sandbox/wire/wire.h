@@ -107,6 +107,7 @@ enum wire_egress_op {
     EGRESS_LOG_REMOVE, /* disk: the sandbox is gone for good */
     EGRESS_METRICS,    /* -> data: Prometheus text */
     EGRESS_USAGE,      /* disk -> value: bytes to and from the world since the sandbox exists */
+    EGRESS_BOX_CA,     /* box -> value: when its CA certificate was made, data: it, PEM */
 };
 
 /* What is wrong with a call, beside errno: code of struct err. */

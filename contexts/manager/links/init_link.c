@@ -9,13 +9,17 @@ void init_setup(struct wire_link *init, const char *hostname)
     wire_link_call(init, &h, sizeof h, hostname, strlen(hostname) + 1, NULL, 0, NULL, NULL);
 }
 
-void init_trust(struct wire_link *init, const struct wire_message *created)
+void init_trust_pem(struct wire_link *init, const void *pem, size_t len)
 {
     struct wire_head h = {.type = WIRE_INIT_TRUST};
+    wire_link_call(init, &h, sizeof h, pem, len, NULL, 0, NULL, NULL);
+}
+
+void init_trust(struct wire_link *init, const struct wire_message *created)
+{
     size_t head = sizeof(struct wire_box_created);
     if (created->len > head)
-        wire_link_call(init, &h, sizeof h, (const uint8_t *)created->head + head,
-                       created->len - head, NULL, 0, NULL, NULL);
+        init_trust_pem(init, (const uint8_t *)created->head + head, created->len - head);
 }
 
 void init_work(struct wire_link *init, wire_reply_fn *reply, void *user)

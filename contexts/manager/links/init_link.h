@@ -8,6 +8,8 @@
 void init_setup(struct wire_link *init, const char *hostname);
 /* created: WIRE_BOX_CREATED; what it says to trust is trusted before anything starts in the box. */
 void init_trust(struct wire_link *init, const struct wire_message *created);
+/* In place of what was to be trusted until now. */
+void init_trust_pem(struct wire_link *init, const void *pem, size_t len);
 /* Reply value: how many processes there are for whose sake it must not sleep. */
 void init_work(struct wire_link *init, wire_reply_fn *reply, void *user);
 /*

@@ -18,11 +18,18 @@
 
 #include "sandbox/base/map.h"
 
-enum { YEARS = 2 * 365, DAY = 86400, BACKDATE = 2 * DAY };
+enum { DAY = 86400, BACKDATE = 2 * DAY };
+
+struct leaf {
+    SSL_CTX *ctx;
+    time_t made;
+};
 
 struct authority {
     EVP_PKEY *key, *leaf_key;
     X509 *cert;
+    uint64_t box;
+    time_t made;
     struct map *leaves;
     double tokens; /* leaves that may be made now */
     uint64_t filled_ms;
@@ -99,11 +106,10 @@ static bool extend(X509 *x, X509 *issuer, int nid, const char *value)
     return ok;
 }
 
-static X509 *blank(const char *common_name, EVP_PKEY *key)
+static X509 *blank(const char *common_name, EVP_PKEY *key, int days, time_t now)
 {
     X509 *x = X509_new();
     uint8_t serial[16];
-    time_t now = time(NULL);
     if (!x)
         return NULL;
     RAND_bytes(serial, sizeof serial);
@@ -113,7 +119,7 @@ static X509 *blank(const char *common_name, EVP_PKEY *key)
     BN_to_ASN1_INTEGER(bn, X509_get_serialNumber(x));
     BN_free(bn);
     X509_time_adj_ex(X509_getm_notBefore(x), 0, -BACKDATE, &now);
-    X509_time_adj_ex(X509_getm_notAfter(x), YEARS, 0, &now);
+    X509_time_adj_ex(X509_getm_notAfter(x), days, 0, &now);
     X509_NAME *name = X509_get_subject_name(x);
     X509_NAME_add_entry_by_txt(name, "O", MBSTRING_ASC, (const uint8_t *)"Cellbox egress", -1, -1,
                                0);
@@ -124,11 +130,11 @@ static X509 *blank(const char *common_name, EVP_PKEY *key)
     return x;
 }
 
-static X509 *self_signed(EVP_PKEY *key, uint64_t box)
+static X509 *self_signed(EVP_PKEY *key, uint64_t box, time_t now)
 {
     char name[64];
     snprintf(name, sizeof name, "Cellbox sandbox %llu", (unsigned long long)box);
-    X509 *x = blank(name, key);
+    X509 *x = blank(name, key, AUTHORITY_DAYS, now);
     if (x && X509_set_issuer_name(x, X509_get_subject_name(x)) &&
         extend(x, x, NID_basic_constraints, "critical,CA:TRUE,pathlen:0") &&
         extend(x, x, NID_key_usage, "critical,keyCertSign,cRLSign") &&
@@ -148,7 +154,7 @@ static X509 *make_leaf(const struct authority *a, const char *host)
 {
     char alt[300];
     snprintf(alt, sizeof alt, "%s:%s", is_address(host) ? "IP" : "DNS", host);
-    X509 *x = blank(host, a->leaf_key);
+    X509 *x = blank(host, a->leaf_key, AUTHORITY_LEAF_DAYS, time(NULL));
     if (x && X509_set_issuer_name(x, X509_get_subject_name(a->cert)) &&
         extend(x, a->cert, NID_basic_constraints, "critical,CA:FALSE") &&
         extend(x, a->cert, NID_key_usage, "critical,digitalSignature") &&
@@ -211,27 +217,56 @@ static bool may_make(struct authority *a, uint64_t now_ms)
     return true;
 }
 
+static void leaf_free(struct leaf *l)
+{
+    if (l)
+        SSL_CTX_free(l->ctx); /* open connections keep theirs */
+    free(l);
+}
+
 static SSL_CTX *leaf_context(struct authority *a, const char *host, uint64_t now_ms)
 {
-    SSL_CTX *ctx = map_get(a->leaves, host);
-    if (ctx)
-        return ctx;
+    struct leaf *l = map_get(a->leaves, host);
+    time_t now = time(NULL);
+    if (l && now - l->made < AUTHORITY_LEAF_RENEW_S && now >= l->made)
+        return l->ctx;
     if (!may_make(a, now_ms))
         return NULL;
-    if (map_count(a->leaves) >=
-        AUTHORITY_LEAVES_MAX) { /* the oldest goes; open connections keep theirs */
+    leaf_free(map_remove(a->leaves, host));
+    if (map_count(a->leaves) >= AUTHORITY_LEAVES_MAX) { /* the oldest goes */
         size_t cursor = 0;
         const char *oldest;
-        SSL_CTX *old = map_next(a->leaves, &cursor, &oldest);
+        l = map_next(a->leaves, &cursor, &oldest);
         map_remove(a->leaves, oldest);
-        SSL_CTX_free(old);
+        leaf_free(l);
     }
-    ctx = make_context(a, host);
-    if (ctx && map_add(a->leaves, host, ctx) < 0) {
-        SSL_CTX_free(ctx);
+    l = calloc(1, sizeof *l);
+    if (!l || !(l->ctx = make_context(a, host)) || map_add(a->leaves, host, l) < 0) {
+        leaf_free(l);
         return NULL;
     }
-    return ctx;
+    l->made = now;
+    return l->ctx;
+}
+
+int authority_renew(struct authority *a, time_t now)
+{
+    if (now >= a->made && now - a->made < AUTHORITY_RENEW_S)
+        return 0;
+    X509 *cert = self_signed(a->key, a->box, now);
+    if (!cert) {
+        ERR_clear_error();
+        return -ENOMEM;
+    }
+    X509_free(a->cert);
+    a->cert = cert;
+    a->made = now;
+    return 1;
+}
+
+uint64_t authority_made(const struct authority *a)
+{
+    return (uint64_t)a->made;
 }
 
 SSL *authority_accept(struct authority *a, const char *host, bool h2, uint64_t now_ms)
@@ -250,7 +285,9 @@ int authority_new(const uint8_t key[32], uint64_t box, struct authority **ret)
         return -ENOMEM;
     a->key = make_key(key, box);
     a->leaf_key = EVP_EC_gen("P-256");
-    a->cert = a->key ? self_signed(a->key, box) : NULL;
+    a->box = box;
+    a->made = time(NULL);
+    a->cert = a->key ? self_signed(a->key, box, a->made) : NULL;
     a->leaves = map_new();
     if (!a->cert || !a->leaf_key || !a->leaves) {
         authority_free(a);
@@ -266,8 +303,8 @@ void authority_free(struct authority *a)
     size_t cursor = 0;
     if (!a)
         return;
-    for (SSL_CTX *ctx; a->leaves && (ctx = map_next(a->leaves, &cursor, NULL));)
-        SSL_CTX_free(ctx);
+    for (struct leaf *l; a->leaves && (l = map_next(a->leaves, &cursor, NULL));)
+        leaf_free(l);
     map_free(a->leaves);
     X509_free(a->cert);
     EVP_PKEY_free(a->key);

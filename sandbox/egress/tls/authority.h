@@ -9,15 +9,29 @@
 #include <openssl/ssl.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <time.h>
 
 #include "sandbox/base/buf.h"
 
 struct authority;
 
+/*
+ * The CA certificate is made anew, with the same key, when it is AUTHORITY_RENEW old: programs that
+ * have read the one before trust it for twenty days more. Leaves are remade at half their time.
+ */
+enum {
+    AUTHORITY_DAYS = 30,
+    AUTHORITY_RENEW_S = 10 * 86400,
+    AUTHORITY_LEAF_DAYS = 4,
+    AUTHORITY_LEAF_RENEW_S = 2 * 86400
+};
 enum { AUTHORITY_LEAVES_MAX = 256, AUTHORITY_BURST = 200, AUTHORITY_PER_SECOND = 20 };
 
 int authority_new(const uint8_t key[32], uint64_t box, struct authority **ret);
 void authority_free(struct authority *a);
+/* 1: a new certificate was made; 0: the one there is is good; -ENOMEM. now: Unix time. */
+int authority_renew(struct authority *a, time_t now);
+uint64_t authority_made(const struct authority *a); /* Unix time */
 int authority_pem(const struct authority *a, struct buf *out);
 /*
  * A server-side connection that shows a certificate for that name, or for that address. h2: offers

@@ -189,10 +189,15 @@ def test_policies_outlive_sleep_and_processes(proxy: Server, sandbox: str) -> No
     policy(proxy, sandbox, {"deniedHosts": ["one.test"]})
     [egress] = [c for c in psutil.Process(proxy.process.pid).children() if c.name() == "cbx-egress"]
     before = sh(proxy, sandbox, f"{STATUS} https://two.test/")
+    certificate = "cat /usr/local/share/ca-certificates/cellbox.crt"
+    trusted = sh(proxy, sandbox, certificate)
     egress.kill()
     assert before == "200"
     wait_for(lambda: status(proxy, sandbox, "https://two.test/") == "200")
     assert status(proxy, sandbox, "https://one.test/") == "520", "the box trusts the authority of the new process"
+    wait_for(lambda: sh(proxy, sandbox, certificate) != trusted)
+    assert status(proxy, sandbox, "https://two.test/") == "200", "it trusts the new certificate"
+    assert sh(proxy, sandbox, "grep -c 'Cellbox egress' /etc/ssl/certs/ca-certificates.crt") == "2\n", "and no other"
     proxy.gateway().kill()
     proxy.wait_ready()
     assert status(proxy, sandbox, "https://one.test/") == "520"
