@@ -457,7 +457,7 @@ static void on_certificate(void *user, const struct err *err, const struct wire_
     struct sandbox_info i = {0};
     if (sb)
         sandbox_get_info(sb, &i);
-    if (!err->code && t && i.box == a->box && t->box == a->box && t->ca_made != r->value) {
+    if (!err->code && r && t && i.box == a->box && t->box == a->box && t->ca_made != r->value) {
         t->ca_made = r->value;
         init_trust_pem(sandbox_init(sb), data, r->data_len);
     }

@@ -4,6 +4,7 @@
  * the API, so both take the same documents.
  */
 #include <arpa/inet.h>
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -101,15 +102,19 @@ static int files_authorities(struct server *s, struct err *err)
 static bool files_is_server(const char *text)
 {
     uint8_t bytes[16];
-    char addr[INET6_ADDRSTRLEN + 1], rest;
-    unsigned port = 53;
+    char addr[INET6_ADDRSTRLEN + 1], *end;
     if (inet_pton(AF_INET, text, bytes) == 1 || inet_pton(AF_INET6, text, bytes) == 1)
         return true;
     bool v6 = *text == '[';
-    int n = v6 ? sscanf(text, "[%45[0-9a-fA-F:.]]:%5u%c", addr, &port, &rest)
-               : sscanf(text, "%45[0-9.]:%5u%c", addr, &port, &rest);
-    return n == 2 && inet_pton(v6 ? AF_INET6 : AF_INET, addr, bytes) == 1 && port >= 1 &&
-           port <= 65535;
+    const char *colon = v6 ? strstr(text, "]:") : strchr(text, ':');
+    size_t len = colon ? (size_t)(colon - text) - v6 : sizeof addr;
+    if (len >= sizeof addr || !isdigit((unsigned char)colon[1 + v6]))
+        return false;
+    memcpy(addr, text + v6, len);
+    addr[len] = 0;
+    unsigned long port = strtoul(colon + 1 + v6, &end, 10);
+    return !*end && port >= 1 && port <= 65535 &&
+           inet_pton(v6 ? AF_INET6 : AF_INET, addr, bytes) == 1;
 }
 
 /* The resolver's library passes over what it cannot read. */

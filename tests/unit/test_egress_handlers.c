@@ -629,7 +629,7 @@ static void test_worker_that_does_not_read(void **state)
              "new Response('fine') } };");
     kill(t.handlers->pid, SIGSTOP);
     for (int i = 0; i < BOXES * CALLS; i++) {
-        t.box.number = (uint64_t)(1 + i / CALLS);
+        t.box.number = 1 + (uint64_t)(i / CALLS);
         x[i] = begin("l.wait", "POST", "/");
         for (int n = 0; n < MORE && x[i]->up_ops; n++)
             x[i]->up_ops->body(x[i]->up, piece, sizeof piece);

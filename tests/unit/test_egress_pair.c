@@ -42,6 +42,7 @@ static void in_all_ways(const char *text)
 
 static void test_requests(void **state)
 {
+    /* NOLINTBEGIN(bugprone-suspicious-missing-comma): long texts in pieces */
     static const char *const requests[] = {
         LAST LAST,
         "POST /a HTTP/1.1\r\nHost: one.test\r\nContent-Length: 5\r\n\r\nhello" LAST,
@@ -74,6 +75,7 @@ static void test_requests(void **state)
         "OPTIONS * HTTP/1.1\r\nHost: one.test\r\n\r\n" LAST,
         "GET /a HTTP/1.1\r\nHost: one.test\r\nX-Key: mine\r\nx-key : b\r\n\r\n" LAST,
     };
+    /* NOLINTEND(bugprone-suspicious-missing-comma) */
     (void)state;
     for (size_t i = 0; i < sizeof requests / sizeof *requests; i++)
         in_all_ways(requests[i]);
@@ -92,6 +94,7 @@ static void test_it_is_alive(void **state)
 
 static void test_answers(void **state)
 {
+    /* NOLINTBEGIN(bugprone-suspicious-missing-comma) */
     static const char *const answers[] = {
         "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
         "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
@@ -108,6 +111,7 @@ static void test_answers(void **state)
         "HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\nshort",
         "HTTP/1.1 99 No\r\n\r\n",
     };
+    /* NOLINTEND(bugprone-suspicious-missing-comma) */
     (void)state;
     for (size_t i = 0; i < sizeof answers / sizeof *answers; i++) {
         run(answers[i], "ia", 0, LAST LAST, strlen(LAST LAST), answers[i]);
