@@ -36,6 +36,7 @@ static void context_free(struct context *c)
 {
     projector_deinit(&c->live);
     lanes_forget(c);
+    context_account(c, 0);
     journal_close(c->journal);
     free(c->language);
     free(c->cwd);

@@ -152,23 +152,55 @@ static void bound_output(struct context *c)
     }
 }
 
+enum { RELEASE_MIN = 32 << 10 };
+
+void context_account(struct context *c, uint64_t size)
+{
+    c->quotas->journals += size - c->journal_size;
+    c->manager->journals += size - c->journal_size;
+    c->journal_size = size;
+}
+
+/*
+ * What its journal may hold: less than usual while those of the sandbox, or all together, are over
+ * their bounds. Then nobody has more than an equal share, so that it is the long ones that shrink.
+ */
+static uint64_t allowance(const struct context *c)
+{
+    const struct manager *m = c->manager;
+    const struct manager_config *cfg = &m->config;
+    uint64_t max = cfg->journal_max, share = max;
+    if (c->quotas->journals > cfg->sandbox_journals_max && c->sandbox)
+        share = cfg->sandbox_journals_max / (c->sandbox->ncontexts + 1);
+    max = share < max ? share : max;
+    if (m->journals > cfg->journals_max)
+        share = cfg->journals_max / (map_count(m->contexts) + 1);
+    return share < max ? share : max;
+}
+
 void context_trim(struct context *c)
 {
     const struct manager_config *cfg = &c->manager->config;
     struct request *old;
     bound_output(c);
+    context_account(c, journal_end(c->journal) - journal_floor(c->journal));
+    uint64_t max = allowance(c);
     bool many = c->nexecutions > cfg->executions_max + c->nqueue;
-    bool big = journal_end(c->journal) - journal_floor(c->journal) > cfg->journal_max;
+    bool big = c->journal_size > max;
     if (!many && !big)
         return;
     while ((many || big) && (old = oldest_done(c)) && !old->readers) {
         request_drop(old);
         many = c->nexecutions > cfg->executions_max + c->nqueue;
-        big = journal_end(c->journal) - needed_from(c) > cfg->journal_max;
+        big = journal_end(c->journal) - needed_from(c) > max;
     }
     if (big)
-        publish_shed(c, cfg->journal_max);
-    journal_release(c->journal, needed_from(c));
+        publish_shed(c, max);
+    uint64_t from = needed_from(c);
+    if (from - journal_floor(c->journal) < RELEASE_MIN)
+        return; /* what is there is needed; the records below would only add to it */
+    journal_release(c->journal, from);
+    context_account(c, journal_end(c->journal) - journal_floor(c->journal));
     if (c->hello.len) { /* the record of it may be gone now */
         struct iovec hello = {(void *)c->hello.data, c->hello.len};
         context_record(c, JOURNAL_HELLO, &hello, 1, NULL);

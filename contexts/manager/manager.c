@@ -23,6 +23,8 @@ static void set_defaults(struct manager_config *c)
     c->sandboxes_max = c->sandboxes_max ? c->sandboxes_max : 10000;
     c->executions_max = c->executions_max ? c->executions_max : 1000;
     c->journal_max = c->journal_max ? c->journal_max : 1ull << 30;
+    c->sandbox_journals_max = c->sandbox_journals_max ? c->sandbox_journals_max : 4ull << 30;
+    c->journals_max = c->journals_max ? c->journals_max : 32ull << 30;
     c->execution_max = c->execution_max ? c->execution_max : 512ull << 20;
     c->grace_ms = c->grace_ms ? c->grace_ms : 5000;
 }

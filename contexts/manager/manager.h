@@ -425,16 +425,18 @@ struct manager_hooks {
 struct manager_config {
     uv_loop_t *loop;
     struct boxes *boxes;
-    int journal_dir;         /* fd of the directory for journals; taken */
-    unsigned pool_warm;      /* boxes kept ready, with Python in them */
-    unsigned pool_node;      /* the same, with Node */
-    unsigned queue_max;      /* requests per context, 0 = 1000 */
-    unsigned contexts_max;   /* per sandbox, 0 = 100 */
-    unsigned sandboxes_max;  /* 0 = 10000 */
-    unsigned executions_max; /* retained per context, 0 = 1000 */
-    uint64_t journal_max;    /* bytes per context, 0 = 1 GiB */
-    uint64_t execution_max;  /* bytes of one execution, 0 = 512 MiB */
-    uint32_t grace_ms;       /* between interrupt and kill after a timeout, 0 = 5000 */
+    int journal_dir;               /* fd of the directory for journals; taken */
+    unsigned pool_warm;            /* boxes kept ready, with Python in them */
+    unsigned pool_node;            /* the same, with Node */
+    unsigned queue_max;            /* requests per context, 0 = 1000 */
+    unsigned contexts_max;         /* per sandbox, 0 = 100 */
+    unsigned sandboxes_max;        /* 0 = 10000 */
+    unsigned executions_max;       /* retained per context, 0 = 1000 */
+    uint64_t journal_max;          /* bytes per context, 0 = 1 GiB */
+    uint64_t sandbox_journals_max; /* of all contexts of a sandbox, 0 = 4 GiB */
+    uint64_t journals_max;         /* of all, 0 = 32 GiB */
+    uint64_t execution_max;        /* bytes of one execution, 0 = 512 MiB */
+    uint32_t grace_ms;             /* between interrupt and kill after a timeout, 0 = 5000 */
 };
 
 struct manager *manager_new(const struct manager_config *config); /* NULL: out of memory */

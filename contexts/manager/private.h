@@ -103,6 +103,7 @@ struct quotas {
     unsigned refs;
     struct proto_quota live, readers;
     struct list contexts, subscriptions; /* who waits for room */
+    uint64_t journals;                   /* bytes on file of its contexts */
     uint64_t turn, spent_ns;             /* time of the loop that its packets took this turn */
 };
 
@@ -185,6 +186,7 @@ struct context {
     uint32_t number; /* in the box; 0 = no interpreter */
     struct runner_link *runner;
     struct journal *journal;
+    uint64_t journal_size; /* as the sandbox's and the manager's accounts have it */
     struct projector live;
     uint64_t next_request, setup_request;
     bool truncating, dropping;  /* output of the running execution is over its bound */
@@ -260,6 +262,7 @@ struct manager {
     uv_timer_t life;
     uv_prepare_t counter;
     uint64_t turn;       /* of the loop */
+    uint64_t journals;   /* bytes of all journals */
     struct list lagging; /* contexts with a subscriber to be fed from the journal */
     bool adopted;
 };
@@ -338,6 +341,7 @@ void context_shutdown_timer(struct context *c, uint32_t ms);
 
 /* execution.c */
 void context_trim(struct context *c);
+void context_account(struct context *c, uint64_t size); /* of its journal, as it is now */
 
 /* publish.c */
 void publish(struct context *c, const struct context_event *ev);

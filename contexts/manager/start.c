@@ -104,6 +104,7 @@ static void use_spare(struct context *c, const json_t *env)
     runner_link_set_ops(c->runner, &context_runner_ops, c);
     begin(c, env);
     c->warm = true;
+    c->live.decoder.greeted = c->hello.len > 0; /* the pool took its HELLO */
     uv_timer_start(&c->start_timer, on_start_timeout, START_MAX_MS, 0);
     context_set_state(c, CONTEXT_IDLE, "");
     context_settle(c);

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
@@ -17,8 +18,11 @@ import pytest
 def end_box(server: Any, box: str, mark: str) -> None:
     """Kills the init of the box that has this file in its workspace, and returns once it is gone."""
     server.call("PUT", f"/v1/sandboxes/{box}/files/workspace/{mark}", data=b"")
-    below = psutil.Process(server.process.pid).children(recursive=True)
-    found = [p.pid for p in below if p.name() == "cbx-init" and Path(f"/proc/{p.pid}/root/workspace/{mark}").exists()]
+    found = []
+    for p in psutil.Process(server.process.pid).children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if p.name() == "cbx-init" and Path(f"/proc/{p.pid}/root/workspace/{mark}").exists():
+                found.append(p.pid)
     assert len(found) == 1
     os.kill(found[0], signal.SIGKILL)
     deadline = time.monotonic() + 30

@@ -74,7 +74,7 @@ static void test_interleaved(void **state)
 {
     struct proto_decoder d;
     struct proto_encoder e;
-    struct proto_message m;
+    struct proto_message m = {0};
     uint8_t init[200];
     size_t big = 150000;
     char *data = calloc(1, big + 3);

@@ -37,9 +37,9 @@ static char box_blob[256], context_blob[512], journal_dir[64];
 static uint32_t context_number;
 static uint64_t last_request, last_of[64]; /* the latter by type */
 static const char *hello;
-static uint64_t journal_max; /* 0: the default */
-static char frames[4096];    /* what the runner got: "1 3 3 ..." */
-static char seen[65536];     /* what a subscriber got */
+static uint64_t journal_max, sandbox_journals_max, journals_max; /* 0: the default */
+static char frames[4096]; /* what the runner got: "1 3 3 ..." */
+static char seen[65536];  /* what a subscriber got */
 
 static void note(char *log, size_t cap, const char *fmt, ...)
 {
@@ -216,6 +216,8 @@ static struct world *world_new(void)
                                 .journal_dir =
                                     open(journal_dir, O_DIRECTORY | O_RDONLY | O_CLOEXEC),
                                 .journal_max = journal_max,
+                                .sandbox_journals_max = sandbox_journals_max,
+                                .journals_max = journals_max,
                                 .grace_ms = 100};
     w->manager = manager_new(&mc);
     return w;
@@ -777,6 +779,58 @@ static void test_lost(void **state)
     request_unref(r);
 }
 
+static unsigned count_executions(struct context *c)
+{
+    unsigned n = 0;
+    for (struct request *r = NULL; (r = execution_next(c, r));)
+        n++;
+    return n;
+}
+
+static void print_much(struct context *c)
+{
+    static char text[8192];
+    memset(text, 'x', sizeof text);
+    for (int i = 0; i < 30; i++) {
+        struct request *r = submit(c, "1", "", false, 0);
+        settle_ms(4);
+        print(0, text, sizeof text);
+        say(FRAME_DONE, 0, last_request, "{}");
+        settle_ms(4);
+        request_unref(r);
+    }
+}
+
+/* A sandbox's contexts together, and all contexts, have a bound beside each one's own: old output
+ * goes first, as when one alone has too much. */
+static void test_journals_together(void **state)
+{
+    (void)state;
+    struct context *c = open_default();
+    settle();
+    print_much(c);
+    unsigned kept = count_executions(c);
+    assert_true(kept > 0 && kept < 25);
+}
+
+static int setup_small_sandbox(void **state)
+{
+    sandbox_journals_max = 128 << 10;
+    return setup(state);
+}
+
+static int setup_small_server(void **state)
+{
+    journals_max = 128 << 10;
+    return setup(state);
+}
+
+static int teardown_small(void **state)
+{
+    sandbox_journals_max = journals_max = 0;
+    return teardown(state);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -793,6 +847,10 @@ int main(void)
         TEST(test_subshell),
         TEST(test_death_ends_all_lanes),
         TEST(test_pause),
-        cmocka_unit_test_setup_teardown(test_lost, setup_small_journal, teardown_small_journal)};
+        cmocka_unit_test_setup_teardown(test_lost, setup_small_journal, teardown_small_journal),
+        cmocka_unit_test_setup_teardown(test_journals_together, setup_small_sandbox,
+                                        teardown_small),
+        cmocka_unit_test_setup_teardown(test_journals_together, setup_small_server,
+                                        teardown_small)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
