@@ -215,13 +215,18 @@ struct box *box_create(const struct box_config *config, struct box_parts *take_p
                  take_parts->image_mount,
                  take_parts->runtime_mount,
                  take_parts->disk_mount,
-                 config->filter};
-    r = cgroup_set_limits(take_parts->cgroup, limits, err);
+                 config->filter,
+                 cgroup_oom_file(take_parts->cgroup)};
+    if (fds[7] < 0)
+        err_set(err, r = fds[7], "count kills for memory", NULL);
+    if (r == 0)
+        r = cgroup_set_limits(take_parts->cgroup, limits, err);
     if (r == 0 && disk_limit)
         r = limit_disk(take_parts, disk_limit, err);
     if (r == 0 &&
         (r = config->events->clone(config->owner, b, &req, fds, sizeof fds / sizeof *fds)) < 0)
         err_set(err, r, "ask zygote", NULL);
+    fd_close(fds[7]);
     if (r < 0)
         goto fail;
     fd_close(sync[1]);

@@ -84,9 +84,7 @@ int services_prepare(struct server *s, struct err *err)
 
 void services_undo(struct server *s)
 {
-    struct cgroup *groups[] = {s->gateway_group, s->egress_group};
-    for (size_t i = 0; i < sizeof groups / sizeof *groups; i++)
-        if (cgroup_free(groups[i]) < 0)
-            log_warn("server", "cgroup_busy", NULL);
+    if (cgroup_free(s->gateway_group) < 0 || cgroup_free(s->egress_group) < 0)
+        log_warn("server", "cgroup_busy", NULL);
     rmdir(s->jail_root);
 }

@@ -14,6 +14,7 @@ struct cgroup {
 
 struct cgroup_backend {
     const char *kind;
+    const char *oom_file;           /* in the first directory */
     const char *const *controllers; /* v1: mount options to look for; NULL ends */
     int (*set_limits)(struct cgroup *g, const struct cgroup_limits *l, struct err *err);
     int (*freeze)(struct cgroup *g, int frozen, struct err *err);

@@ -83,7 +83,8 @@ static void find_mount(const char *sysfs, const char *controller, char *out, siz
             continue;
         if (controller ? !strcmp(type, "cgroup") && has_word(opts, controller)
                        : !strcmp(type, "cgroup2")) {
-            snprintf(out, cap, "%s%s", sysfs, point);
+            if (snprintf(out, cap, "%s%s", sysfs, point) >= (int)cap)
+                *out = 0;
             break;
         }
     }
@@ -331,6 +332,12 @@ int cgroup_usage(struct cgroup *g, struct cgroup_usage *ret)
 {
     *ret = (struct cgroup_usage){0};
     return g->root->backend->usage(g, ret);
+}
+
+int cgroup_oom_file(const struct cgroup *g)
+{
+    int fd = openat(g->dirs[0], g->root->backend->oom_file, O_RDONLY | O_CLOEXEC);
+    return fd < 0 ? -errno : fd;
 }
 
 int cgroup_free(struct cgroup *g)

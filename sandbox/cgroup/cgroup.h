@@ -45,5 +45,8 @@ int cgroup_attach(struct cgroup *g, pid_t pid, struct err *err);
 int cgroup_freeze(struct cgroup *g, int frozen,
                   struct err *err); /* returns when asked for, not when reached */
 int cgroup_usage(struct cgroup *g, struct cgroup_usage *ret);
+/* A descriptor of the file that counts who was killed for memory: a line "oom_kill N". Negative
+ * errno. */
+int cgroup_oom_file(const struct cgroup *g);
 /* Removes the directories; -EBUSY while a task is left. Frees g only on success. NULL is fine. */
 int cgroup_free(struct cgroup *g);

@@ -59,4 +59,5 @@ static int v1_usage(struct cgroup *g, struct cgroup_usage *ret)
     return r;
 }
 
-const struct cgroup_backend cgroup_v1 = {"v1", controllers, v1_set_limits, v1_freeze, v1_usage};
+const struct cgroup_backend cgroup_v1 = {
+    "v1", "memory.oom_control", controllers, v1_set_limits, v1_freeze, v1_usage};

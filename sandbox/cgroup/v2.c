@@ -46,4 +46,5 @@ static int v2_usage(struct cgroup *g, struct cgroup_usage *ret)
     return r;
 }
 
-const struct cgroup_backend cgroup_v2 = {"v2", NULL, v2_set_limits, v2_freeze, v2_usage};
+const struct cgroup_backend cgroup_v2 = {"v2",          "memory.events", NULL,
+                                         v2_set_limits, v2_freeze,       v2_usage};

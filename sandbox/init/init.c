@@ -266,6 +266,7 @@ int init_main(int link_fd, const struct interpreter_ops *ops)
         watch(in, in->signals, &in->signals) < 0 || watch(in, in->watches, &in->watches) < 0)
         return 1;
     processes_init(&in->processes, in->watches, true);
+    in->processes.oom_fd = INIT_OOM_FD;
     connects_init(&in->connects, in->watches, link_fd);
     in->requests = (struct init_requests){&in->processes, &in->connects, link_fd};
     return loop(in);

@@ -11,6 +11,9 @@
 
 #include "sandbox/init/boot.h"
 
+/* What init finds open beside its link: how many of the box were killed for memory. */
+enum { INIT_OOM_FD = 4 };
+
 /* Uid and gid that contexts run as, inside the box. */
 enum { INIT_BOX_UID = 1000 };
 

@@ -331,6 +331,7 @@ static void begun(struct process *p, pid_t pid)
     p->pid = p->session = pid;
     p->state = WIRE_PROCESS_RUNNING;
     p->reaped = p->settled = p->ending = false;
+    p->oom_before = processes_oom_kills(p->table);
     p->started_us = wall_us();
     p->ended_us = 0;
     p->kill_at = p->drain_at = p->restart_at = 0;
@@ -569,8 +570,20 @@ void process_settle(struct process *p)
     finish_run(p);
 }
 
+/* The kernel tells nobody why it kills. A shell that waits for who was killed says it by its code.
+ */
+static bool ran_out_of_memory(const struct process *p, int status)
+{
+    bool killed =
+        WIFSIGNALED(status) ? WTERMSIG(status) == SIGKILL : WEXITSTATUS(status) == 128 + SIGKILL;
+    return killed && !(p->marks & (WIRE_MARK_KILLED | WIRE_MARK_TIMED_OUT)) &&
+           processes_oom_kills(p->table) > p->oom_before;
+}
+
 void process_reaped(struct process *p, int status)
 {
+    if (ran_out_of_memory(p, status))
+        p->marks |= WIRE_MARK_OUT_OF_MEMORY;
     p->status = status;
     p->reaped = true;
     p->pid = -1;

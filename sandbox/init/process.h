@@ -21,6 +21,7 @@ struct processes {
     uint32_t number;
     unsigned count;
     bool as_box_user;
+    int oom_fd; /* the kernel's count of processes killed for memory; -1: none */
 };
 
 enum process_source { PROCESS_OUT, PROCESS_ERR, PROCESS_SOURCES };
@@ -45,6 +46,7 @@ struct process {
     pid_t pid, session; /* pid -1: reaped */
     int given;          /* becomes the program's descriptor 3; -1: none, or given already */
     int status, error;
+    uint64_t oom_before; /* that count when the run began */
     uint8_t state, marks;
     uint64_t started_us, ended_us; /* since 1970 */
     bool reaped, settled;          /* settled: end and all output before it may be told */
@@ -63,6 +65,8 @@ struct process {
 
 /* ---- processes.c: the table ---- */
 
+/* Processes of the box that were killed for memory so far. */
+uint64_t processes_oom_kills(const struct processes *t);
 void processes_init(struct processes *t, int epoll, bool as_box_user);
 void processes_deinit(struct processes *t);
 struct process *processes_find(struct processes *t, const char *id);

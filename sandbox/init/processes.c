@@ -1,14 +1,16 @@
 /* The table of processes, and its clock. */
 #include "sandbox/init/process.h"
 
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* Records of what has ended; the oldest are forgotten. */
 enum { ENDED_MAX = 256 };
 
 void processes_init(struct processes *t, int epoll, bool as_box_user)
 {
-    *t = (struct processes){.epoll = epoll, .as_box_user = as_box_user};
+    *t = (struct processes){.epoll = epoll, .as_box_user = as_box_user, .oom_fd = -1};
     list_init(&t->list);
 }
 
@@ -16,6 +18,15 @@ void processes_deinit(struct processes *t)
 {
     LIST_FOREACH_SAFE (it, &t->list)
         process_free(LIST_ENTRY(it, struct process, item));
+}
+
+uint64_t processes_oom_kills(const struct processes *t)
+{
+    char text[1024];
+    ssize_t n = t->oom_fd < 0 ? -1 : pread(t->oom_fd, text, sizeof text - 1, 0);
+    text[n < 0 ? 0 : n] = 0;
+    const char *at = strstr(text, "oom_kill ");
+    return at ? strtoull(at + strlen("oom_kill "), NULL, 10) : 0;
 }
 
 struct process *processes_find(struct processes *t, const char *id)

@@ -100,8 +100,9 @@ enum wire_process_state {
 
 enum wire_process_mark {
     WIRE_MARK_TIMED_OUT = 1,
-    WIRE_MARK_KILLED = 2, /* somebody asked for its end */
-    WIRE_MARK_LOST = 4    /* output was dropped from the log */
+    WIRE_MARK_KILLED = 2,       /* somebody asked for its end */
+    WIRE_MARK_LOST = 4,         /* output was dropped from the log */
+    WIRE_MARK_OUT_OF_MEMORY = 8 /* the kernel killed it, or a child, for lack of memory */
 };
 
 /* One record of a table, followed by its note; also the payload of EXIT and RESTART. */

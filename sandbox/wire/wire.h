@@ -257,7 +257,7 @@ struct wire_context_signal {
  * fds of WIRE_CLONE, in this order: 0 sync socket (child's end), 1 init link (child's end), 2
  * network namespace, 3 detached image mount (idmapped), 4 detached runtime mount (idmapped), 5
  * detached mount of the box's disk directory (holds upper/ and work/), 6 read end of the compiled
- * seccomp program.
+ * seccomp program, 7 the file of the box's control group that counts kills for lack of memory.
  */
 struct wire_clone {
     struct wire_head h;

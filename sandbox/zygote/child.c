@@ -95,9 +95,11 @@ static void report(int sync, const struct err *err, int phase)
     (void)fd_send(sync, &r, sizeof r, NULL, 0);
 }
 
-/* Only the link stays open; fd 0..2, which still lead to the server's log, become /dev/null. */
-static int keep_only(int link)
+/* Only the link and the count of kills stay open; fd 0..2, which still lead to the server's log,
+ * become /dev/null. */
+static int keep_only(int link, int oom)
 {
+    int far = fcntl(oom, F_DUPFD_CLOEXEC, INIT_OOM_FD + 1);
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
     if (null < 0)
         return -errno;
@@ -106,7 +108,9 @@ static int keep_only(int link)
             return -errno;
     if (link != ZYGOTE_LINK_FD && dup3(link, ZYGOTE_LINK_FD, O_CLOEXEC) < 0)
         return -errno;
-    syscall(SYS_close_range, ZYGOTE_LINK_FD + 1, ~0u, 0);
+    if (far < 0 || dup3(far, INIT_OOM_FD, O_CLOEXEC) < 0)
+        return -errno;
+    syscall(SYS_close_range, INIT_OOM_FD + 1, ~0u, 0);
     return ZYGOTE_LINK_FD;
 }
 
@@ -124,7 +128,7 @@ void child_main(const struct wire_clone *req, const int fds[CLONE_FDS], int mapp
         _exit(1);
     }
     report(fds[CLONE_FD_SYNC], &err, WIRE_PHASE_READY);
-    int link = keep_only(fds[CLONE_FD_LINK]);
+    int link = keep_only(fds[CLONE_FD_LINK], fds[CLONE_FD_OOM]);
     if (link < 0)
         _exit(1);
     _exit(init_main(link, ops));

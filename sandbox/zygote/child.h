@@ -13,6 +13,7 @@ enum {
     CLONE_FD_RUNTIME,
     CLONE_FD_DISK,
     CLONE_FD_FILTER,
+    CLONE_FD_OOM,
     CLONE_FDS
 };
 

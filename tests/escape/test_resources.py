@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import threading
 import time
 import uuid
@@ -125,7 +126,10 @@ def test_a_command_that_takes_all_memory_ends_alone(server: Any, box: str, neigh
     assert out(server.run(box, "import os\nkept = 7\nprint(os.getppid())")) == "1\n"
     for _ in range(3):
         done = execute(server, box, ["python3", "-c", UNMAPPED[name]], timeout=60_000)
-        assert (done["exitCode"], done["signal"]) == (137, "SIGKILL"), done
+        assert (done["exitCode"], done["signal"], done["outOfMemory"]) == (137, "SIGKILL", True), done
+    shell = execute(server, box, f"python3 -c {shlex.quote(UNMAPPED[name])}; exit $?", timeout=60_000)
+    assert (shell["exitCode"], shell["outOfMemory"]) == (137, True), shell
+    assert "outOfMemory" not in execute(server, box, "kill -9 $$")
     assert out(server.run(box, "print(kept, len(bytearray(50 << 20)))")) == f"7 {50 << 20}\n"
 
 

@@ -120,4 +120,6 @@ void box_put_end(struct buf *out, int status, uint8_t marks)
     else
         buf_puts(out, "null");
     buf_printf(out, ",\"timedOut\":%s", marks & WIRE_MARK_TIMED_OUT ? "true" : "false");
+    if (marks & WIRE_MARK_OUT_OF_MEMORY)
+        buf_puts(out, ",\"outOfMemory\":true");
 }
