@@ -1,4 +1,5 @@
 /* LINK: cbx_boxd_requests */
+/* PARSES: sandbox/boxd/requests.c */
 /*
  * The supervisor's table of requests against whatever a gateway in other hands may send: messages
  * of {u16 length, u8 descriptors, bytes}. What the table calls is replaced here, and checks what it

@@ -1,5 +1,5 @@
 /* LINK: cbx_base */
-/* PARSES: sandbox/base/json.c */
+/* PARSES: sandbox/base/json.c sandbox/base/json_check.c */
 /* The checker against itself: what json_put_string makes of any bytes must pass json_check, and a
  * cut changes no verdict. */
 #include <stdlib.h>

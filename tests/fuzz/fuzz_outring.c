@@ -1,5 +1,5 @@
 /* LINK: cbx_outring */
-/* PARSES: sandbox/init/outring.c */
+/* PARSES: sandbox/init/outring.c:outring_read */
 /* Consumer of the output ring against arbitrary shared memory: it must end, stay in bounds and make
  * progress. */
 #include <stdlib.h>
