@@ -45,7 +45,7 @@ def measure(program: Path, files: list[str], work: Path) -> dict[str, float]:
 
 def lines_of(program: Path, profile: Path, file: str, function: str = "") -> float:
     what = ["report", "-show-functions"] if function else ["export", "-summary-only"]
-    command = ["llvm-cov", *what, f"-instr-profile={profile}", program, ROOT / file]
+    command: list[str | Path] = ["llvm-cov", *what, f"-instr-profile={profile}", program, ROOT / file]
     shown = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     if not function:
         return float(json.loads(shown)["data"][0]["files"][0]["summary"]["lines"]["percent"])
