@@ -1,4 +1,5 @@
 /* LINK: cbx_egress_pair */
+/* PARSES: sandbox/egress/http/h1_server.c sandbox/egress/http/h2_server.c */
 /* What goes into one end of egress and what an origin reads at the other: see tests/pair/pair.h. */
 #include "tests/pair/pair.h"
 

@@ -1,4 +1,5 @@
 /* LINK: cbx_egress_secrets */
+/* PARSES: sandbox/egress/secrets/sigv4.c */
 /*
  * A head as a box sends it, to be signed anew: "METHOD target", then fields, a line each. Whatever
  * it is, one signature stands in it, the same for the same, and every field can be sent.
