@@ -96,7 +96,12 @@ def raw(server: Any, data: bytes, shut: bool = False) -> bytes:
         (b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", b"400"),
         (b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 70000 + b"\r\n\r\n", b"431"),
         (b"GET /" + b"a" * 70000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", b"414"),
-        (b"POST /v1/sandboxes/x/run HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999\r\n\r\n", b"413"),
+        (b"POST /v1/sandboxes/x/run HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999\r\n\r\n", b"401"),
+        (
+            b"POST /v1/sandboxes/x/run HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer integration-token\r\n"
+            b"Content-Length: 99999999999\r\n\r\n",
+            b"413",
+        ),
         (b"GET / HTTP/1.1\r\nHost: x\r\nExpect: miracles\r\n\r\n", b"417"),
     ],
 )

@@ -16,12 +16,12 @@ from egress.conftest import log, policy, sh
 TALK = """
 import base64, json, socket, ssl, sys
 host, port, tls, data, wait = json.loads(sys.argv[1])
-s = socket.create_connection((host, port), 20)
-s.settimeout(wait)
-if tls:
-    s = ssl.create_default_context().wrap_socket(s, server_hostname=host)
 got = b""
 try:
+    s = socket.create_connection((host, port), 20)
+    s.settimeout(wait)
+    if tls:
+        s = ssl.create_default_context().wrap_socket(s, server_hostname=host)
     s.sendall(base64.b64decode(data))
     while part := s.recv(65536):
         got += part
