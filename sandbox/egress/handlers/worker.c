@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -15,6 +14,7 @@
 
 #include "sandbox/base/fd.h"
 #include "sandbox/base/log.h"
+#include "sandbox/base/parent.h"
 #include "sandbox/egress/handlers/confine.h"
 #include "sandbox/egress/handlers/private.h"
 
@@ -156,7 +156,7 @@ static void limit(int what, rlim_t max)
     setrlimit(what, &l);
 }
 
-static _Noreturn void run(const struct handlers *h, int fd)
+static _Noreturn void run(const struct handlers *h, int fd, pid_t parent)
 {
     struct sigaction usual = {.sa_handler = SIG_DFL};
     char read_right[420];
@@ -181,7 +181,7 @@ static _Noreturn void run(const struct handlers *h, int fd)
     dup2(high, WORKER_FD);
     dup3(log, LOG_FD, O_CLOEXEC);
     syscall(SYS_close_range, LOG_FD + 1, ~0u, 0);
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    parent_bind(parent);
     sigaction(SIGPIPE, &usual, NULL);
     limit(RLIMIT_CORE, 0); /* secrets are in there */
     limit(RLIMIT_FSIZE, 0);
@@ -202,9 +202,10 @@ int worker_start(struct handlers *h)
         return -errno;
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) < 0)
         return -errno;
+    pid_t me = getpid();
     h->pid = fork();
     if (h->pid == 0)
-        run(h, pair[1]);
+        run(h, pair[1], me);
     fd_close(pair[1]);
     if (h->pid < 0) {
         fd_close(pair[0]);
