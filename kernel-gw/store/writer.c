@@ -19,7 +19,7 @@ struct writer {
     writer_done_fn *done;
     void *user;
     int status;
-    bool busy, stopped;
+    bool busy, stopped, freed;
 };
 
 struct row *row_new(enum row_kind kind, const char *const texts[ROW_TEXTS])
@@ -109,9 +109,14 @@ void writer_free(struct writer *w)
 {
     if (!w)
         return;
-    for (size_t i = 0; i < sizeof w->statements / sizeof *w->statements; i++)
+    for (size_t i = 0; i < sizeof w->statements / sizeof *w->statements; i++) {
         sqlite3_finalize(w->statements[i]);
+        w->statements[i] = NULL;
+    }
     rows_free(&w->rows);
+    w->freed = true;
+    if (w->busy)
+        return; /* the loop still has to say that the work is over */
     uv_cond_destroy(&w->over);
     uv_mutex_destroy(&w->lock);
     free(w);
@@ -123,6 +128,10 @@ static void writer_after(uv_work_t *work, int cancelled)
     struct list rows;
     (void)cancelled;
     w->busy = false;
+    if (w->freed) {
+        writer_free(w);
+        return;
+    }
     if (w->stopped)
         return;
     list_init(&rows);

@@ -1,4 +1,5 @@
 /* LINK: cbx_outring */
+/* LABELS: threads */
 /* Output ring: both sides in one process, with a second thread where waiting matters. */
 #include <setjmp.h>
 #include <stdarg.h>
