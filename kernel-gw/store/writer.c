@@ -9,7 +9,7 @@
 
 struct writer {
     sqlite3 *db;
-    sqlite3_stmt *statements[4]; /* by enum row_kind */
+    sqlite3_stmt *statements[ROW_KINDS];
     uv_loop_t *loop;
     uv_work_t work;
     uv_mutex_t lock;
@@ -109,7 +109,7 @@ void writer_free(struct writer *w)
 {
     if (!w)
         return;
-    for (size_t i = 0; i < sizeof w->statements / sizeof *w->statements; i++) {
+    for (size_t i = 0; i < ROW_KINDS; i++) {
         sqlite3_finalize(w->statements[i]);
         w->statements[i] = NULL;
     }

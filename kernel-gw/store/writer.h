@@ -12,7 +12,7 @@
 #include "sandbox/base/err.h"
 #include "sandbox/base/list.h"
 
-enum row_kind { ROW_SANDBOX, ROW_SANDBOX_REMOVED, ROW_DOCUMENT, ROW_DOCUMENT_REMOVED };
+enum row_kind { ROW_SANDBOX, ROW_SANDBOX_REMOVED, ROW_DOCUMENT, ROW_DOCUMENT_REMOVED, ROW_KINDS };
 enum { ROW_TEXTS = 4, ROW_NUMBERS = 6 };
 
 struct row {

@@ -74,7 +74,9 @@ static int set_up(void **state)
     (void)state;
     assert_non_null(mkdtemp(path));
     snprintf(file, sizeof file, "%s/registry.db", path);
-    signal(SIGXFSZ, SIG_IGN); /* a full disk, as far as a process can make one for itself */
+    /* A full disk, as far as a process can make one for itself. */
+    struct sigaction ignore = {.sa_handler = SIG_IGN};
+    sigaction(SIGXFSZ, &ignore, NULL);
     return uv_loop_init(&loop);
 }
 
