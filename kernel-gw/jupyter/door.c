@@ -17,17 +17,29 @@
 #include "sandbox/base/id.h"
 #include "sandbox/base/log.h"
 
-enum { SETTLE_MS = 500, CULL_CHECK_MS = 5000 };
+enum { SETTLE_MS = 500, CULL_CHECK_MS = 5000, NAME_HEX = 12, KEPT_DAYS = 7 };
 
 /* ---- boxes made for kernels ---- */
 
-#define MADE_FOR "{\"made-for\":\"jupyter\"}"
+#define MADE_FOR   "{\"made-for\":\"jupyter\"}"
+#define NAME_START "kernel-"
 
+/* Label and name: a user who gives a sandbox of his own that label keeps it. */
 static bool made_for_kernels(struct sandbox *sb)
 {
     struct sandbox_info info;
     sandbox_get_info(sb, &info);
-    return !strcmp(info.labels, MADE_FOR);
+    const char *hex = info.name + sizeof NAME_START - 1;
+    return !strcmp(info.labels, MADE_FOR) &&
+           !strncmp(info.name, NAME_START, sizeof NAME_START - 1) && strlen(hex) == NAME_HEX &&
+           strspn(hex, "0123456789abcdef") == NAME_HEX;
+}
+
+static uint64_t door_now_us(void)
+{
+    struct timeval t;
+    gettimeofday(&t, NULL);
+    return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_usec;
 }
 
 struct sandbox *door_sandbox(struct gateway *gw, struct exchange *x, const char *name,
@@ -44,8 +56,8 @@ struct sandbox *door_sandbox(struct gateway *gw, struct exchange *x, const char 
         return NULL;
     }
     if (!name) {
-        snprintf(fresh, sizeof fresh, "kernel-");
-        id_hex(fresh + 7, 6);
+        snprintf(fresh, sizeof fresh, NAME_START);
+        id_hex(fresh + sizeof NAME_START - 1, NAME_HEX / 2);
     }
     struct sandbox_spec spec = {.name = name ? name : fresh,
                                 .image = "",
@@ -80,11 +92,8 @@ void door_end_kernel(struct door *d, struct context *c)
 static bool idle_for(struct context *c, uint64_t ms)
 {
     struct context_info info;
-    struct timeval t;
     context_get_info(c, &info);
-    gettimeofday(&t, NULL);
-    uint64_t now = (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_usec;
-    return !info.queued && info.last_used_us + ms * 1000 < now;
+    return !info.queued && info.last_used_us + ms * 1000 < door_now_us();
 }
 
 static void on_cull(uv_timer_t *t)
@@ -109,8 +118,17 @@ static void on_cull(uv_timer_t *t)
                    d->cull_idle_ms < CULL_CHECK_MS ? d->cull_idle_ms : CULL_CHECK_MS);
 }
 
-/* After a restart of the whole server the contexts are gone: so are their kernels, and the boxes
- * made only for them. */
+static bool unused_for_days(struct sandbox *sb)
+{
+    struct sandbox_info info;
+    sandbox_get_info(sb, &info);
+    return info.last_used_us + (uint64_t)KEPT_DAYS * 86400 * 1000000 < door_now_us();
+}
+
+/*
+ * After a restart of the whole server the contexts are gone, and so are their kernels. The disks of
+ * sandboxes that were made for them stay for some days: somebody's files are on them.
+ */
 static void on_settle(uv_timer_t *t)
 {
     struct door *d = t->data;
@@ -122,7 +140,7 @@ static void on_settle(uv_timer_t *t)
     kernels_settle(d);
     sessions_settle(d);
     while ((sb = sandbox_next(d->gw->manager, &cursor))) {
-        if (!made_for_kernels(sb) || sandbox_context_next(sb, NULL))
+        if (!made_for_kernels(sb) || sandbox_context_next(sb, NULL) || !unused_for_days(sb))
             continue;
         sandbox_remove(sb, NULL, NULL);
         cursor = 0;

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sqlite3
 import time
 import uuid
 from collections.abc import Iterator
@@ -232,6 +233,30 @@ def test_registry_survives_the_gateway(own_server: Any) -> None:
     server.wait_ready()
     assert [s["id"] for s in server.call("GET", "/api/sessions").json()] == [session["id"]]
     assert session["kernel"]["id"] in ids(server)
+
+
+def test_disks_of_kernels_outlive_the_server(own_server: Any) -> None:
+    """A restart ends kernels; what they wrote stays for a week, and what a user labelled is never taken for theirs."""
+    server = own_server("--pool", "0", "--pool-node", "0")
+    for _ in range(2):
+        assert server.call("POST", "/api/kernels", json={}).status_code == 201
+    old, new = [s["name"] for s in server.call("GET", "/v1/sandboxes").json()["sandboxes"]]
+    for name in (old, new):
+        assert server.call("PUT", f"/v1/sandboxes/{name}/files/workspace/kept", data=b"yes").status_code < 300
+    labelled = {"labels": {"made-for": "jupyter"}}
+    assert server.call("PUT", "/v1/sandboxes/mine", json=labelled).status_code == 201
+    server.stop()
+    with sqlite3.connect(server.state / "gateway" / "registry.db") as registry:
+        registry.execute("UPDATE sandboxes SET last_used = 1 WHERE name IN (?, ?)", (old, "mine"))
+    registry.close()
+    again = own_server("--pool", "0", "--pool-node", "0", state=server.state)
+    for _ in range(500):
+        if again.call("GET", f"/v1/sandboxes/{old}").status_code == 404:
+            break
+        time.sleep(0.02)
+    names = [s["name"] for s in again.call("GET", "/v1/sandboxes").json()["sandboxes"]]
+    assert sorted(names) == sorted(["mine", new])
+    assert again.call("GET", f"/v1/sandboxes/{new}/files/workspace/kept").text == "yes"
 
 
 def test_idle_kernels_are_culled(own_server: Any) -> None:
