@@ -55,15 +55,22 @@ static const char *const migrations[] = {
     "ALTER TABLE sandboxes ADD COLUMN disk_limit INTEGER NOT NULL DEFAULT 0",
 };
 
-static bool migrate(sqlite3 *db)
+enum { MIGRATIONS = sizeof migrations / sizeof *migrations };
+
+static int schema_version(sqlite3 *db)
 {
     sqlite3_stmt *q = NULL;
-    int version = 0;
+    int version = -1;
     if (sqlite3_prepare_v2(db, "PRAGMA user_version", -1, &q, NULL) == SQLITE_OK &&
         sqlite3_step(q) == SQLITE_ROW)
         version = sqlite3_column_int(q, 0);
     sqlite3_finalize(q);
-    size_t n = sizeof migrations / sizeof *migrations;
+    return version;
+}
+
+static bool migrate(sqlite3 *db, int version)
+{
+    size_t n = MIGRATIONS;
     for (size_t i = version > 1 ? (size_t)version - 1 : 0; i < n; i++) {
         char text[200];
         snprintf(text, sizeof text, "BEGIN; %s; PRAGMA user_version = %zu; COMMIT;", migrations[i],
@@ -113,8 +120,15 @@ int store_open(uv_loop_t *loop, const char *path, const uint8_t key[STORE_KEY], 
     list_init(&s->documents);
     uv_timer_init(loop, &s->timer);
     s->timer.data = s;
-    bool ok = s->dirty && s->known && s->owners && sqlite3_open(path, &s->db) == SQLITE_OK &&
-              sqlite3_exec(s->db, schema, NULL, NULL, NULL) == SQLITE_OK && migrate(s->db);
+    bool ok = s->dirty && s->known && s->owners && sqlite3_open(path, &s->db) == SQLITE_OK;
+    int version = ok ? schema_version(s->db) : -1;
+    if (version > MIGRATIONS + 1) { /* before anything is written */
+        store_close(s);
+        return err_set(e, -EPROTO, "open registry",
+                       "%s was written by a newer version of the server; start that one", path);
+    }
+    ok = version >= 0 && sqlite3_exec(s->db, schema, NULL, NULL, NULL) == SQLITE_OK &&
+         migrate(s->db, version);
     int r = ok ? writer_new(loop, s->db, &s->writer, e) : fail(s, e, "open registry");
     if (r < 0) {
         store_close(s);

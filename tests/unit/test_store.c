@@ -2,6 +2,8 @@
 /* LABELS: threads */
 /* The registry: what is written when, in which order, and what a disk that takes nothing does to
  * it. */
+#include <errno.h>
+#include <fcntl.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -166,6 +168,22 @@ static void test_disk_that_takes_nothing(void **state)
     assert_documents("box/1=second box/2=third ");
 }
 
+/* What a newer server has written is neither read nor changed. */
+static void test_newer_schema(void **state)
+{
+    /* user_version, by SQLite's file format */
+    static const uint8_t version[] = {0, 0, 0, 99};
+    struct err e = {0};
+    (void)state;
+    int fd = open(file, O_WRONLY | O_CLOEXEC);
+    assert_int_equal(pwrite(fd, version, sizeof version, 60), sizeof version);
+    close(fd);
+    struct store *none = NULL;
+    assert_int_equal(store_open(&loop, file, key, &none, &e), -EPROTO);
+    assert_non_null(strstr(e.text, "newer version"));
+    uv_run(&loop, UV_RUN_DEFAULT);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -173,6 +191,7 @@ int main(void)
         cmocka_unit_test(test_changes_during_a_transaction),
         cmocka_unit_test(test_closed_during_a_transaction),
         cmocka_unit_test(test_disk_that_takes_nothing),
+        cmocka_unit_test(test_newer_schema),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
