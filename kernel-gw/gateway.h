@@ -22,6 +22,7 @@ struct gateway {
     struct {
         uint32_t cull_idle_s; /* 0 = never */
         int compression;      /* enum websocket_compression */
+        char *launchers;      /* "ADDR,...": where kernels may register beside loopback */
     } options;
     bool ready; /* adoption is over: requests are served */
     uint64_t started_us;

@@ -136,6 +136,7 @@ static char *text_of(const json_t *config, const char *key)
 static void read_options(struct gateway *gw, const json_t *o)
 {
     const char *word = json_string_value(json_object_get(o, "compression"));
+    gw->options.launchers = text_of(o, "launchers");
     gw->options.cull_idle_s = (uint32_t)json_integer_value(json_object_get(o, "cull_idle"));
     gw->options.compression = word && !strcmp(word, "never")    ? WEBSOCKET_NEVER
                               : word && !strcmp(word, "always") ? WEBSOCKET_ALWAYS

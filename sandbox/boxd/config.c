@@ -59,6 +59,8 @@ static const struct option_def {
      "JSON file: the egress policy of sandboxes that have none of their own"},
     {"egress-ca", TEXT256, offsetof(struct config, egress_ca),
      "PEM file with authorities that servers may have beside the host's own"},
+    {"kernel-launchers", TEXT256, offsetof(struct config, kernel_launchers),
+     "ADDR[,...]: machines beside this one that Jupyter kernels may register at (JEP 66)"},
     {"ws-compression", TEXT16, offsetof(struct config, ws_compression),
      "compress WebSocket messages: auto (to other machines; the default), never, always"},
     {"zygote-clones", U32, offsetof(struct config, zygote_clones),
@@ -262,6 +264,9 @@ static int check_options(struct config *c, struct err *err)
         return err_set(err, -EINVAL, "read options",
                        "--preview-domain: %s is not a domain name in lower case",
                        c->preview_domain);
+    if (strspn(c->kernel_launchers, "0123456789abcdefABCDEF.:,") != strlen(c->kernel_launchers))
+        return err_set(err, -EINVAL, "read options",
+                       "--kernel-launchers: %s is not a list of addresses", c->kernel_launchers);
     return *c->token_file ? read_token_file(c, err) : 0;
 }
 

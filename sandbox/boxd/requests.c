@@ -367,13 +367,13 @@ static void hello(struct server *s, uint8_t *space)
     for (size_t i = 0; i < sizeof s->registry_key; i++)
         snprintf(key + 2 * i, 3, "%02x", s->registry_key[i]);
     json_t *j = json_pack(
-        "{s:b, s:s, s:s, s:s, s:s, s:[s], s:{s:i, s:i}, s:{s:I, s:I, s:I}, s:{s:I, s:s}, s:s}",
+        "{s:b, s:s, s:s, s:s, s:s, s:[s], s:{s:i, s:i}, s:{s:I, s:I, s:I}, s:{s:I, s:s, s:s}, s:s}",
         "egress", s->egress_policy_fd >= 0, "token", s->token, "preview_domain", c->preview_domain,
         "registry_key", key, "state_dir", s->gateway_state, "listen", s->listen_text, "pool",
         "warm", (int)c->pool_warm, "node", (int)c->pool_node, "limits", "memory",
         (json_int_t)c->memory, "cpu", (json_int_t)c->cpu, "pids", (json_int_t)c->pids, "jupyter",
-        "cull_idle", (json_int_t)c->cull_idle, "compression", c->ws_compression, "version",
-        CELLBOX_VERSION);
+        "cull_idle", (json_int_t)c->cull_idle, "compression", c->ws_compression, "launchers",
+        c->kernel_launchers, "version", CELLBOX_VERSION);
     char *text = j ? json_dumps(j, JSON_COMPACT) : NULL;
     struct wire_head h = {.type = WIRE_HELLO};
     if (text)

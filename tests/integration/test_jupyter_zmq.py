@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
 import subprocess
 from collections.abc import Iterator
@@ -142,6 +143,29 @@ def test_registration_with_a_bad_answer_ends_the_kernel(server: Server, tmp_path
     launcher.send_multipart([peer, b"<IDS|MSG>", b"0" * 64, b"{}"])
     process.wait(20)  # its client process is told, and ends
     launcher.close(0)
+
+
+def test_registration_at_a_machine_that_is_allowed(own_server: Any, tmp_path: Path) -> None:
+    """--kernel-launchers names the addresses beside loopback; here one of this machine's own, on a link made for it."""
+    address, link = "203.0.113.77", f"cbl{os.getpid()}"
+    subprocess.run(["ip", "link", "add", link, "type", "veth", "peer", "name", link + "p"], check=True)
+    try:
+        subprocess.run(["ip", "addr", "add", f"{address}/32", "dev", link], check=True)
+        server = own_server("--kernel-launchers", f"203.0.113.76,{address}", "--pool", "0", "--pool-node", "0")
+        launcher: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.ROUTER)
+        port = launcher.bind_to_random_port(f"tcp://{address}")
+        info = {"transport": "tcp", "ip": "127.0.0.1", "registration_ip": address, "registration_port": port}
+        file = tmp_path / "kernel.json"
+        file.write_text(json.dumps({**info, "signature_scheme": "hmac-sha256", "key": "k"}))
+        file.chmod(stat.S_IRUSR | stat.S_IWUSR)
+        process = start_kernel(server, file)
+        assert launcher.poll(30_000)
+        peer = launcher.recv_multipart()[0]
+        launcher.send_multipart([peer, b"<IDS|MSG>", b"0" * 64, b"{}"])
+        process.wait(20)
+        launcher.close(0)
+    finally:
+        subprocess.run(["ip", "link", "del", link], check=True)
 
 
 def test_a_subscriber_is_welcomed(server: Server, context: str) -> None:

@@ -37,6 +37,7 @@ def refused(*args: str) -> str:
         (["--uid-base", "4294900000"], "--uid-base: 4294900000 is not between"),
         (["--ws-compression", "zip"], "--ws-compression is auto, never or always, not zip"),
         (["--preview-domain", "Https://x"], "is not a domain name"),
+        (["--kernel-launchers", "host.test"], "is not a list of addresses"),
         (["--token-file", "/missing/token"], "/missing/token: No such file"),
         (["--token", "x" * 200], "--token is too long"),
         (["--listen"], "--listen needs a value"),

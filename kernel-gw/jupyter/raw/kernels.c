@@ -85,6 +85,17 @@ bool kernels_is_loopback(const char *ip)
     return inet_pton(AF_INET6, ip, &v6) == 1 && IN6_IS_ADDR_LOOPBACK(&v6);
 }
 
+static bool kernels_is_launcher(const struct door *d, const char *ip)
+{
+    const char *at = d->gw->options.launchers;
+    for (size_t n; *at; at += n + (at[n] == ',')) {
+        n = strcspn(at, ",");
+        if (n == strlen(ip) && !strncmp(at, ip, n))
+            return true;
+    }
+    return kernels_is_loopback(ip);
+}
+
 static void ipc_folder(const struct door *d, char *out, size_t cap)
 {
     snprintf(out, cap, "%s/ipc/", d->gw->state_dir);
@@ -111,9 +122,10 @@ int kernels_check_connection(const struct door *d, const json_t *connection, str
                              struct err *err)
 {
     const char *launcher = json_string_value(json_object_get(connection, "registration_ip"));
-    if (launcher && !kernels_is_loopback(launcher))
+    if (launcher && !kernels_is_launcher(d, launcher))
         return err_set(err, -EINVAL, "read connection",
-                       "registration_ip must be an address of this machine's loopback");
+                       "registration_ip must be an address of this machine's loopback, or one that "
+                       "the server's option --kernel-launchers names");
     if (!strcmp(a->transport, "tcp"))
         return *a->curve_secret || kernels_is_loopback(a->ip)
                    ? 0
