@@ -47,7 +47,7 @@ struct conn {
     struct buf chunk;       /* chunk under construction */
     struct buf extra;       /* header lines of the response to come */
     uint64_t head_since_ms; /* first byte of the current request, 0 = none */
-    uint64_t accepted_ms, progress_ms, discard_since_ms;
+    uint64_t progress_ms, discard_since_ms;
     size_t discarded;
     struct list held_item;
     uint64_t held; /* number of the change that the output from held_from on waits for, 0 = none */

@@ -103,7 +103,7 @@ static void on_connection(uv_stream_t *stream, int status)
     c->parser.stop_at_head = s->config.judge != NULL;
     buf_init(&c->in, 4 << 20);
     c->out.max = c->sending.max = c->chunk.max = QUEUE_MAX;
-    c->accepted_ms = c->progress_ms = uv_now(s->loop);
+    c->progress_ms = uv_now(s->loop);
     list_init(&c->entry.item);
     list_init(&c->held_item);
     list_append(&s->conns, &c->item);
