@@ -59,6 +59,14 @@ void bucket_end_server(struct bucket *b)
         process_link_signal(sandbox_init(sb), b->process, SIGTERM, true, GRACE_MS, NULL, NULL);
 }
 
+static void on_failed_unmounted(void *user, const struct err *error, const struct wire_message *m)
+{
+    (void)error;
+    (void)m;
+    call_done(user);
+}
+
+/* It is told once nothing of the mount is left. */
 static void fail(struct bucket *b, const char *fmt, const char *text)
 {
     uint64_t box = b->box;
@@ -69,10 +77,11 @@ static void fail(struct bucket *b, const char *fmt, const char *text)
              log_quote(b->error));
     bucket_end_server(b);
     bucket_forget_mount(b);
-    if (box)
-        boxes_unfuse(b->gw->boxes, box, b->id, WIRE_FUSE_DETACH, NULL, NULL);
     b->state = BUCKET_FAILED;
-    call_done(b);
+    if (box)
+        boxes_unfuse(b->gw->boxes, box, b->id, WIRE_FUSE_DETACH, on_failed_unmounted, b);
+    else
+        call_done(b);
 }
 
 static void fail_err(struct bucket *b, const struct err *e)
