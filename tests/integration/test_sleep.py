@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import Any
 
@@ -21,7 +22,12 @@ def wait_for(server: Any, box: str, wanted: str, seconds: float = 15) -> None:
 
 
 def processes(server: Any) -> set[int]:
-    return {p.pid for p in psutil.Process(server.process.pid).children(recursive=True) if p.name() == "cbx-init"}
+    found = set()
+    for p in psutil.Process(server.process.pid).children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):  # it ended while we looked
+            if p.name() == "cbx-init":
+                found.add(p.pid)
+    return found
 
 
 def test_sleeps_keeps_its_disk_and_wakes(server: Any, box: str) -> None:

@@ -6,7 +6,8 @@ const source = `export default {
   outbound: (request, env, ctx) => new Response(new URL(request.url).pathname + ' ' + ctx.params.greeting + ' ' + env.KEY.length),
 };`;
 
-await putSecret("sdk-js", { value: "0123456789", hosts: ["*.example.com"] });
+// The handler may have the clear text, since the secret says so; else it would get a placeholder that fetch() fills in.
+await putSecret("sdk-js", { value: "0123456789", hosts: ["*.example.com"], handlers: ["sdk-js"] });
 await putHandler("sdk-js", source, { env: { KEY: "sdk-js" } });
 assert((await listSecrets()).some((one) => one.name === "sdk-js"));
 assert((await listHandlers()).some((one) => one.name === "sdk-js"));

@@ -8,7 +8,8 @@ export default {
 };
 """
 
-cellbox.put_secret("sdk-py", {"value": "0123456789", "hosts": ["*.example.com"]})
+# The handler may have the clear text, since the secret says so; else it would get a placeholder that fetch() fills in.
+cellbox.put_secret("sdk-py", {"value": "0123456789", "hosts": ["*.example.com"], "handlers": ["sdk-py"]})
 cellbox.put_handler("sdk-py", SOURCE, {"KEY": "sdk-py"})
 assert "sdk-py" in [one["name"] for one in cellbox.list_secrets()]
 assert "sdk-py" in [one["name"] for one in cellbox.list_handlers()]

@@ -187,8 +187,10 @@ static int encode_json(enum channel ch, struct slice header, const char *msg_id,
     const struct slice members[4] = {header, p->parent, p->metadata, p->content};
     struct buf intro = {0};
     uint64_t total = 0;
-    buf_printf(&intro, "{\"channel\":\"%s\",\"msg_type\":\"%s\",\"msg_id\":\"%s\"", names[ch],
-               p->msg_type, msg_id);
+    buf_printf(&intro, "{\"channel\":\"%s\",\"msg_type\":", names[ch]);
+    json_put_cstring(&intro, p->msg_type); /* a client may have called its message anything */
+    buf_puts(&intro, ",\"msg_id\":");
+    json_put_cstring(&intro, msg_id);
     total = intro.len + 14; /* ,"buffers":[]} */
     for (int i = 0; i < 4; i++)
         total += strlen(labels[i]) + members[i].len;
