@@ -50,8 +50,12 @@ def answers(info: dict[str, Any], server_key: str | None) -> bool:
         socket.curve_serverkey = server_key.encode()
     socket.connect(f"tcp://127.0.0.1:{info['shell_port']}")
     session = Session(key=info["key"].encode())
-    session.send(socket, "kernel_info_request", {})
-    answered = bool(socket.poll(10_000 if server_key == info["curve_publickey"] else 1_500))
+    socket.sndtimeo = 10_000 if server_key == info["curve_publickey"] else 1_500
+    try:
+        session.send(socket, "kernel_info_request", {})
+        answered = bool(socket.poll(socket.sndtimeo))
+    except zmq.Again:  # the handshake had failed already: there is nobody to send to
+        answered = False
     socket.close()
     return answered
 
