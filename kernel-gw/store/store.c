@@ -22,7 +22,6 @@ enum { LAZY_MS = 1000, RETRY_MS = 1000 };
 struct store {
     sqlite3 *db;
     struct writer *writer;
-    uv_loop_t *loop;
     struct manager *manager;
     struct map *dirty;     /* names; the value only says that it is there */
     struct map *known;     /* name -> text of what its row last said, without times of use */
@@ -113,7 +112,6 @@ int store_open(uv_loop_t *loop, const char *path, const uint8_t key[STORE_KEY], 
     if (!s)
         return err_set(e, -ENOMEM, "registry", NULL);
     memcpy(s->key, key, sizeof s->key);
-    s->loop = loop;
     s->dirty = map_new();
     s->known = map_new();
     s->owners = map_new();
@@ -164,8 +162,8 @@ static int collect(struct store *s, struct list *rows)
     size_t cursor = 0;
     const char *name;
     int r = 0;
-    while (map_next(s->dirty, &cursor, &name)) {
-        struct sandbox *sb = s->manager ? sandbox_get(s->manager, name) : NULL;
+    while (s->manager && map_next(s->dirty, &cursor, &name)) {
+        struct sandbox *sb = sandbox_get(s->manager, name);
         const char *texts[ROW_TEXTS] = {name};
         struct row *row = sb ? row_of(s, sb) : row_new(ROW_SANDBOX_REMOVED, texts);
         if (!row) {
@@ -434,4 +432,6 @@ void store_follow(struct store *s, struct manager *m)
     struct manager_hooks hooks = {
         .sandbox_changed = on_changed, .sandbox_removed = on_removed, .user = s};
     manager_set_hooks(m, &hooks);
+    if (map_count(s->dirty)) /* read in clear, and sealed from now on */
+        commit_soon(s, true);
 }
